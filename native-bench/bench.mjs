@@ -1,0 +1,204 @@
+/**
+ * The benchmark: builds the load generator, starts the brokers on loopback, measures them in turn, writes the report.
+ *
+ * Rounds are interleaved (A B C, A B C, …), so that the drift of a shared machine meets all brokers alike; the report takes medians. It ends with
+ * code 1 when a message to or from onehop was lost, doubled, damaged or out of order. A short or partial run never replaces the report in docs.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { brokers, startBroker } from './brokers.mjs';
+import { writeReport } from './report.mjs';
+import { workloads } from './workloads.mjs';
+
+/** A run during which other processes used more than this is made again, so many times at most in all. */
+const foreignCoresMax = 0.15;
+const attemptsMax = 3;
+
+const usage = `npm run bench [-- OPTIONS]
+
+  --quick            a short form: small sizes, one round, onehop alone unless --brokers is given
+  --only A,B         workloads by name or by the beginning of a name: ${workloads.map((workload) => workload.name).join(', ')}
+  --brokers A,B      onehop, mosquitto, aedes (default: all that are installed)
+  --rounds N         rounds per workload (default 3; quick: 1)
+  --seconds S        measured seconds per round (default 4; quick: 0.5)
+  --warmup S         seconds before them (default 2; quick: 0.3)
+
+The whole benchmark writes docs/benchmarks.md. With --quick, --only or --brokers the report goes to native-bench/build/report/.
+`;
+
+function failUsage(text) {
+  process.stderr.write(`bench: ${text} (--help lists the options)\n`);
+  process.exit(2);
+}
+
+function readOptions() {
+  let values;
+  try {
+    const text = { type: 'string' };
+    const flag = { type: 'boolean', default: false };
+    values = parseArgs({
+      options: { quick: flag, help: flag, only: text, brokers: text, rounds: text, seconds: text, warmup: text },
+    }).values;
+  } catch (error) {
+    failUsage(error.message);
+  }
+  if (values.help) {
+    process.stdout.write(usage);
+    process.exit(0);
+  }
+  const number = (name, normal, quick) => {
+    const value = Number(values[name] ?? (values.quick ? quick : normal));
+    if (!(value >= 0 && value <= 1000)) failUsage(`--${name}: want a number from 0 to 1000`);
+    return value;
+  };
+  const families = new Set(Object.values(brokers).map((broker) => broker.family));
+  const chosen = values.brokers?.split(',') ?? (values.quick ? ['onehop'] : [...families]);
+  for (const family of chosen) if (!families.has(family)) failUsage(`--brokers: ${family} is none of ${[...families].join(', ')}`);
+  const prefixes = values.only?.split(',');
+  const selected = workloads.filter(
+    ({ name, onlyQuick }) => (values.quick || !onlyQuick) && (!prefixes || prefixes.some((prefix) => name.startsWith(prefix))),
+  );
+  if (selected.length === 0) failUsage(`--only: no workload begins with ${values.only}`);
+  return {
+    isQuick: values.quick,
+    isWhole: !values.quick && !values.only && !values.brokers,
+    families: chosen,
+    selected,
+    rounds: Math.max(1, Math.trunc(number('rounds', 3, 1))),
+    seconds: Math.max(0.1, number('seconds', 4, 0.5)),
+    warmup: number('warmup', 2, 0.3),
+  };
+}
+
+/** Makes native-bench/build/load and returns its path. */
+function buildGenerator() {
+  const made = spawnSync('make', ['-s', '-C', import.meta.dirname], { stdio: ['ignore', 'inherit', 'inherit'] });
+  if (made.error || made.status !== 0) {
+    process.stderr.write(
+      'bench: the load generator was not built; it needs Linux, make and a C++20 compiler (Debian: apt-get install make g++)\n',
+    );
+    process.exit(1);
+  }
+  return join(import.meta.dirname, 'build/load');
+}
+
+/** The names of all chosen brokers that are installed. One that is missing is named, and left out. */
+function findBrokers(families) {
+  const found = {};
+  for (const [name, broker] of Object.entries(brokers)) {
+    if (!families.includes(broker.family)) continue;
+    const version = broker.version();
+    if (version) found[name] = version;
+    else process.stderr.write(`bench: ${name} is left out: ${broker.missing}\n`);
+  }
+  return found;
+}
+
+/** Runs the generator once. Resolves to its result, or to `{ ok: false, error }` when it gave none. */
+function runLoad(generator, broker, args) {
+  const all = { ...args, port: broker.port, pid: broker.pid };
+  if (args.workload === 'p2p') all.addressing = brokers[broker.name].addressing;
+  const words = Object.entries(all).flatMap(([option, value]) => [`--${option}`, String(value)]);
+  return new Promise((resolve) => {
+    const child = spawn(generator, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    let errors = '';
+    child.stdout.on('data', (bytes) => {
+      output += bytes;
+    });
+    child.stderr.on('data', (bytes) => {
+      errors += bytes;
+    });
+    child.once('close', () => resolve(output ? JSON.parse(output) : { ok: false, error: errors.trim() }));
+  });
+}
+
+/** Runs the generator, again when other processes took much of the machine meanwhile; takes the run that they disturbed least. */
+async function runQuietly(generator, broker, args, isQuick) {
+  let best;
+  for (let attempt = 0; attempt < (isQuick ? 1 : attemptsMax); attempt++) {
+    const result = await runLoad(generator, broker, args);
+    if (!result.ok) return result;
+    if (!best || result.foreignCores < best.foreignCores) best = result;
+    if (!(best.foreignCores > foreignCoresMax)) break;
+  }
+  return best;
+}
+
+function describe(result) {
+  if (result.error) return `FAILED: ${result.error}`;
+  const parts = [];
+  if (result.perSecond !== undefined) parts.push(`${result.perSecond}/s`, `${result.cpuMicroseconds.toFixed(2)} µs CPU each`);
+  if (result.latencyMicroseconds) parts.push(`p99 ${(result.latencyMicroseconds.p99 / 1000).toFixed(2)} ms`);
+  if (result.foreignCores > foreignCoresMax) parts.push(`others used ${result.foreignCores} cores`);
+  if (result.bytesPerConnection !== undefined) parts.push(`${result.bytesPerConnection} bytes per connection`);
+  if (!result.ok) parts.push(`FAILED: ${JSON.stringify(result)}`);
+  return parts.join(', ');
+}
+
+/** Measures one workload on all its brokers. Adds the start times to `starts`, and returns the results of each broker, one per round. */
+async function measure(workload, names, options, generator, starts) {
+  const times = { warmup: options.warmup, seconds: options.seconds };
+  const args = { ...times, ...workload.args, ...(options.isQuick ? { ...workload.quick, ...times, drain: 3 } : {}) };
+  const results = Object.fromEntries(names.map((name) => [name, []]));
+  const started = {};
+  const start = async (name) => {
+    const broker = await startBroker(name);
+    starts[name].push(broker.startMilliseconds);
+    return broker;
+  };
+  try {
+    for (let round = 0; round < options.rounds; round++) {
+      for (const name of names) {
+        const broker = started[name] ?? (await start(name));
+        started[name] = broker;
+        const result = await runQuietly(generator, broker, args, options.isQuick);
+        if (workload.freshBroker) {
+          await broker.stop();
+          delete started[name];
+        }
+        results[name].push(result);
+        process.stdout.write(`${workload.name} ${round + 1}/${options.rounds} ${name}: ${describe(result)}\n`);
+      }
+    }
+  } finally {
+    await Promise.all(Object.values(started).map((broker) => broker.stop()));
+  }
+  return results;
+}
+
+async function main() {
+  const options = readOptions();
+  const generator = buildGenerator();
+  const versions = findBrokers(options.families);
+  const names = Object.keys(versions);
+  if (names.length === 0) {
+    process.stderr.write('bench: no broker to measure\n');
+    process.exit(1);
+  }
+  const starts = Object.fromEntries(names.map((name) => [name, []]));
+  const results = {};
+  for (const workload of options.selected) {
+    const takesPart = names.filter((name) => !workload.without?.includes(brokers[name].family));
+    if (takesPart.length > 0) results[workload.name] = await measure(workload, takesPart, options, generator, starts);
+  }
+
+  const isForDocs = options.isWhole && names.includes('onehop-1');
+  const folder = join(import.meta.dirname, isForDocs ? '../docs' : 'build/report');
+  mkdirSync(join(folder, 'benchmarks'), { recursive: true });
+  const { isQuick, rounds, seconds, warmup } = options;
+  const run = { results, starts, versions, isQuick, rounds, seconds, warmup };
+  writeFileSync(join(import.meta.dirname, 'build/results.json'), `${JSON.stringify(run, null, 1)}\n`);
+  const { lines } = writeReport(folder, run);
+  process.stdout.write(`\n${lines.join('\n')}\nwritten: ${isForDocs ? 'docs' : 'native-bench/build/report'}/benchmarks.md\n`);
+
+  const failed = Object.entries(results).flatMap(([workload, byBroker]) =>
+    Object.entries(byBroker).flatMap(([name, rounds]) => (rounds.every((result) => result.ok) ? [] : [{ workload, name }])),
+  );
+  for (const { workload, name } of failed) process.stderr.write(`bench: ${workload} failed on ${name}\n`);
+  process.exitCode = failed.some(({ name }) => brokers[name].family === 'onehop') ? 1 : 0;
+}
+
+await main();

@@ -1,0 +1,114 @@
+/**
+ * Runs the compiled tests and says for each file how many passed: `node scripts/run-tests.mjs [word …]`, where words narrow the files by path.
+ *
+ * The last line counts tests. It fails when a test fails, when one is skipped, when a file holds no test, and when none ran at all, so that silence
+ * never looks like success.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, relative, sep } from 'node:path';
+import { run } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const testFolder = join(root, 'dist', 'test');
+const fileTimeoutMilliseconds = 600_000;
+
+const words = process.argv.slice(2);
+const all = existsSync(testFolder) ? readdirSync(testFolder, { recursive: true }).filter((name) => name.endsWith('.test.js')) : [];
+const files = all
+  .map((name) => join(testFolder, name))
+  .filter((path) => words.length === 0 || words.some((word) => sourceName(path).includes(word)))
+  .sort();
+
+if (files.length === 0) {
+  console.error(words.length === 0 ? 'no test files in dist/test' : `no test file has ${words.join(' or ')} in its path`);
+  process.exit(1);
+}
+
+// Some files start whole brokers with several threads; two files at once keep two processors busy, and more only make timing worse.
+const concurrency = Math.max(1, Math.min(4, availableParallelism()));
+const results = new Map(files.map((file) => [file, { passed: 0, failed: 0, skipped: 0, milliseconds: 0 }]));
+const problems = [];
+process.chdir(root);
+
+const stream = run({ files, concurrency, timeout: fileTimeoutMilliseconds });
+let current = null;
+
+stream.on('test:pass', (event) => record(event, true));
+stream.on('test:fail', (event) => record(event, false));
+stream.on('test:stdout', ({ message }) => process.stdout.write(message));
+stream.on('test:stderr', ({ message }) => process.stderr.write(message));
+stream.on('end', finish);
+stream.resume();
+
+function sourceName(file) {
+  return relative(join(root, 'dist'), file).split(sep).join('/').replace(/\.js$/, '.ts');
+}
+
+/** The path when an event is about a whole file: one without tests, or one that breaks outside its tests. Its name is the file's. */
+function wholeFile(event) {
+  return event.nesting === 0 ? [event.name, join(root, event.name)].find((path) => results.has(path)) : undefined;
+}
+
+function record(event, isPass) {
+  const { file, name, nesting, details } = event;
+  if (file !== current) {
+    if (current !== null) print(current);
+    current = file;
+  }
+  const whole = wholeFile(event);
+  if (whole !== undefined) {
+    if (!isPass) fail(sourceName(whole), details.error);
+    return;
+  }
+  const result = results.get(file);
+  if (nesting === 0) result.milliseconds += details.duration_ms;
+  if (details.type === 'suite') {
+    // A suite fails when a test in it does, which is counted there; a suite that breaks by itself has another cause.
+    if (!isPass && details.error?.failureType !== 'subtestsFailed') fail(`${sourceName(file)}: ${name}`, details.error);
+    return;
+  }
+  if (event.skip !== undefined || event.todo !== undefined) {
+    result.skipped += 1;
+    problems.push(`${sourceName(file)}: ${name} was skipped`);
+  } else if (isPass) result.passed += 1;
+  else if (details.error?.failureType === 'subtestsFailed') result.failed += 1;
+  else {
+    result.failed += 1;
+    fail(`${sourceName(file)}: ${name}`, details.error);
+  }
+}
+
+function fail(name, error) {
+  const cause = error?.cause ?? error;
+  problems.push(name);
+  console.log(`\nFAILED ${name}\n${cause?.stack ?? cause}\n`);
+}
+
+function print(file) {
+  const result = results.get(file);
+  if (result === undefined) return;
+  const { passed, failed, milliseconds } = result;
+  if (passed + failed === 0) return;
+  const counts = failed === 0 ? `${passed} passed` : `${passed} passed, ${failed} FAILED`;
+  console.log(`${failed === 0 ? 'ok  ' : 'FAIL'} ${sourceName(file)}: ${counts}, ${Math.round(milliseconds)} ms`);
+}
+
+function finish() {
+  if (current !== null) print(current);
+  let passed = 0;
+  let failed = 0;
+  let skipped = 0;
+  for (const [file, result] of results) {
+    if (result.passed + result.failed + result.skipped === 0) problems.push(`${sourceName(file)} holds no test that ran`);
+    passed += result.passed;
+    failed += result.failed;
+    skipped += result.skipped;
+  }
+  const total = passed + failed + skipped;
+  if (total === 0) problems.push('no test ran');
+  for (const problem of problems) console.log(`problem: ${problem}`);
+  console.log(`${total} tests in ${files.length} files: ${passed} passed, ${failed} failed, ${skipped} skipped`);
+  process.exitCode = problems.length === 0 && failed === 0 ? 0 : 1;
+}

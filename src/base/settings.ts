@@ -1,0 +1,120 @@
+/**
+ * Every setting of the broker, resolved: defaults filled in, units fixed, ready to be copied to the shards.
+ *
+ * This file only declares the shape. `server/config.ts` owns the schema, the defaults, the text for the manual and the errors; everything below
+ * reads a `Settings` object that never changes while the process lives. Units are in the names: Bytes, Seconds, Milliseconds; a bare number is a count.
+ */
+
+/** How a Shared Subscription picks the member that gets a message. */
+export type SharedStrategy = 'round-robin' | 'random' | 'sticky' | 'hash-client-id' | 'hash-topic';
+
+/** What a full session queue does with a new message: refuse it (the sender is told), or drop the oldest to make room. */
+export type QueueOverflow = 'refuse' | 'drop-oldest';
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+export interface TcpListenerSettings {
+  readonly type: 'tcp';
+  /** Address without brackets; `::` listens dual stack. */
+  readonly host: string;
+  /** 0 asks the kernel for a free port. */
+  readonly port: number;
+}
+
+export type ListenerSettings = TcpListenerSettings;
+
+export interface MqttSettings {
+  readonly maximumQos: 0 | 1 | 2;
+  readonly retainAvailable: boolean;
+  readonly wildcardSubscriptionAvailable: boolean;
+  readonly subscriptionIdentifierAvailable: boolean;
+  readonly sharedSubscriptionAvailable: boolean;
+  readonly sharedStrategy: SharedStrategy;
+  /** How many Topic Aliases a v5 client may use towards the broker; 0 forbids them. */
+  readonly topicAliasMaximum: number;
+  /** How many Topic Aliases the broker uses towards a v5 client that allows them; the smaller of both counts. 0 uses none. */
+  readonly outboundTopicAliasMaximum: number;
+  /** Receive Maximum announced to v5 clients: QoS 1 and 2 PUBLISH packets that a client may have unacknowledged. */
+  readonly receiveMaximum: number;
+  /** Longest Keep Alive; a longer one (or none) is answered with Server Keep Alive. 0: whatever the client asks. */
+  readonly serverKeepAliveSeconds: number;
+  /** Sent as Response Information to a v5 client that asks; `{clientId}` is replaced. Empty: none. */
+  readonly responseInformation: string;
+  /** How often `$SYS/broker/…` is published; 0: never. */
+  readonly sysIntervalSeconds: number;
+  /** Whether `$events/…` is published. */
+  readonly events: boolean;
+}
+
+export interface LimitSettings {
+  /** Largest MQTT packet, in and out, fixed header included. */
+  readonly packetBytes: number;
+  readonly topicLevels: number;
+  readonly clientIdBytes: number;
+  readonly subscriptionsPerClient: number;
+  /** QoS 1 and 2 messages sent to a client and not yet acknowledged; the client's Receive Maximum may lower it. */
+  readonly inflight: number;
+  /** Messages that wait in one session for its window or its return. */
+  readonly queueMessages: number;
+  /** Bytes that wait in one session. */
+  readonly queueBytes: number;
+  /** Bytes written to a connection and not yet taken by the kernel. Above: QoS 0 is dropped, QoS 1 and 2 wait in the queue. */
+  readonly outboundBytes: number;
+  /** Ceiling of Session Expiry Interval. 4294967295 (`never`): no ceiling. */
+  readonly sessionExpirySeconds: number;
+  /** Network Connections of the whole process. */
+  readonly connections: number;
+  /** Sessions of the whole process, connected or not. */
+  readonly sessions: number;
+  /** From accept to a whole CONNECT. */
+  readonly connectTimeoutMilliseconds: number;
+  /** Bytes that wait in all sessions, rings and connections of the process. */
+  readonly queuedBytesTotal: number;
+  readonly retainedMessages: number;
+  readonly retainedBytes: number;
+  /** Ring capacity in bytes for each ordered pair of shards; a power of two. */
+  readonly ringBytes: number;
+}
+
+export interface QueueSettings {
+  /** Keep QoS 0 messages for a session that is offline or whose window is spent. */
+  readonly qos0: boolean;
+  readonly overflow: QueueOverflow;
+}
+
+export interface MailboxSettings {
+  readonly enabled: boolean;
+  readonly ttlSeconds: number;
+  /** Messages kept for one Client Identifier. */
+  readonly maxMessages: number;
+  /** Bytes kept for one Client Identifier. */
+  readonly maxBytes: number;
+  /** Client Identifiers that may have a mailbox at one time, in the whole process. */
+  readonly maxMailboxes: number;
+}
+
+export interface P2pSettings {
+  readonly enabled: boolean;
+  /** First levels that make a topic a P2P address, or every first level. */
+  readonly parents: '*' | readonly string[];
+  /** Topic that receivers see: `{topic}`, `{first}`, `{clientId}`, `{publisher}` are replaced. */
+  readonly topicTemplate: string;
+  /** `p2p-target` User Properties that one PUBLISH may carry. */
+  readonly maxTargets: number;
+  readonly mailbox: MailboxSettings;
+}
+
+export interface Settings {
+  /** Shard count, already resolved from `auto`. */
+  readonly shards: number;
+  /** Name of this process in events: `host:port` of the first listener unless set. */
+  readonly node: string;
+  readonly listeners: readonly ListenerSettings[];
+  readonly auth: { readonly allowAnonymous: boolean };
+  readonly mqtt: MqttSettings;
+  readonly limits: LimitSettings;
+  readonly queue: QueueSettings;
+  readonly p2p: P2pSettings;
+  readonly log: { readonly level: LogLevel };
+  readonly shutdown: { readonly timeoutMilliseconds: number };
+}

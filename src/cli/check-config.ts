@@ -1,0 +1,17 @@
+/**
+ * `onehop check-config`: says whether a configuration would start, without starting anything.
+ *
+ * It looks at the same sources as `start`: file, environment and `--set`. It binds no port, so a port in use is not its business.
+ */
+
+/**
+ * @param file path of the YAML file
+ * @param set `key=value` each
+ * @throws ConfigError with every problem
+ */
+export async function checkConfig(file: string, set: readonly string[] | undefined): Promise<void> {
+  const { loadSettings } = await import('../server/config.ts');
+  const settings = await loadSettings({ file, env: process.env, set });
+  const places = settings.listeners.map(({ type, host, port }) => `${type} ${host.includes(':') ? `[${host}]` : host}:${port}`);
+  process.stdout.write(`${file}: ok (${places.join(', ')}; ${settings.shards} ${settings.shards === 1 ? 'shard' : 'shards'})\n`);
+}

@@ -1,0 +1,156 @@
+#!/usr/bin/env node
+/**
+ * The `onehop` command: command line in, exit code out.
+ *
+ * Each command lives in a file of its own and is loaded when it is called, so that `start` does not wait for the client library. Invariant: exit code 0
+ * is success, 1 failure, 2 wrong usage or configuration; a person's mistake gives lines, never a stack trace.
+ */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { P2pOptions } from './p2p.ts';
+import type { PubOptions } from './pub.ts';
+import type { StartOptions } from './start.ts';
+import type { SubOptions } from './sub.ts';
+
+function whole(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isInteger(value) || value < min || value > max) {
+      throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
+    }
+    return value;
+  };
+}
+
+/** An option that may be given several times. */
+function several(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value];
+}
+
+function withConnection(command: Command): Command {
+  return command
+    .option('--host <host>', 'address of the broker', '127.0.0.1')
+    .option('--port <port>', 'port of the broker', whole(1, 65_535), 1883)
+    .option('--username <name>', 'User Name')
+    .option('--password <password>', 'Password')
+    .option('--client-id <id>', 'Client Identifier; a random one otherwise')
+    .addOption(new Option('--mqtt-version <version>', '5, 4 (3.1.1) or 3 (3.1)').choices(['5', '4', '3']).default('5'));
+}
+
+function qos(standard: 0 | 1): Option {
+  return new Option('-q, --qos <level>', 'Quality of Service, 0 to 2').argParser(whole(0, 2)).default(standard);
+}
+
+const propertyOption = ['--property <key=value>', 'User Property of the message; may be repeated'] as const;
+
+function program(done: (exitCode: number) => void): Command {
+  const root = new Command('onehop');
+  root
+    .description('An MQTT broker for large fleets.')
+    .exitOverride()
+    .showHelpAfterError('(--help shows how to use it)')
+    .addHelpText('after', example('onehop start', 'listens on 127.0.0.1:1883'));
+
+  root
+    .command('start')
+    .description('Run the broker until it is stopped.')
+    .option('-c, --config <file>', 'configuration file (YAML)')
+    .option('--shards <number>', 'worker threads; auto: one for each processor')
+    .option('--set <key=value>', 'override one key of the configuration; may be repeated', several)
+    .addHelpText('after', example('onehop start --shards 2 --set limits.packetSize=2MiB'))
+    .action(async (options: StartOptions) => {
+      const { start } = await import('./start.ts');
+      done(await start(options));
+    });
+
+  root
+    .command('check-config')
+    .description('Say whether a configuration file is right.')
+    .argument('<file>', 'configuration file (YAML)')
+    .option('--set <key=value>', 'override one key of the configuration; may be repeated', several)
+    .addHelpText('after', example('onehop check-config onehop.yaml'))
+    .action(async (file: string, options: { set?: string[] }) => {
+      const { checkConfig } = await import('./check-config.ts');
+      await checkConfig(file, options.set);
+    });
+
+  root
+    .command('version')
+    .description('Print the version.')
+    .addHelpText('after', example('onehop version'))
+    .action(async () => {
+      const { programVersion } = await import('./version.ts');
+      process.stdout.write(`onehop ${programVersion()} (Node ${process.versions.node})\n`);
+    });
+
+  withConnection(root.command('pub'))
+    .description('Publish one message.')
+    .requiredOption('-t, --topic <topic>', 'Topic Name')
+    .requiredOption('-m, --message <text>', 'payload')
+    .addOption(qos(0))
+    .option('-r, --retain', 'have the broker keep it as the retained message of the topic')
+    .option(...propertyOption, several)
+    .addHelpText('after', example("onehop pub -t demo/hello -m 'good morning' -q 1"))
+    .action(async (options: PubOptions) => {
+      const { pub } = await import('./pub.ts');
+      await pub(options);
+    });
+
+  withConnection(root.command('sub'))
+    .description('Print messages: those of the filters, and those addressed to the client ID itself.')
+    .option('-t, --topic <filter>', 'Topic Filter; may be repeated', several)
+    .addOption(qos(0))
+    .option('-n, --count <number>', 'end after so many messages', whole(1, Number.MAX_SAFE_INTEGER))
+    .option('-v, --verbose', 'print the topic before the payload')
+    .option('--session <seconds>', 'keep the session so long after leaving, and take it up again', whole(0, 4_294_967_295))
+    .addHelpText('after', example("onehop sub -t 'demo/#' -v"))
+    .addHelpText('after', example('onehop sub --client-id dev-1', 'waits for "onehop p2p -c dev-1 …"'))
+    .action(async (options: SubOptions) => {
+      const { sub } = await import('./sub.ts');
+      await sub(options);
+    });
+
+  withConnection(root.command('p2p'))
+    .description('Send a message to a client by its ID, and say what became of it.')
+    .requiredOption('-c, --client <id>', 'Client Identifier of the target; may be repeated', several)
+    .requiredOption('-m, --message <text>', 'payload')
+    .option('--first <level>', 'first level of the topic: {first}/p2p/{id}', 'cmd')
+    .addOption(qos(1))
+    .option('--report', 'print what happened at each target')
+    .option('--receipt', 'wait until each target has acknowledged')
+    .option('--timeout <seconds>', 'longest wait for receipts', whole(1, 86_400), 10)
+    .option(...propertyOption, several)
+    .addHelpText('after', example('onehop p2p -c dev-1 -m reboot --report'))
+    .action(async (options: P2pOptions) => {
+      const { p2p } = await import('./p2p.ts');
+      await p2p(options);
+    });
+
+  return root;
+}
+
+function example(line: string, remark: string = ''): string {
+  return `\nExample:\n  ${line}${remark === '' ? '' : `   # ${remark}`}`;
+}
+
+/** Runs one command line. @returns exit code, or null for what still runs to its end by itself */
+async function run(argv: readonly string[]): Promise<{ exitCode: number; isFinal: boolean }> {
+  let result: number | null = null;
+  try {
+    const root = program((exitCode) => {
+      result = exitCode;
+    });
+    await root.parseAsync([...argv], { from: 'user' });
+    return { exitCode: result ?? 0, isFinal: result !== null };
+  } catch (error) {
+    if (error instanceof CommanderError) return { exitCode: error.exitCode === 0 ? 0 : 2, isFinal: false };
+    const exitCode = (error as { exitCode?: unknown }).exitCode;
+    if (!(error instanceof Error) || typeof exitCode !== 'number') throw error;
+    for (const line of error.message.split('\n')) process.stderr.write(`onehop: ${line}\n`);
+    return { exitCode, isFinal: true };
+  }
+}
+
+const { exitCode, isFinal } = await run(process.argv.slice(2));
+// A stopped broker may leave handles that are closing; everything else ends when its output is written.
+if (isFinal) process.exit(exitCode);
+process.exitCode = exitCode;

@@ -1,0 +1,56 @@
+/**
+ * `onehop start`: settings in, a running broker out, until a signal or the broker itself ends it.
+ *
+ * Standard output belongs to the log (JSON lines); the one line for a person goes to standard error. Invariant: that line is printed only after every
+ * listener accepts connections, so a script may wait for it.
+ */
+import { basename, relative } from 'node:path';
+import type { Broker } from '../server/broker.ts';
+import { StopRequest } from './stop-request.ts';
+import { programVersion } from './version.ts';
+
+/** Options of the command line. */
+export interface StartOptions {
+  readonly config?: string;
+  readonly shards?: string;
+  readonly set?: readonly string[];
+}
+
+/**
+ * Runs a broker to its end.
+ * @returns exit code
+ * @throws ConfigError when the configuration is wrong, StartError when the broker cannot start
+ */
+export async function start(options: StartOptions): Promise<number> {
+  const [{ loadSettings }, { startBroker }] = await Promise.all([import('../server/config.ts'), import('../server/broker.ts')]);
+  const settings = await loadSettings({ file: options.config, env: process.env, set: options.set, shards: options.shards });
+  const broker = await startBroker(settings);
+  process.stderr.write(`${greeting(broker, settings.shards, commandName())}\n`);
+  return await untilEnd(broker);
+}
+
+function untilEnd(broker: Broker): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      broker.stop().then(() => resolve(0), reject);
+    };
+    const request = new StopRequest(stop, () => process.exit(1));
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => request.signal(performance.now()));
+    broker.done.then(resolve, reject);
+  });
+}
+
+/** How a person calls this program where it runs now. */
+function commandName(): string {
+  const script = process.argv[1] ?? 'onehop';
+  return basename(script) === 'onehop' ? 'onehop' : `node ${relative(process.cwd(), script)}`;
+}
+
+/** The line that says where the broker listens and how to try it. */
+function greeting(broker: Broker, shards: number, command: string): string {
+  const places = broker.addresses.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`);
+  const port = broker.addresses[0]?.port;
+  const option = port === undefined || port === 1883 ? '' : ` --port ${port}`;
+  const listens = `onehop ${programVersion()} listens on ${places.join(', ')} (${shards} ${shards === 1 ? 'shard' : 'shards'}).`;
+  return `${listens} Try it: "${command} sub${option} --client-id dev-1", and in another terminal "${command} p2p${option} -c dev-1 -m hello".`;
+}

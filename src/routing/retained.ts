@@ -1,0 +1,41 @@
+/*
+ * Retained messages of one shard: topic name -> message, and the messages that a topic filter selects.
+ * It never looks into a message: expiry, bytes and limits are the caller's.
+ */
+
+import { TopicTree } from './topic-tree.ts';
+
+/** Retained messages by topic name. `M` is never `undefined`. */
+export class RetainedStore<M> {
+  private readonly tree: TopicTree<M> = new TopicTree<M>();
+
+  /** Number of retained messages. */
+  get count(): number {
+    return this.tree.size;
+  }
+
+  /** Keeps `message` as the retained message of `topic` and returns the one that it replaces. */
+  set(topic: string, message: M): M | undefined {
+    return this.tree.set(topic, message);
+  }
+
+  /** The retained message of exactly this topic, or undefined. */
+  get(topic: string): M | undefined {
+    return this.tree.get(topic);
+  }
+
+  /** Removes the retained message of a topic and returns it, or undefined when there is none. */
+  delete(topic: string): M | undefined {
+    return this.tree.delete(topic);
+  }
+
+  /** Appends to `into` every message whose topic the filter matches; a leading wildcard leaves out `$` topics [MQTT-4.7.2-1]. */
+  match(filter: string, into: M[]): void {
+    this.tree.matchNames(filter, into);
+  }
+
+  /** Visits every message. The store must not change meanwhile. */
+  visitAll(visit: (message: M) => void): void {
+    this.tree.visitAll(visit);
+  }
+}

@@ -1,0 +1,297 @@
+/**
+ * Broker: the supervisor on the main thread. It binds the listeners, starts the shards, wires them, restarts one that died, and stops all in order.
+ * No client's message passes through it.
+ *
+ *   bind → start N threads → all ready → serve          a thread dies → detach it everywhere → new rings → new thread → snapshots → serve
+ */
+import net from 'node:net';
+import { Worker } from 'node:worker_threads';
+import { createLog, type Log } from '../base/log.ts';
+import type { ListenerSettings, Settings } from '../base/settings.ts';
+import { counter } from '../shard/counters.ts';
+import type { LinkWiring } from '../shard/mesh.ts';
+import { canHandOff, closeDescriptor, duplicate, Transit } from '../transports/descriptor.ts';
+import { StartError } from './start-error.ts';
+import { type BoundListener, createLink, type FromShard, portsOf, type ShardStart, SharedMemory, type ToShard } from './wiring.ts';
+
+const RESTARTS = counter('shard/restarts');
+/** A shard that dies this often within the window has a fault that a restart does not mend. */
+const RESTARTS_MAX = 5;
+const RESTART_WINDOW_MILLISECONDS = 60_000;
+/** Young generation of a shard's heap: messages die young, and a larger nursery collects less often. */
+const YOUNG_GENERATION_MEGABYTES = 64;
+
+/** A listener as it runs. */
+export interface BrokerAddress {
+  readonly type: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface Broker {
+  readonly addresses: readonly BrokerAddress[];
+  /** Stops accepting, tells v5 clients 0x8B, closes everything. Resolves when all is closed or `shutdown.timeout` has passed. */
+  stop(): Promise<void>;
+  /** Resolves with the exit code when the broker stops, also by itself. */
+  readonly done: Promise<number>;
+  /** Ends one shard's thread as a fault would. For tests of the restart. */
+  crashShard(index: number): void;
+}
+
+/**
+ * Starts the broker.
+ * @returns when every listener accepts connections
+ * @throws StartError with one clear line when an address cannot be bound
+ */
+export async function startBroker(settings: Settings): Promise<Broker> {
+  const log = createLog(settings.log.level, { shard: 'main' });
+  let resolved = settings;
+  if (!canHandOff() && settings.shards > 1) {
+    log.warn({ shards: settings.shards }, 'this platform cannot hand sockets between threads: running with one shard');
+    resolved = { ...settings, shards: 1 };
+  }
+  const bound: BoundListener[] = [];
+  for (const listener of resolved.listeners) bound.push(await bind(listener));
+  const supervisor = new Supervisor(resolved, bound, log);
+  await supervisor.start();
+  for (const address of supervisor.addresses) log.info(address, 'listening');
+  return supervisor;
+}
+
+/** Binds one listener and keeps its descriptor; nothing is accepted before a shard listens on it. */
+function bind(listener: ListenerSettings): Promise<BoundListener> {
+  const { host, port } = listener;
+  return new Promise((resolve, reject) => {
+    const server = net.createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(listener, error)));
+    server.listen({ host, port, backlog: 4096 }, () => {
+      const address = server.address();
+      const boundPort = address !== null && typeof address === 'object' ? address.port : port;
+      const fd = canHandOff() ? duplicate((server as unknown as { _handle: { fd: number } })._handle.fd) : -1;
+      // Closed before the loop polls again: this server never accepts, the duplicate keeps the port.
+      server.close(() => resolve({ type: 'tcp', host, port: boundPort, fd }));
+    });
+  });
+}
+
+function bindError(listener: ListenerSettings, error: NodeJS.ErrnoException): StartError {
+  const where = `${listener.host.includes(':') ? `[${listener.host}]` : listener.host}:${listener.port}`;
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return new StartError(`listeners: ${where} is in use by another process; stop it or choose another port`, 1);
+    case 'EADDRNOTAVAIL':
+      return new StartError(`listeners: ${where} is not an address of this machine`, 1);
+    case 'EACCES':
+      return new StartError(`listeners: no permission to bind ${where}; ports below 1024 need a privilege`, 1);
+    default:
+      return new StartError(`listeners: cannot bind ${where}: ${error.message}`, 1);
+  }
+}
+
+/** One shard's thread as the supervisor sees it. */
+class Thread {
+  worker: Worker;
+  isServing: boolean;
+  readonly deaths: number[];
+
+  constructor(worker: Worker) {
+    this.worker = worker;
+    this.isServing = false;
+    this.deaths = [];
+  }
+
+  tell(message: ToShard, ports: LinkWiring['port'][] = []): void {
+    this.worker.postMessage(message, ports);
+  }
+}
+
+class Supervisor implements Broker {
+  addresses: readonly BrokerAddress[];
+  readonly done: Promise<number>;
+  private readonly settings: Settings;
+  private readonly bound: readonly BoundListener[];
+  private readonly log: Log;
+  private readonly memory: SharedMemory;
+  private readonly transit: Transit;
+  private readonly threads: Thread[];
+  /** Called for every message of a shard; removes itself by returning true. */
+  private readonly waiters: Set<(index: number, message: FromShard) => boolean>;
+  private finish: (code: number) => void;
+  private isStopping: boolean;
+
+  constructor(settings: Settings, bound: readonly BoundListener[], log: Log) {
+    this.settings = settings;
+    this.bound = bound;
+    this.log = log;
+    this.addresses = bound.map(({ type, host, port }) => ({ type, host, port }));
+    this.memory = new SharedMemory(settings.shards);
+    this.transit = new Transit(this.memory.transit);
+    this.threads = [];
+    this.waiters = new Set();
+    this.finish = () => {};
+    this.done = new Promise((resolve) => {
+      this.finish = resolve;
+    });
+    this.isStopping = false;
+  }
+
+  async start(): Promise<void> {
+    const { shards } = this.settings;
+    const links: (LinkWiring | null)[][] = [];
+    for (let i = 0; i < shards; i++) links.push(new Array<LinkWiring | null>(shards).fill(null));
+    for (let a = 0; a < shards; a++) {
+      for (let b = a + 1; b < shards; b++) {
+        const link = createLink(this.settings.limits.ringBytes);
+        links[a]![b] = link.a;
+        links[b]![a] = link.b;
+      }
+    }
+    const ready = this.waitForAll('ready');
+    for (let index = 0; index < shards; index++) this.threads.push(new Thread(this.spawn(index, links[index]!, false)));
+    await ready;
+    await this.serve();
+  }
+
+  private async serve(): Promise<void> {
+    const serving = this.waitForAll('serving');
+    for (const thread of this.threads) thread.tell({ kind: 'serve' });
+    const first = (await serving)[0];
+    if (first?.kind === 'serving')
+      this.addresses = this.addresses.map((address, i) => ({ ...address, port: first.ports[i] || address.port }));
+    for (const thread of this.threads) thread.isServing = true;
+  }
+
+  private spawn(index: number, links: readonly (LinkWiring | null)[], awaitsSnapshots: boolean): Worker {
+    const start: ShardStart = {
+      settings: this.settings,
+      index,
+      links,
+      wake: this.memory.wake,
+      counters: this.memory.counters,
+      transit: this.memory.transit,
+      listeners: this.bound,
+      awaitsSnapshots,
+    };
+    const worker = new Worker(new URL('./shard-thread.js', import.meta.url), {
+      workerData: start,
+      transferList: portsOf(links),
+      name: `shard-${index}`,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MEGABYTES },
+    });
+    worker.on('message', (message: FromShard) => {
+      for (const waiter of [...this.waiters]) if (waiter(index, message)) this.waiters.delete(waiter);
+    });
+    worker.on('error', (error: Error) => this.log.error({ dead: index, error: error.message, stack: error.stack }, 'a shard failed'));
+    worker.on('exit', (code) => this.exited(index, code));
+    return worker;
+  }
+
+  /** Resolves with one message of this kind from every shard in `from`. */
+  private waitForAll<K extends FromShard['kind']>(kind: K, from?: ReadonlySet<number>): Promise<FromShard[]> {
+    const missing = new Set<number>(from ?? Array.from({ length: this.settings.shards }, (_, index) => index));
+    const came: FromShard[] = [];
+    if (missing.size === 0) return Promise.resolve(came);
+    return new Promise((resolve) => {
+      this.waiters.add((index, message) => {
+        if (message.kind !== kind || !missing.delete(index)) return false;
+        came[index] = message;
+        if (missing.size > 0) return false;
+        resolve(came);
+        return true;
+      });
+    });
+  }
+
+  private exited(index: number, code: number): void {
+    if (this.isStopping) return;
+    const thread = this.threads[index];
+    const now = Date.now();
+    // A thread that never served has a fault that the next one would have too.
+    if (thread === undefined || !thread.isServing) {
+      this.log.error({ dead: index, code }, 'a shard could not start');
+      this.fail();
+      return;
+    }
+    thread.isServing = false;
+    thread.deaths.push(now);
+    while (thread.deaths[0]! < now - RESTART_WINDOW_MILLISECONDS) thread.deaths.shift();
+    if (thread.deaths.length > RESTARTS_MAX) {
+      this.log.error({ dead: index, deaths: thread.deaths.length }, 'a shard dies again and again: giving up');
+      this.fail();
+      return;
+    }
+    this.log.error({ dead: index, code }, 'a shard died: starting it anew');
+    void this.restart(index).catch((error: Error) => {
+      this.log.error({ dead: index, error: error.message }, 'a shard could not be restarted');
+      this.fail();
+    });
+  }
+
+  /** Detaches the dead shard everywhere, then starts its successor on the same slots. */
+  private async restart(index: number): Promise<void> {
+    const others = new Set<number>();
+    this.threads.forEach((thread, other) => {
+      if (other !== index && thread.isServing) others.add(other);
+    });
+    const detached = this.waitForAll('peer-detached', others);
+    for (const other of others) this.threads[other]!.tell({ kind: 'peer-died', peer: index });
+    await detached;
+    // Sockets that were on their way to it: nobody else knows their descriptors any more.
+    for (const fd of this.transit.claimAllOf(index)) closeDescriptor(fd);
+    const links: (LinkWiring | null)[] = new Array<LinkWiring | null>(this.settings.shards).fill(null);
+    const ends: { other: number; link: LinkWiring }[] = [];
+    for (const other of others) {
+      const link = createLink(this.settings.limits.ringBytes);
+      links[other] = link.a;
+      ends.push({ other, link: link.b });
+    }
+    const thread = this.threads[index]!;
+    const ready = this.waitForAll('ready', new Set([index]));
+    const serving = this.waitForAll('serving', new Set([index]));
+    thread.worker = this.spawn(index, links, others.size > 0);
+    for (const { other, link } of ends) this.threads[other]!.tell({ kind: 'peer-restarted', peer: index, link }, [link.port]);
+    await ready;
+    thread.tell({ kind: 'serve' });
+    await serving;
+    thread.isServing = true;
+    new Float64Array(this.memory.counters)[RESTARTS]!++;
+    this.log.info({ shard: index }, 'a shard serves again');
+  }
+
+  private fail(): void {
+    void this.stop().then(() => this.finish(1));
+  }
+
+  async stop(): Promise<void> {
+    if (this.isStopping) return;
+    this.isStopping = true;
+    const live = new Set<number>();
+    this.threads.forEach((thread, index) => {
+      if (thread.isServing) live.add(index);
+    });
+    const timeout = new Promise<void>((resolve) => {
+      setTimeout(resolve, this.settings.shutdown.timeoutMilliseconds).unref();
+    });
+    await Promise.race([this.stopShards(live), timeout]);
+    await Promise.all(this.threads.map((thread) => thread.worker.terminate()));
+    for (const { fd } of this.bound) if (fd >= 0) closeDescriptor(fd);
+    this.log.info({}, 'stopped');
+    this.finish(0);
+  }
+
+  /** Two rounds of quiet, so that what one shard had on its way to another has arrived, then the goodbye. */
+  private async stopShards(live: ReadonlySet<number>): Promise<void> {
+    for (let round = 0; round < 2; round++) {
+      const quiet = this.waitForAll('quiesced', live);
+      for (const index of live) this.threads[index]!.tell({ kind: 'quiesce', round });
+      await quiet;
+    }
+    const stopped = this.waitForAll('stopped', live);
+    for (const index of live) this.threads[index]!.tell({ kind: 'stop' });
+    await stopped;
+  }
+
+  crashShard(index: number): void {
+    this.threads[index]?.tell({ kind: 'crash' });
+  }
+}

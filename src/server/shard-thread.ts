@@ -1,0 +1,70 @@
+/**
+ * The thread of one shard: builds the shard and its listeners from what the supervisor hands over, then does what it is told (serve, detach a dead peer,
+ * stop). No message of a client passes through here.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { assert } from '../base/assert.ts';
+import { createLog } from '../base/log.ts';
+import { Shard } from '../shard/shard.ts';
+import { beginStop, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
+import { startStatistics } from '../shard/statistics.ts';
+import { duplicate, Transit } from '../transports/descriptor.ts';
+import { adoptHandedOff, createReadBuffer, TcpListener } from '../transports/tcp.ts';
+import type { FromShard, ShardStart, ToShard } from './wiring.ts';
+
+assert(parentPort !== null, 'a shard runs in a worker thread');
+const port = parentPort;
+const start = workerData as ShardStart;
+const log = createLog(start.settings.log.level, { shard: start.index });
+const shard = new Shard(start.settings, start, log);
+const transit = new Transit(start.transit);
+const readBuffer = createReadBuffer();
+const listeners: TcpListener[] = [];
+shard.adoptSocket = (fd, name, read) => adoptHandedOff(shard, transit, readBuffer, fd, name, read);
+
+function tell(message: FromShard): void {
+  port.postMessage(message);
+}
+
+async function serve(): Promise<void> {
+  const ports: number[] = [];
+  for (const bound of start.listeners) {
+    const listener = new TcpListener(shard, transit, readBuffer);
+    listeners.push(listener);
+    ports.push(await listener.listen(bound.fd < 0 ? { host: bound.host, port: bound.port } : { fd: duplicate(bound.fd) }));
+  }
+  startStatistics(shard);
+  tell({ kind: 'serving', ports });
+}
+
+port.on('message', (message: ToShard) => {
+  switch (message.kind) {
+    case 'serve':
+      // Rejects only when the listening descriptor is unusable: the thread ends, and the supervisor says so.
+      void serve().catch((error: Error) => {
+        throw error;
+      });
+      return;
+    case 'peer-died':
+      peerDied(shard, message.peer);
+      tell({ kind: 'peer-detached', peer: message.peer });
+      return;
+    case 'peer-restarted':
+      peerRestarted(shard, message.peer, message.link);
+      return;
+    case 'quiesce':
+      for (const listener of listeners) listener.close();
+      quiesce(shard, () => tell({ kind: 'quiesced', round: message.round }));
+      return;
+    case 'stop':
+      beginStop(shard, () => tell({ kind: 'stopped' }));
+      return;
+    case 'crash':
+      throw new Error('this shard was told to crash');
+  }
+});
+
+// The rings must be looked at once: frames may have been written before this thread ran.
+shard.startTurn();
+if (start.awaitsSnapshots) shard.onReady = () => tell({ kind: 'ready' });
+else tell({ kind: 'ready' });

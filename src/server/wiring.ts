@@ -1,0 +1,82 @@
+/**
+ * Wiring: the shared memory and the message ports that tie the shards together, made by the supervisor and handed to each shard at its start.
+ *
+ * For every ordered pair of shards there is a ring, for every pair a MessageChannel for bodies that are too large for a ring. A restarted shard gets new
+ * ones for all its pairs: what was in the old rings is gone with it.
+ */
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { ringBufferBytes } from '../base/ring.ts';
+import type { Settings } from '../base/settings.ts';
+import { countersBytes } from '../shard/counters.ts';
+import type { LinkWiring } from '../shard/mesh.ts';
+import { TRANSIT_BYTES } from '../transports/descriptor.ts';
+
+const WAKE_BYTES_PER_SHARD = 64;
+
+/** A listening socket, bound before any shard starts. */
+export interface BoundListener {
+  readonly type: 'tcp';
+  readonly host: string;
+  readonly port: number;
+  /** Descriptor that the supervisor keeps; each shard listens on a duplicate. -1: the shard binds by itself. */
+  readonly fd: number;
+}
+
+/** What a shard's thread is started with. */
+export interface ShardStart {
+  readonly settings: Settings;
+  readonly index: number;
+  readonly links: readonly (LinkWiring | null)[];
+  readonly wake: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly transit: SharedArrayBuffer;
+  readonly listeners: readonly BoundListener[];
+  /** The shard waits for the routes of all peers before it serves (a restart). */
+  readonly awaitsSnapshots: boolean;
+}
+
+/** From the supervisor to a shard. */
+export type ToShard =
+  | { readonly kind: 'serve' }
+  | { readonly kind: 'peer-died'; readonly peer: number }
+  | { readonly kind: 'peer-restarted'; readonly peer: number; readonly link: LinkWiring }
+  | { readonly kind: 'quiesce'; readonly round: number }
+  | { readonly kind: 'stop' }
+  | { readonly kind: 'crash' };
+
+/** From a shard to the supervisor. */
+export type FromShard =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'serving'; readonly ports: readonly number[] }
+  | { readonly kind: 'peer-detached'; readonly peer: number }
+  | { readonly kind: 'quiesced'; readonly round: number }
+  | { readonly kind: 'stopped' };
+
+/** Memory that all shards share for the life of the process. */
+export class SharedMemory {
+  readonly wake: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly transit: SharedArrayBuffer;
+
+  constructor(shards: number) {
+    this.wake = new SharedArrayBuffer(shards * WAKE_BYTES_PER_SHARD);
+    this.counters = new SharedArrayBuffer(countersBytes(shards));
+    this.transit = new SharedArrayBuffer(TRANSIT_BYTES);
+  }
+}
+
+/** Both ends of a new link between shards `a` and `b`. */
+export function createLink(ringBytes: number): { a: LinkWiring; b: LinkWiring } {
+  const bytes = ringBufferBytes(ringBytes);
+  const aToB = new SharedArrayBuffer(bytes);
+  const bToA = new SharedArrayBuffer(bytes);
+  const { port1, port2 } = new MessageChannel();
+  return { a: { outbound: aToB, inbound: bToA, port: port1 }, b: { outbound: bToA, inbound: aToB, port: port2 } };
+}
+
+/** The ports of a list of links, which a message to a thread has to name as transferred. */
+export function portsOf(links: readonly (LinkWiring | null)[]): MessagePort[] {
+  const ports: MessagePort[] = [];
+  for (const link of links) if (link !== null) ports.push(link.port);
+  return ports;
+}

@@ -1,0 +1,25 @@
+/**
+ * Delivery: one Message on its way to one session, with what the subscription adds to it. It is made only when the message must be kept:
+ * queued, or in flight to a session that may need it again.
+ */
+import type { Message } from './message.ts';
+
+export class Delivery {
+  readonly message: Message;
+  /** Effective QoS of this delivery. */
+  readonly qos: number;
+  /** RETAIN flag as this receiver sees it. */
+  readonly retain: boolean;
+  /** Subscription Identifiers, or null. */
+  readonly identifiers: Uint32Array | null;
+  /** `$share/{shareName}/{filter}` of the Shared Subscription that brought the message, or null. */
+  readonly sharedFilter: string | null;
+
+  constructor(message: Message, qos: number, retain: boolean, identifiers: Uint32Array | null, sharedFilter: string | null) {
+    this.message = message;
+    this.qos = qos;
+    this.retain = retain;
+    this.identifiers = identifiers;
+    this.sharedFilter = sharedFilter;
+  }
+}

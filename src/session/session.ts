@@ -1,0 +1,65 @@
+/**
+ * Session: one client's state, which may outlive its Network Connection [MQTT 5.0 §4.1].
+ *
+ * It holds subscriptions, messages in flight and waiting, the QoS 2 identifiers received, and the Will. It never sees a socket, a topic tree or another
+ * thread: the shard that owns the client's slot owns the session, and only that shard touches it. `C` is the shard's connection, `S` its subscription.
+ * Parts that an idle client does not need (window, queue, receive window) are made when they are first used.
+ */
+import type { Timer } from '../base/timers.ts';
+import type { ProtocolVersion } from '../protocol/packet-type.ts';
+import type { Inflight } from './inflight.ts';
+import type { MessageQueue } from './message-queue.ts';
+import type { ReceiveWindow } from './receive-window.ts';
+import type { Will } from './will.ts';
+
+/** Session Expiry Interval that never expires [MQTT 5.0 §3.1.2.11.2]. */
+export const NEVER_EXPIRES = 0xffffffff;
+
+export class Session<C extends object, S extends object> {
+  readonly clientId: string;
+  /** UTF-8 of the Client Identifier; the session owns it. */
+  readonly clientIdBytes: Uint8Array;
+  /** hash32 of `clientIdBytes`; its slot decides the owning shard. */
+  readonly hash: number;
+  /** The live Network Connection, or null while the client is away. */
+  connection: C | null;
+  /** Version of the last connection; decides how refusals are told. */
+  version: ProtocolVersion;
+  username: string | undefined;
+  /** Seconds that the session lives on without a connection; 0 ends with it, NEVER_EXPIRES stays. */
+  expirySeconds: number;
+  /** By filter as the client wrote it, `$share/…` included. */
+  subscriptions: Map<string, S> | null;
+  inflight: Inflight | null;
+  received: ReceiveWindow | null;
+  queue: MessageQueue | null;
+  will: Will | null;
+  /** Armed while the client is away: session expiry. */
+  expiryTimer: Timer | null;
+  /** Armed while the client is away: Will Delay Interval. */
+  willTimer: Timer | null;
+  hasEnded: boolean;
+
+  constructor(clientId: string, clientIdBytes: Uint8Array, hash: number, version: ProtocolVersion) {
+    this.clientId = clientId;
+    this.clientIdBytes = clientIdBytes;
+    this.hash = hash;
+    this.connection = null;
+    this.version = version;
+    this.username = undefined;
+    this.expirySeconds = 0;
+    this.subscriptions = null;
+    this.inflight = null;
+    this.received = null;
+    this.queue = null;
+    this.will = null;
+    this.expiryTimer = null;
+    this.willTimer = null;
+    this.hasEnded = false;
+  }
+
+  /** Whether messages in flight may be needed again after the connection is gone. */
+  get outlivesConnection(): boolean {
+    return this.expirySeconds > 0;
+  }
+}

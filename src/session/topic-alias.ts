@@ -1,0 +1,67 @@
+/**
+ * Topic Aliases of one Network Connection, one table for each direction. They live and die with the connection [MQTT-3.3.2-7].
+ *
+ * Inbound: the client says which number stands for which topic, and the table holds the topic's bytes. Outbound: the broker gives a number to the first
+ * topics that it sends, up to the Topic Alias Maximum of the client; later topics go out in full, because replacing a live alias would cost
+ * as many bytes as it saves.
+ *
+ * Hot path.
+ */
+import { equalBytes } from '../base/bytes.ts';
+
+/** What the client may refer to by number. */
+export class InboundAliases {
+  private readonly topics: (Uint8Array | undefined)[];
+
+  constructor() {
+    this.topics = [];
+  }
+
+  /** @param topic bytes that the table owns from now on */
+  set(alias: number, topic: Uint8Array): void {
+    this.topics[alias] = topic;
+  }
+
+  get(alias: number): Uint8Array | undefined {
+    return this.topics[alias];
+  }
+}
+
+/** What the broker refers to by number. */
+export class OutboundAliases {
+  /** Set by `find` and `assign`: the alias was known to the client before, so the topic may be left out. */
+  isKnown: boolean;
+  private readonly maximum: number;
+  private readonly hashes: number[];
+  private readonly topics: Uint8Array[];
+
+  /** @param maximum the smaller of the client's Topic Alias Maximum and our own setting */
+  constructor(maximum: number) {
+    this.isKnown = false;
+    this.maximum = maximum;
+    this.hashes = [];
+    this.topics = [];
+  }
+
+  /**
+   * The alias for a topic; a new one is given out while there are any.
+   * @returns 1 to maximum, or 0: send the topic without alias. `isKnown` says whether the topic may be omitted.
+   */
+  assign(bytes: Uint8Array, at: number, end: number, hash: number): number {
+    this.isKnown = false;
+    for (let i = 0; i < this.hashes.length; i++) {
+      if (this.hashes[i] !== hash) continue;
+      const topic = this.topics[i]!;
+      if (equalBytes(topic, 0, topic.length, bytes, at, end)) {
+        this.isKnown = true;
+        return i + 1;
+      }
+    }
+    if (this.hashes.length >= this.maximum) return 0;
+    const topic = new Uint8Array(end - at);
+    for (let i = at; i < end; i++) topic[i - at] = bytes[i]!;
+    this.hashes.push(hash);
+    this.topics.push(topic);
+    return this.hashes.length;
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Admission: what the accepting shard does with a new connection before anyone owns it. It collects bytes until the first packet is whole, and that must be
+ * a CONNECT; its Client Identifier decides which shard owns the client.
+ *
+ *   bytes → incomplete (bounded by `limits.packetSize`, `limits.connectTimeout`) → CONNECT → owner
+ *                                                                               → anything else: CONNACK with the reason, or a bare close
+ *
+ * The owner reads the CONNECT again: a cold packet once more costs less than a second form of it.
+ */
+import { copyBytes, Writer } from '../base/bytes.ts';
+import { hash32 } from '../base/hash.ts';
+import { readConnect, writeConnack } from '../protocol/connect.ts';
+import { FRAME_INCOMPLETE, Frame, readFrame } from '../protocol/framer.ts';
+import { CONNECT } from '../protocol/packet-type.ts';
+import { shardOfSlot, slotOf } from '../routing/slot.ts';
+import type { Shard } from './shard.ts';
+
+/** More bytes are needed. */
+export const ADMISSION_OPEN = -1;
+/** The connection is to be closed, after `answer` if there is one. */
+export const ADMISSION_REFUSED = -2;
+
+const frame = new Frame();
+
+export class Admission {
+  private readonly shard: Shard;
+  private bytes: Buffer;
+  private length: number;
+  /** CONNACK for a refusal, or null: close without a word. */
+  answer: Uint8Array | null;
+  /** Why it was refused, for the log. */
+  reason: number;
+
+  constructor(shard: Shard) {
+    this.shard = shard;
+    this.bytes = Buffer.alloc(0);
+    this.length = 0;
+    this.answer = null;
+    this.reason = 0;
+  }
+
+  /** All bytes so far. */
+  get read(): Uint8Array {
+    return this.bytes.subarray(0, this.length);
+  }
+
+  /** Takes what came. @returns the index of the owning shard, ADMISSION_OPEN or ADMISSION_REFUSED */
+  take(chunk: Uint8Array): number {
+    this.append(chunk);
+    if (this.length > 0 && this.bytes[0] !== CONNECT << 4) return this.refuse(0x82, null); // [MQTT-3.1.0-1]
+    const code = readFrame(frame, this.bytes, 0, this.length, this.shard.settings.limits.packetBytes);
+    if (code === FRAME_INCOMPLETE) return ADMISSION_OPEN;
+    if (code !== 0) return this.refuse(code, null);
+    const result = readConnect(this.bytes, frame.bodyAt, frame.bodyEnd);
+    if (result.packet === undefined) {
+      if (result.version === 0) return this.refuse(result.code, null);
+      const writer = new Writer(64);
+      writeConnack(writer, result.version, false, result.code, undefined);
+      return this.refuse(result.code, writer.bytes.subarray(0, writer.at));
+    }
+    const id = result.packet.clientIdBytes;
+    // An assigned identifier is chosen to belong to the shard that assigns it.
+    if (id.length === 0) return this.shard.index;
+    return shardOfSlot(slotOf(hash32(id, 0, id.length)), this.shard.shards);
+  }
+
+  private refuse(reason: number, answer: Uint8Array | null): number {
+    this.reason = reason;
+    this.answer = answer;
+    return ADMISSION_REFUSED;
+  }
+
+  private append(chunk: Uint8Array): void {
+    if (this.length === 0) {
+      this.bytes = Buffer.from(chunk);
+      this.length = chunk.length;
+      return;
+    }
+    if (this.length + chunk.length > this.bytes.length) {
+      const grown = Buffer.allocUnsafe((this.length + chunk.length) * 2);
+      copyBytes(grown, 0, this.bytes, 0, this.length);
+      this.bytes = grown;
+    }
+    copyBytes(this.bytes, this.length, chunk, 0, chunk.length);
+    this.length += chunk.length;
+  }
+}

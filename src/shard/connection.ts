@@ -1,0 +1,233 @@
+/**
+ * Connection: one Network Connection on the shard that owns its session, whatever transport carries it.
+ *
+ *   opening → connected → closing → closed
+ *
+ * Inbound: bytes are parsed in the transport's buffer; only a packet cut by its end is copied to `partial`. Outbound: packets are written into one block
+ * and leave in one write at the end of the loop turn. Owned by one shard; it holds what MQTT ties to the connection (aliases, quotas, acknowledgement order).
+ * Invariant: while `isBlocked`, nothing is written to the channel; `out` collects up to `limits.outboundBytes` and reading stops beyond that.
+ *
+ * Hot path.
+ */
+import { copyBytes } from '../base/bytes.ts';
+import type { Fifo } from '../base/fifo.ts';
+import type { Timer } from '../base/timers.ts';
+import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
+import type { InboundAliases, OutboundAliases } from '../session/topic-alias.ts';
+import type { Channel, Peer } from './channel.ts';
+import { counter } from './counters.ts';
+import type { PendingAck } from './outcome.ts';
+import type { ClientSession, Shard } from './shard.ts';
+
+export const OPENING = 0;
+export const CONNECTED = 1;
+export const CLOSING = 2;
+export const CLOSED = 3;
+
+const BYTES_SENT = counter('bytes/sent');
+const READS_PAUSED = counter('reads/paused');
+
+/** Output that is sent before the turn ends, so that a long batch does not grow one huge block. */
+const EARLY_FLUSH_BYTES = 256 * 1024;
+
+/** Largest packet that MQTT can express; the client may announce less. */
+const PACKET_BYTES_MAX = 268_435_460;
+
+export class Connection {
+  readonly shard: Shard;
+  readonly channel: Channel;
+  readonly peer: Peer;
+  state: number;
+  version: ProtocolVersion;
+  session: ClientSession | null;
+
+  // Inbound.
+  /** Bytes of a packet that is not whole yet; written by `receive.ts` only. */
+  partial: Uint8Array | null;
+  partialLength: number;
+  /** Reading is stopped until what the client feeds has room again. */
+  isPaused: boolean;
+  /** Wall milliseconds of the last bytes from the client. */
+  receivedAt: number;
+  keepAliveSeconds: number;
+  timer: Timer | null;
+  inboundAliases: InboundAliases | null;
+  /** Acknowledgements that wait for other shards, in the order of their PUBLISH packets. */
+  acks: Fifo<PendingAck> | null;
+
+  // Outbound.
+  private out: Uint8Array | null;
+  private outLength: number;
+  private isDirty: boolean;
+  /** The channel holds a block and has not drained. */
+  isBlocked: boolean;
+  private blockedBlock: Uint8Array | null;
+  private blockedBytes: number;
+  /** Maximum Packet Size of the client. */
+  packetBytesMax: number;
+  /** QoS 1 and 2 messages that may still be sent before an acknowledgement comes [MQTT 5.0 §4.9]. */
+  sendQuota: number;
+  sendQuotaMax: number;
+  outboundAliases: OutboundAliases | null;
+  /** Packet Identifiers of the session's earlier messages that are still to be sent again on this connection. */
+  resends: number[] | null;
+  /** The client wants Reason Strings and User Properties on other packets than PUBLISH, CONNACK and DISCONNECT. */
+  wantsProblemInformation: boolean;
+  /** Retained Messages that wait until the client has taken what was sent before. */
+  retainedQueries: Set<number> | null;
+
+  constructor(shard: Shard, channel: Channel, peer: Peer) {
+    this.shard = shard;
+    this.channel = channel;
+    this.peer = peer;
+    this.state = OPENING;
+    this.version = V5;
+    this.session = null;
+    this.partial = null;
+    this.partialLength = 0;
+    this.isPaused = false;
+    this.receivedAt = shard.timers.now;
+    this.keepAliveSeconds = 0;
+    this.timer = null;
+    this.inboundAliases = null;
+    this.acks = null;
+    this.out = null;
+    this.outLength = 0;
+    this.isDirty = false;
+    this.isBlocked = false;
+    this.blockedBlock = null;
+    this.blockedBytes = 0;
+    this.packetBytesMax = PACKET_BYTES_MAX;
+    this.sendQuota = 0;
+    this.sendQuotaMax = 0;
+    this.outboundAliases = null;
+    this.resends = null;
+    this.wantsProblemInformation = true;
+    this.retainedQueries = null;
+  }
+
+  /** Bytes that wait to be taken by the kernel. */
+  get bufferedBytes(): number {
+    return this.blockedBytes + this.outLength;
+  }
+
+  /** Stops reading until what the client feeds has room again. */
+  pauseReading(): void {
+    if (this.isPaused || this.state >= CLOSING) return;
+    this.isPaused = true;
+    this.shard.counters[READS_PAUSED]!++;
+    this.shard.paused.add(this);
+    this.channel.pause();
+  }
+
+  /** v3 clients have no Receive Maximum: past ours, the broker stops reading instead. */
+  get isAckOrderFull(): boolean {
+    return this.acks !== null && this.acks.count >= this.shard.settings.mqtt.receiveMaximum;
+  }
+
+  /** Room for `length` bytes of output. @returns offset in `this.output`; the caller writes there and nowhere else, at once */
+  reserve(length: number): number {
+    const at = this.outLength;
+    let out = this.out;
+    if (out === null) {
+      out = this.shard.blocks.take(length);
+      this.out = out;
+    } else if (at + length > out.length) {
+      const grown = this.shard.blocks.take((at + length) * 2);
+      copyBytes(grown, 0, out, 0, at);
+      this.shard.blocks.give(out);
+      this.out = grown;
+    }
+    this.outLength = at + length;
+    if (!this.isDirty) {
+      this.isDirty = true;
+      this.shard.dirty.push(this);
+    }
+    return at;
+  }
+
+  /** The block that `reserve` answers offsets of. */
+  get output(): Uint8Array {
+    return this.out!;
+  }
+
+  /** Writes bytes[at, end) as they are. */
+  send(bytes: Uint8Array, at: number, end: number): void {
+    const target = this.reserve(end - at);
+    copyBytes(this.out!, target, bytes, at, end);
+  }
+
+  /** Sends early when a batch has grown large. */
+  flushIfLarge(): void {
+    if (this.outLength > EARLY_FLUSH_BYTES && !this.isBlocked) this.flush();
+  }
+
+  /** One write to the channel. Called once a turn for each dirty connection. */
+  flush(): void {
+    this.isDirty = false;
+    const out = this.out;
+    if (out === null || this.isBlocked || this.state === CLOSED) return;
+    const length = this.outLength;
+    this.out = null;
+    this.outLength = 0;
+    this.shard.counters[BYTES_SENT]! += length;
+    if (this.channel.write(out, length)) {
+      this.shard.blocks.give(out);
+    } else {
+      this.isBlocked = true;
+      this.blockedBlock = out;
+      this.blockedBytes = length;
+    }
+    if (this.state === CLOSING && !this.isBlocked) this.channel.end();
+  }
+
+  /** The channel took everything. */
+  unblock(): void {
+    this.isBlocked = false;
+    this.shard.blocks.give(this.blockedBlock!);
+    this.blockedBlock = null;
+    this.blockedBytes = 0;
+    if (this.state === CLOSED) return;
+    if (this.out !== null) this.flush();
+    else if (this.state === CLOSING) this.channel.end();
+  }
+
+  /** Whether QoS 0 output must be dropped and other output must wait. */
+  get isOverfull(): boolean {
+    return this.isBlocked && this.blockedBytes + this.outLength > this.shard.settings.limits.outboundBytes;
+  }
+
+  /** Sends what is written, then closes; nothing more is read or written. */
+  closeAfterFlush(): void {
+    if (this.state >= CLOSING) return;
+    this.state = CLOSING;
+    this.dropInbound();
+    if (!this.isBlocked) {
+      if (this.out !== null) this.flush();
+      else this.channel.end();
+    }
+  }
+
+  /** The network is gone. */
+  markClosed(): void {
+    this.state = CLOSED;
+    this.dropInbound();
+    if (this.out !== null) {
+      this.shard.blocks.give(this.out);
+      this.out = null;
+      this.outLength = 0;
+    }
+    this.blockedBlock = null;
+    this.blockedBytes = 0;
+  }
+
+  private dropInbound(): void {
+    this.partial = null;
+    this.partialLength = 0;
+    this.shard.paused.delete(this);
+    if (this.isPaused) {
+      this.isPaused = false;
+      this.channel.resume();
+    }
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * Control records: the rare things that shards tell each other, as objects packed by msgpackr. Nothing here runs per message.
+ *
+ * `sequence` counts the route changes of the sending shard; the receiver answers `installed` with the highest one that it knows, and SUBACK waits for that.
+ */
+
+/** This shard has (or no longer has) subscriptions to an ordinary filter. */
+export interface RouteControl {
+  readonly kind: 'route';
+  readonly sequence: number;
+  readonly filter: string;
+  readonly isWanted: boolean;
+}
+
+/** Members of a Shared Subscription in this shard. */
+export interface ShareControl {
+  readonly kind: 'share';
+  readonly sequence: number;
+  readonly shareName: string;
+  readonly filter: string;
+  readonly onlineCount: number;
+  readonly memberCount: number;
+}
+
+export interface InstalledControl {
+  readonly kind: 'installed';
+  readonly sequence: number;
+}
+
+/** All routes of this shard have been sent; a restarted shard may serve when it has one from each peer. */
+export interface SnapshotEndControl {
+  readonly kind: 'snapshot-end';
+  readonly sequence: number;
+}
+
+/** Asks for Retained Messages that match a filter; `more` asks for the next batch, `cancel` forgets the query. */
+export interface RetainedQueryControl {
+  readonly kind: 'retained-query';
+  readonly query: number;
+  readonly filter: string;
+}
+
+export interface RetainedMoreControl {
+  readonly kind: 'retained-more';
+  readonly query: number;
+}
+
+export interface RetainedCancelControl {
+  readonly kind: 'retained-cancel';
+  readonly query: number;
+}
+
+/** A batch of answers ends; `isLast` when nothing is left. */
+export interface RetainedEndControl {
+  readonly kind: 'retained-end';
+  readonly query: number;
+  readonly isLast: boolean;
+}
+
+/** Large bodies taken from the MessagePort so far. */
+export interface JumboTakenControl {
+  readonly kind: 'jumbo-taken';
+  readonly count: number;
+}
+
+export type Control =
+  | RouteControl
+  | ShareControl
+  | InstalledControl
+  | SnapshotEndControl
+  | RetainedQueryControl
+  | RetainedMoreControl
+  | RetainedCancelControl
+  | RetainedEndControl
+  | JumboTakenControl;

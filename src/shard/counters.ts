@@ -1,0 +1,85 @@
+/**
+ * Counters of the broker: one row for each shard in one SharedArrayBuffer, each row written by its own shard only and read by anyone.
+ *
+ * A counter is a float64 (exact to 2^53; an aligned 8-byte store is never torn on the machines that Node runs on), so that counting is one add without
+ * a lock or a BigInt. `gauge` rows go up and down, the others only up. The names are the last levels under `$SYS/broker/`.
+ */
+export const COUNTERS = [
+  'clients/connected',
+  'clients/total',
+  'connections/accepted',
+  'connections/refused',
+  'connections/handed-off',
+  'connections/opening',
+  'bytes/received',
+  'bytes/sent',
+  'packets/received',
+  'packets/malformed',
+  'publish/received',
+  'publish/sent',
+  'publish/dropped/offline',
+  'publish/dropped/queue-full',
+  'publish/dropped/outbound-full',
+  'publish/dropped/too-large',
+  'publish/dropped/expired',
+  'publish/dropped/no-session',
+  'publish/dropped/no-subscriber',
+  'publish/dropped/process-full',
+  'publish/dropped/not-authorized',
+  'publish/queued',
+  'p2p/received',
+  'p2p/delivered',
+  'p2p/queued',
+  'p2p/mailbox',
+  'p2p/receipts',
+  'subscriptions/count',
+  'subscriptions/shared/count',
+  'retained/count',
+  'retained/bytes',
+  'retained/dropped',
+  'queued/bytes',
+  'queued/messages',
+  'mailboxes/count',
+  'ring/frames/sent',
+  'ring/frames/publish',
+  'ring/frames/acknowledge',
+  'ring/frames/control',
+  'ring/frames/jumbo',
+  'ring/full',
+  'ring/wakes',
+  'routes/waiting',
+  'reads/paused',
+  'takeovers',
+  'keepalive/expired',
+  'sessions/expired',
+  'wills/published',
+  'shard/restarts',
+  'retained/queries/refused',
+] as const;
+
+export type CounterName = (typeof COUNTERS)[number];
+
+const ROW_WORDS = (COUNTERS.length + 7) & ~7;
+
+/** Index of a counter in a row; looked up once, when a module loads. */
+export function counter(name: CounterName): number {
+  return COUNTERS.indexOf(name);
+}
+
+/** Bytes of SharedArrayBuffer for `shards` rows. */
+export function countersBytes(shards: number): number {
+  return shards * ROW_WORDS * 8;
+}
+
+/** The row that shard `index` writes. */
+export function countersRow(shared: SharedArrayBuffer, index: number): Float64Array {
+  return new Float64Array(shared, index * ROW_WORDS * 8, COUNTERS.length);
+}
+
+/** Sum of one counter over all shards. */
+export function sumCounter(shared: SharedArrayBuffer, index: number): number {
+  const all = new Float64Array(shared);
+  let sum = 0;
+  for (let at = index; at < all.length; at += ROW_WORDS) sum += all[at]!;
+  return sum;
+}

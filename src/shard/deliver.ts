@@ -1,0 +1,341 @@
+/**
+ * Deliver: one message to one session. Sent at once when the client can take it, queued when the session must hold it, dropped with a reason otherwise.
+ *
+ *   message → [ window has room, nothing waits before it ] → connection output
+ *           → [ queue ] → pump, when an acknowledgement or the network makes room
+ *
+ * Invariant: at one QoS a session's messages leave in the order in which they came; nothing overtakes the queue but QoS 0, which promises no order with others.
+ *
+ * Hot path.
+ */
+
+import { copyBytes } from '../base/bytes.ts';
+import { hash32 } from '../base/hash.ts';
+import { writeAck } from '../protocol/ack.ts';
+import { PUBREL, V5 } from '../protocol/packet-type.ts';
+import { type MessageView, publishLength, setPacketId, writePublish } from '../protocol/publish.ts';
+import { Delivery } from '../session/delivery.ts';
+import { INFLIGHT_RELEASED, Inflight } from '../session/inflight.ts';
+import { viewMessage } from '../session/message.ts';
+import { MessageQueue } from '../session/message-queue.ts';
+import { CONNECTED, type Connection } from './connection.ts';
+import { counter } from './counters.ts';
+import { DELIVERED, DROPPED, FULL, QUEUED, TOO_LARGE } from './outcome.ts';
+import { receiptOf } from './receipt.ts';
+import type { ClientSession, Shard } from './shard.ts';
+
+const SENT = counter('publish/sent');
+const DROPPED_OFFLINE = counter('publish/dropped/offline');
+const DROPPED_FULL = counter('publish/dropped/queue-full');
+const DROPPED_OUTBOUND = counter('publish/dropped/outbound-full');
+const DROPPED_LARGE = counter('publish/dropped/too-large');
+const DROPPED_EXPIRED = counter('publish/dropped/expired');
+const DROPPED_PROCESS = counter('publish/dropped/process-full');
+const QUEUED_COUNT = counter('publish/queued');
+const QUEUED_BYTES = counter('queued/bytes');
+const QUEUED_MESSAGES = counter('queued/messages');
+
+/**
+ * Delivers the message that `view` shows.
+ * @param qos effective QoS; @param retain RETAIN as this receiver sees it
+ * @param identifiers Subscription Identifiers, or null; the first `identifierCount` count
+ * @param sharedFilter `$share/…` of the Shared Subscription, or null
+ * @returns DELIVERED, QUEUED, FULL, TOO_LARGE, or DROPPED (QoS 0)
+ */
+export function deliver(
+  shard: Shard,
+  session: ClientSession,
+  view: MessageView,
+  qos: number,
+  retain: boolean,
+  identifiers: Uint32Array | null,
+  identifierCount: number,
+  sharedFilter: string | null,
+): number {
+  const connection = session.connection;
+  if (connection === null || connection.state !== CONNECTED) {
+    if (qos === 0 && !shard.settings.queue.qos0) {
+      shard.counters[DROPPED_OFFLINE]!++;
+      shard.events.messageDropped(view, session.clientId, 'offline');
+      return DROPPED;
+    }
+    return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
+  }
+  if (qos === 0) {
+    if (connection.isOverfull) {
+      if (shard.settings.queue.qos0) return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
+      shard.counters[DROPPED_OUTBOUND]!++;
+      shard.events.messageDropped(view, session.clientId, 'outbound_full');
+      return DROPPED;
+    }
+    return send(shard, connection, view, 0, retain, 0, identifiers, identifierCount) ? DELIVERED : tooLarge(shard, session, view);
+  }
+  const queue = session.queue;
+  if (connection.sendQuota === 0 || connection.isOverfull || connection.resends !== null || (queue !== null && queue.count > 0)) {
+    return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
+  }
+  // Only what may be needed again is kept: a session that ends with its connection never resends.
+  const mustKeep = session.expirySeconds > 0 || sharedFilter !== null || view.wantsReceipt;
+  const delivery = mustKeep ? new Delivery(shard.keep(view), qos, retain, own(identifiers, identifierCount), sharedFilter) : null;
+  return sendTracked(shard, session, connection, view, qos, retain, identifiers, identifierCount, delivery)
+    ? DELIVERED
+    : tooLarge(shard, session, view);
+}
+
+function tooLarge(shard: Shard, session: ClientSession, view: MessageView): number {
+  shard.counters[DROPPED_LARGE]!++; // [MQTT-3.1.2-25]
+  shard.events.messageDropped(view, session.clientId, 'too_large');
+  return TOO_LARGE;
+}
+
+/** Sends a QoS 1 or 2 message and takes its place in the window. @returns false when it exceeds the client's Maximum Packet Size */
+function sendTracked(
+  shard: Shard,
+  session: ClientSession,
+  connection: Connection,
+  view: MessageView,
+  qos: number,
+  retain: boolean,
+  identifiers: Uint32Array | null,
+  identifierCount: number,
+  delivery: Delivery | null,
+): boolean {
+  if (session.inflight === null) session.inflight = new Inflight();
+  const packetId = session.inflight.add(qos, delivery);
+  if (!send(shard, connection, view, qos, retain, packetId, identifiers, identifierCount)) {
+    session.inflight.remove(packetId);
+    return false;
+  }
+  connection.sendQuota--;
+  return true;
+}
+
+/** Writes one PUBLISH to the connection's output. @returns false when it exceeds the client's Maximum Packet Size */
+function send(
+  shard: Shard,
+  connection: Connection,
+  view: MessageView,
+  qos: number,
+  retain: boolean,
+  packetId: number,
+  identifiers: Uint32Array | null,
+  identifierCount: number,
+): boolean {
+  const version = connection.version;
+  const expirySeconds = view.expiresAt === 0 ? -1 : Math.max(0, Math.ceil((view.expiresAt - shard.timers.now) / 1000)); // [MQTT-3.3.2-6]
+  const images = shard.images;
+  if (images.isActive && identifierCount === 0 && connection.outboundAliases === null) {
+    const layout = images.layout(view, version, qos, retain, expirySeconds);
+    const length = images.length(layout);
+    if (length > connection.packetBytesMax) return false; // [MQTT-3.1.2-24]
+    const from = images.at(layout);
+    const at = connection.reserve(length);
+    copyBytes(connection.output, at, images.bytes, from, from + length);
+    if (qos !== 0) setPacketId(connection.output, at + images.packetIdOffset(layout), packetId);
+  } else {
+    let alias = 0;
+    let isKnown = false;
+    if (connection.outboundAliases !== null) {
+      const aliases = connection.outboundAliases;
+      alias = aliases.assign(view.topicBytes, view.topicAt, view.topicEnd, hash32(view.topicBytes, view.topicAt, view.topicEnd));
+      isKnown = aliases.isKnown;
+    }
+    const length = publishLength(view, version, qos, identifiers, identifierCount, expirySeconds, alias, isKnown);
+    if (length > connection.packetBytesMax) return false; // [MQTT-3.1.2-24]
+    const at = connection.reserve(length);
+    writePublish(
+      connection.output,
+      at,
+      view,
+      version,
+      qos,
+      retain,
+      false,
+      packetId,
+      identifiers,
+      identifierCount,
+      expirySeconds,
+      alias,
+      isKnown,
+    );
+  }
+  shard.counters[SENT]!++;
+  connection.flushIfLarge();
+  return true;
+}
+
+function own(identifiers: Uint32Array | null, count: number): Uint32Array | null {
+  if (identifiers === null || count === 0) return null;
+  const copy = new Uint32Array(count);
+  for (let i = 0; i < count; i++) copy[i] = identifiers[i]!;
+  return copy;
+}
+
+/** Puts the message into the session's queue. @returns QUEUED, FULL, or DROPPED (QoS 0) */
+function enqueue(
+  shard: Shard,
+  session: ClientSession,
+  view: MessageView,
+  qos: number,
+  retain: boolean,
+  identifiers: Uint32Array | null,
+  identifierCount: number,
+  sharedFilter: string | null,
+): number {
+  if (session.queue === null) session.queue = new MessageQueue();
+  const queue = session.queue;
+  const limits = shard.settings.limits;
+  const size = view.topicEnd - view.topicAt + (view.propertiesEnd - view.propertiesAt) + (view.payloadEnd - view.payloadAt);
+  while (queue.count >= limits.queueMessages || queue.bytes + size > limits.queueBytes || shard.isOverloaded) {
+    if (shard.settings.queue.overflow !== 'drop-oldest' || queue.count === 0) {
+      const isProcessFull = shard.isOverloaded;
+      shard.counters[isProcessFull ? DROPPED_PROCESS : DROPPED_FULL]!++;
+      shard.events.messageDropped(view, session.clientId, isProcessFull ? 'process_full' : 'queue_full');
+      return qos === 0 ? DROPPED : FULL;
+    }
+    shard.counters[DROPPED_FULL]!++;
+    dropDelivery(shard, session, takeQueued(shard, queue)!, 'queue_full', 'dropped');
+    // Under a full process one message in for one message out is all that is allowed.
+    if (shard.isOverloaded) break;
+  }
+  const delivery = new Delivery(shard.keep(view), qos, retain, own(identifiers, identifierCount), sharedFilter);
+  pushQueued(shard, queue, delivery);
+  shard.counters[QUEUED_COUNT]!++;
+  return QUEUED;
+}
+
+/** Adds to a queue and to the counters of what waits. */
+export function pushQueued(shard: Shard, queue: MessageQueue, delivery: Delivery): void {
+  queue.push(delivery);
+  shard.counters[QUEUED_BYTES]! += delivery.message.sizeBytes;
+  shard.counters[QUEUED_MESSAGES]!++;
+}
+
+/** Takes from a queue and from the counters of what waits. */
+export function takeQueued(shard: Shard, queue: MessageQueue): Delivery | undefined {
+  const delivery = queue.shift();
+  if (delivery === undefined) return undefined;
+  shard.counters[QUEUED_BYTES]! -= delivery.message.sizeBytes;
+  shard.counters[QUEUED_MESSAGES]!--;
+  return delivery;
+}
+
+/** A kept message will not be delivered: the event, and the receipt if one was asked for. The caller has counted it. */
+export function dropDelivery(shard: Shard, session: ClientSession, delivery: Delivery, reason: string, receiptStatus: string): void {
+  viewMessage(shard.keptView, delivery.message);
+  shard.events.messageDropped(shard.keptView, session.clientId, reason);
+  if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, receiptStatus);
+}
+
+/** Sends what waits, as far as window and network allow: first what this connection must send again, then the queue. */
+export function pump(shard: Shard, session: ClientSession, connection: Connection): void {
+  if (connection.resends !== null) resendPublishes(shard, session, connection);
+  const queue = session.queue;
+  if (queue === null || connection.resends !== null) return;
+  while (queue.count > 0 && !connection.isOverfull) {
+    const next = queue.peek()!;
+    if (next.qos > 0 && connection.sendQuota === 0) return;
+    const delivery = takeQueued(shard, queue)!;
+    const message = delivery.message;
+    if (message.expiresAt !== 0 && message.expiresAt <= shard.timers.now) {
+      shard.counters[DROPPED_EXPIRED]!++; // [MQTT-3.3.2-5]
+      dropDelivery(shard, session, delivery, 'expired', 'expired');
+      continue;
+    }
+    if (!sendKept(shard, session, connection, delivery)) {
+      shard.counters[DROPPED_LARGE]!++; // [MQTT-3.1.2-25]
+      dropDelivery(shard, session, delivery, 'too_large', 'dropped');
+    }
+  }
+}
+
+function sendKept(shard: Shard, session: ClientSession, connection: Connection, delivery: Delivery): boolean {
+  const view = shard.keptView;
+  viewMessage(view, delivery.message);
+  const identifiers = delivery.identifiers;
+  const count = identifiers === null ? 0 : identifiers.length;
+  // The images belong to the message being routed, not to this one.
+  const wasActive = shard.images.isActive;
+  shard.images.isActive = false;
+  const isSent =
+    delivery.qos === 0
+      ? send(shard, connection, view, 0, delivery.retain, 0, identifiers, count)
+      : sendTracked(shard, session, connection, view, delivery.qos, delivery.retain, identifiers, count, delivery);
+  shard.images.isActive = wasActive;
+  return isSent;
+}
+
+/**
+ * Begins a resumed session: PUBREL packets go out again at once, PUBLISH packets in their original order as far as the window allows
+ * [MQTT-4.4.0-1] [MQTT-4.6.0-1].
+ */
+export function resumeInflight(shard: Shard, session: ClientSession, connection: Connection): void {
+  const inflight = session.inflight;
+  if (inflight === null || inflight.count === 0) return;
+  const resends: number[] = [];
+  for (const packetId of inflight.inOrder()) {
+    if (inflight.state(packetId) === INFLIGHT_RELEASED) {
+      const at = connection.reserve(4);
+      writeAck(connection.output, at, PUBREL, packetId);
+    } else resends.push(packetId);
+  }
+  if (resends.length > 0) connection.resends = resends.reverse();
+  resendPublishes(shard, session, connection);
+}
+
+function resendPublishes(shard: Shard, session: ClientSession, connection: Connection): void {
+  const resends = connection.resends;
+  const inflight = session.inflight;
+  if (resends === null || inflight === null) return;
+  while (resends.length > 0) {
+    if (connection.sendQuota === 0 || connection.isOverfull) return;
+    const packetId = resends.pop()!;
+    const delivery = inflight.delivery(packetId);
+    if (delivery === null) continue;
+    const view = shard.keptView;
+    viewMessage(view, delivery.message);
+    const identifiers = delivery.identifiers;
+    const count = identifiers === null ? 0 : identifiers.length;
+    const expirySeconds = view.expiresAt === 0 ? -1 : Math.max(0, Math.ceil((view.expiresAt - shard.timers.now) / 1000));
+    const length = publishLength(view, connection.version, delivery.qos, identifiers, count, expirySeconds, 0, false);
+    if (length > connection.packetBytesMax) {
+      // The client came back with a smaller Maximum Packet Size: to it the message counts as delivered [MQTT-3.1.2-25].
+      inflight.remove(packetId);
+      shard.counters[DROPPED_LARGE]!++;
+      dropDelivery(shard, session, delivery, 'too_large', 'dropped');
+      continue;
+    }
+    const at = connection.reserve(length);
+    // DUP 1 says that this may be a second copy [MQTT-3.3.1-1].
+    writePublish(
+      connection.output,
+      at,
+      view,
+      connection.version,
+      delivery.qos,
+      delivery.retain,
+      true,
+      packetId,
+      identifiers,
+      count,
+      expirySeconds,
+      0,
+      false,
+    );
+    shard.counters[SENT]!++;
+    connection.sendQuota--;
+    connection.flushIfLarge();
+  }
+  connection.resends = null;
+}
+
+/** A message of the window has been acknowledged: one more may go. */
+export function restoreQuota(shard: Shard, session: ClientSession, connection: Connection): void {
+  if (connection.sendQuota < connection.sendQuotaMax) connection.sendQuota++; // [MQTT-4.9.0-2]
+  if (session.queue !== null || connection.resends !== null) pump(shard, session, connection);
+}
+
+/** Whether version 5 details may be told to this client on packets other than PUBLISH, CONNACK and DISCONNECT [MQTT-3.1.2-29]. */
+export function mayExplain(connection: Connection): boolean {
+  return connection.version === V5 && connection.wantsProblemInformation;
+}

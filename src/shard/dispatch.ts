@@ -1,0 +1,85 @@
+/**
+ * Dispatch: one switch on the packet type, PUBLISH first, and the only place where a reason code of a client's fault becomes a DISCONNECT or a close.
+ *
+ * Handlers return 0 or the reason code that ends the connection. Refusals inside a packet (PUBACK, SUBACK …) are theirs.
+ *
+ * Hot path.
+ */
+
+import { PINGRESP_IMAGE } from '../protocol/disconnect.ts';
+import type { Frame } from '../protocol/framer.ts';
+import {
+  AUTH,
+  CONNECT,
+  DISCONNECT,
+  hasValidFlags,
+  PINGREQ,
+  PUBACK,
+  PUBCOMP,
+  PUBLISH,
+  PUBREC,
+  PUBREL,
+  SUBSCRIBE,
+  UNSUBSCRIBE,
+} from '../protocol/packet-type.ts';
+import { ReasonCode, reasonName } from '../protocol/reason-code.ts';
+import { CONNECTED, type Connection, OPENING } from './connection.ts';
+import { counter } from './counters.ts';
+import { onPuback, onPubcomp, onPubrec, onPubrel } from './on-ack.ts';
+import { onConnect } from './on-connect.ts';
+import { onAuth, onDisconnect } from './on-disconnect.ts';
+import { onPublish } from './on-publish.ts';
+import { onSubscribe, onUnsubscribe } from './on-subscribe.ts';
+import { endConnection } from './sessions.ts';
+
+const MALFORMED = counter('packets/malformed');
+
+/** Handles one packet. @returns 0, or the reason code that ends the connection */
+export function dispatch(connection: Connection, bytes: Uint8Array, frame: Frame): ReasonCode {
+  const first = frame.first;
+  const type = first >>> 4;
+  const at = frame.bodyAt;
+  const end = frame.bodyEnd;
+  if (connection.state !== CONNECTED) {
+    // [MQTT-3.1.0-1]: anything before CONNECT closes the connection without an answer.
+    return type === CONNECT && connection.state === OPENING ? onConnect(connection, bytes, first, at, end) : ReasonCode.ProtocolError;
+  }
+  if (type === PUBLISH) return onPublish(connection, bytes, first, at, end);
+  if (!hasValidFlags(first, connection.version)) return ReasonCode.MalformedPacket; // [MQTT-2.1.3-1]
+  switch (type) {
+    case PUBACK:
+      return onPuback(connection, bytes, at, end);
+    case PUBREC:
+      return onPubrec(connection, bytes, at, end);
+    case PUBREL:
+      return onPubrel(connection, bytes, at, end);
+    case PUBCOMP:
+      return onPubcomp(connection, bytes, at, end);
+    case PINGREQ:
+      if (at !== end) return ReasonCode.MalformedPacket;
+      connection.send(PINGRESP_IMAGE, 0, PINGRESP_IMAGE.length); // [MQTT-3.12.4-1]
+      return ReasonCode.Success;
+    case SUBSCRIBE:
+      return onSubscribe(connection, bytes, at, end);
+    case UNSUBSCRIBE:
+      return onUnsubscribe(connection, bytes, at, end);
+    case DISCONNECT:
+      return onDisconnect(connection, bytes, at, end);
+    case AUTH:
+      return onAuth(connection, bytes, at, end);
+    default:
+      // A second CONNECT [MQTT-3.1.0-2], or a packet that only a server sends.
+      return type === 0 ? ReasonCode.MalformedPacket : ReasonCode.ProtocolError;
+  }
+}
+
+/** Ends the connection for the client's fault: v5 is told by DISCONNECT, v3 by the close alone. */
+export function refuse(connection: Connection, code: ReasonCode): void {
+  const shard = connection.shard;
+  shard.counters[MALFORMED]!++;
+  shard.log.info(
+    { client: connection.session?.clientId, peer: connection.peer.name, reason: code, name: reasonName(code) },
+    'connection refused: the client broke the protocol',
+  );
+  endConnection(connection, code, reasonName(code), true); // [MQTT-4.13.1-1]
+}

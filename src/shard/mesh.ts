@@ -1,0 +1,519 @@
+/**
+ * Mesh: this shard's ends of the rings, one pair of rings for each other shard, and the only file that touches them.
+ *
+ *   shard A ── ring A→B ──▶ shard B        messages, hand-offs, control, answers to B's messages
+ *           ◀── ring B→A ──
+ *
+ * - Order: a link is first in, first out, also through `overflow` (frames that found the ring full) and through large bodies beside the ring.
+ * - Backpressure: a full ring never drops QoS 1 or 2. Frames queue in `overflow`, `isCongested` turns true, and connections stop reading until it is low again.
+ * - Loss: a QoS 1 or 2 message stays in `unacked` until the peer has answered it. A peer that died gets all of them again, in order, on new rings.
+ * - Wake: frames become visible once a turn; only a sleeping peer is notified.
+ *
+ * Owned by one shard. Hot path.
+ */
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { pack, unpack } from 'msgpackr';
+import { assert } from '../base/assert.ts';
+import { copyBytes } from '../base/bytes.ts';
+import { Fifo } from '../base/fifo.ts';
+import { RingConsumer, RingProducer, ringFrameBytesMax } from '../base/ring.ts';
+import type { MessageView } from '../protocol/publish.ts';
+import type { Control } from './control.ts';
+import { counter } from './counters.ts';
+import type { PendingAck } from './outcome.ts';
+import {
+  messageRecordBytes,
+  messageWord,
+  RECORD_ACKS,
+  RECORD_CONTROL,
+  RECORD_HANDOFF,
+  RECORD_JUMBO,
+  RECORD_RESULT,
+  type RecordFields,
+  recordKind,
+  writeMessageRecord,
+} from './record.ts';
+
+const FRAMES_SENT = counter('ring/frames/sent');
+const FRAMES_PUBLISH = counter('ring/frames/publish');
+const FRAMES_ACK = counter('ring/frames/acknowledge');
+const FRAMES_CONTROL = counter('ring/frames/control');
+const FRAMES_JUMBO = counter('ring/frames/jumbo');
+const RING_FULL = counter('ring/full');
+const WAKES = counter('ring/wakes');
+
+/** Frames taken from one ring in one turn, so that sockets are served too. */
+const DRAIN_FRAMES_MAX = 2048;
+/** Large bodies under way to one peer before connections stop reading. */
+const JUMBO_OUTSTANDING_MAX = 8;
+const WAKE_STRIDE = 16;
+
+/** What the supervisor gives a shard to reach one peer. */
+export interface LinkWiring {
+  readonly outbound: SharedArrayBuffer;
+  readonly inbound: SharedArrayBuffer;
+  readonly port: MessagePort;
+}
+
+/** Handles one record of a peer; the bytes are valid until it returns. */
+export type RecordHandler = (link: Link, word: number, bytes: Buffer, at: number, end: number) => void;
+
+class QueuedFrame {
+  readonly word: number;
+  readonly body: Buffer;
+
+  constructor(word: number, body: Buffer) {
+    this.word = word;
+    this.body = body;
+  }
+}
+
+/** A QoS 1 or 2 message that the peer has not answered. */
+class UnackedFrame {
+  readonly sequence: number;
+  readonly word: number;
+  readonly body: Buffer;
+  readonly ack: PendingAck | null;
+  /** The peer has said what became of it; otherwise the acknowledgement alone means success. */
+  hasResult: boolean;
+
+  constructor(sequence: number, word: number, body: Buffer, ack: PendingAck | null) {
+    this.sequence = sequence;
+    this.word = word;
+    this.body = body;
+    this.ack = ack;
+    this.hasResult = false;
+  }
+}
+
+/** Both directions between this shard and one peer. */
+export class Link {
+  readonly peer: number;
+  producer: RingProducer;
+  consumer: RingConsumer;
+  port: MessagePort;
+  /** False between a peer's death and its restart. */
+  isLive: boolean;
+  readonly overflow: Fifo<QueuedFrame>;
+  overflowBytes: number;
+  readonly unacked: Fifo<UnackedFrame>;
+  unackedBytes: number;
+  nextSequence: number;
+  /** Highest sequence of the peer that this shard has taken, and the highest one that it has told. */
+  takenSequence: number;
+  toldSequence: number;
+  jumboOutstanding: number;
+  jumboTaken: number;
+  jumboTold: number;
+  /** Route changes of the peer that are installed here, and what it has been told; the same the other way round. */
+  routesInstalled: number;
+  routesTold: number;
+  routesKnownByPeer: number;
+  hasSnapshot: boolean;
+
+  constructor(peer: number, wiring: LinkWiring) {
+    this.peer = peer;
+    this.producer = new RingProducer(wiring.outbound);
+    this.consumer = new RingConsumer(wiring.inbound);
+    this.port = wiring.port;
+    this.isLive = true;
+    this.overflow = new Fifo();
+    this.overflowBytes = 0;
+    this.unacked = new Fifo();
+    this.unackedBytes = 0;
+    this.nextSequence = 1;
+    this.takenSequence = 0;
+    this.toldSequence = 0;
+    this.jumboOutstanding = 0;
+    this.jumboTaken = 0;
+    this.jumboTold = 0;
+    this.routesInstalled = 0;
+    this.routesTold = 0;
+    this.routesKnownByPeer = 0;
+    this.hasSnapshot = false;
+  }
+}
+
+export class Mesh {
+  readonly index: number;
+  readonly shards: number;
+  /** By shard index; null for this shard itself. */
+  readonly links: (Link | null)[];
+  /** Connections stop reading while this is true. */
+  isCongested: boolean;
+  private readonly counters: Float64Array;
+  private readonly wakeWords: Int32Array;
+  private readonly ringBytes: number;
+  private readonly frameBytesMax: number;
+  private readonly handle: RecordHandler;
+  private isWaiting: boolean;
+
+  /**
+   * @param wiring by shard index, null for this shard
+   * @param wake shared words, one cache line for each shard: 1 while it sleeps
+   */
+  constructor(
+    index: number,
+    wiring: readonly (LinkWiring | null)[],
+    wake: SharedArrayBuffer,
+    ringBytes: number,
+    counters: Float64Array,
+    handle: RecordHandler,
+  ) {
+    this.index = index;
+    this.shards = wiring.length;
+    this.links = [];
+    for (let peer = 0; peer < wiring.length; peer++) {
+      const ends = wiring[peer] ?? null;
+      this.links.push(ends === null ? null : new Link(peer, ends));
+    }
+    this.isCongested = false;
+    this.counters = counters;
+    this.wakeWords = new Int32Array(wake);
+    this.ringBytes = ringBytes;
+    this.frameBytesMax = ringFrameBytesMax(ringBytes);
+    this.handle = handle;
+    this.isWaiting = false;
+  }
+
+  /**
+   * Sends a message record.
+   * @param ack the publisher's acknowledgement that waits for this peer, or null
+   * @param isTracked whether the message must survive the peer's death (QoS 1 and 2)
+   * @returns false when it was dropped: not tracked, and the peer is down or the overflow is full
+   */
+  sendMessage(
+    peer: number,
+    kind: number,
+    view: MessageView,
+    fields: RecordFields,
+    wantsStatus: boolean,
+    ack: PendingAck | null,
+    isTracked: boolean,
+  ): boolean {
+    const link = this.links[peer]!;
+    const word = messageWord(kind, view, wantsStatus);
+    const length = messageRecordBytes(view, fields.extraEnd - fields.extraAt);
+    this.counters[FRAMES_PUBLISH]!++;
+    if (!isTracked) {
+      fields.sequence = 0;
+      if (!link.isLive) return false;
+      if (length <= this.frameBytesMax && link.overflow.count === 0) {
+        const at = link.producer.reserve(length);
+        if (at >= 0) {
+          writeMessageRecord(link.producer.bytes, at, view, fields);
+          link.producer.commit(word, length);
+          this.counters[FRAMES_SENT]!++;
+          return true;
+        }
+      }
+      // QoS 0 may be lost; it must not grow what waits without bound.
+      if (link.overflowBytes > this.ringBytes * 4) return false;
+      const body = Buffer.allocUnsafe(length);
+      writeMessageRecord(body, 0, view, fields);
+      this.send(link, word, body);
+      return true;
+    }
+    fields.sequence = link.nextSequence;
+    link.nextSequence = link.nextSequence === 0xffffffff ? 1 : link.nextSequence + 1;
+    const body = Buffer.allocUnsafe(length);
+    writeMessageRecord(body, 0, view, fields);
+    link.unacked.push(new UnackedFrame(fields.sequence, word, body, ack));
+    link.unackedBytes += length;
+    if (link.unackedBytes > this.ringBytes * 8) this.isCongested = true;
+    if (link.isLive) this.send(link, word, body);
+    return true;
+  }
+
+  /** Sends a control record. A peer that is down gets none: its restart begins with a snapshot. */
+  sendControl(peer: number, control: Control): void {
+    const link = this.links[peer]!;
+    if (!link.isLive) return;
+    this.counters[FRAMES_CONTROL]!++;
+    this.send(link, RECORD_CONTROL, pack(control));
+  }
+
+  /** Sends the same control record to every peer. */
+  broadcast(control: Control): void {
+    if (this.shards === 1) return;
+    const body = pack(control);
+    for (let peer = 0; peer < this.links.length; peer++) {
+      const link = this.links[peer]!;
+      if (link === null || !link.isLive) continue;
+      this.counters[FRAMES_CONTROL]!++;
+      this.send(link, RECORD_CONTROL, body);
+    }
+  }
+
+  /** Sends a socket to its owner: descriptor, peer name and the bytes read so far. @returns false when the peer is down */
+  sendHandoff(peer: number, fd: number, peerName: Uint8Array, read: Uint8Array): boolean {
+    const link = this.links[peer]!;
+    if (!link.isLive) return false;
+    const body = Buffer.allocUnsafe(8 + peerName.length + read.length);
+    body.writeUInt32LE(fd, 0);
+    body.writeUInt32LE(peerName.length, 4);
+    copyBytes(body, 8, peerName, 0, peerName.length);
+    copyBytes(body, 8 + peerName.length, read, 0, read.length);
+    this.send(link, RECORD_HANDOFF, body);
+    return true;
+  }
+
+  /** Tells the peer what became of its message `sequence`; needed only where it is not plain success. */
+  sendResult(link: Link, sequence: number, result: number, clientId: Uint8Array, at: number, end: number): void {
+    const body = Buffer.allocUnsafe(8 + end - at);
+    body.writeUInt32LE(sequence, 0);
+    body.writeUInt32LE(result, 4);
+    copyBytes(body, 8, clientId, at, end);
+    this.counters[FRAMES_ACK]!++;
+    this.send(link, RECORD_RESULT, body);
+  }
+
+  /** Puts a frame on the ring, or behind those that wait for room. */
+  private send(link: Link, word: number, body: Buffer): void {
+    if (body.length > this.frameBytesMax) {
+      this.sendJumbo(link, word, body);
+      return;
+    }
+    if (link.overflow.count === 0 && this.put(link, word, body)) return;
+    this.queueFrame(link, word, body);
+  }
+
+  private queueFrame(link: Link, word: number, body: Buffer): void {
+    this.counters[RING_FULL]!++;
+    link.overflow.push(new QueuedFrame(word, body));
+    link.overflowBytes += body.length + 64;
+    if (link.overflowBytes > this.ringBytes) this.isCongested = true;
+  }
+
+  private put(link: Link, word: number, body: Buffer): boolean {
+    const at = link.producer.reserve(body.length);
+    if (at < 0) return false;
+    copyBytes(link.producer.bytes, at, body, 0, body.length);
+    link.producer.commit(word, body.length);
+    this.counters[FRAMES_SENT]!++;
+    return true;
+  }
+
+  /** A body beyond a quarter of the ring goes by MessagePort; a place-holder frame keeps its order. */
+  private sendJumbo(link: Link, word: number, body: Buffer): void {
+    const shared = new SharedArrayBuffer(body.length);
+    copyBytes(new Uint8Array(shared), 0, body, 0, body.length);
+    // Posted before the place-holder is visible, so the body is there when the peer sees the frame.
+    link.port.postMessage(shared);
+    link.jumboOutstanding++;
+    if (link.jumboOutstanding > JUMBO_OUTSTANDING_MAX) this.isCongested = true;
+    this.counters[FRAMES_JUMBO]!++;
+    const holder = Buffer.allocUnsafe(4);
+    holder.writeUInt32LE(word >>> 0, 0);
+    this.send(link, RECORD_JUMBO, holder);
+  }
+
+  /** Handles a bounded number of records of every peer. @returns whether frames are left */
+  drain(): boolean {
+    let isMore = false;
+    for (let peer = 0; peer < this.links.length; peer++) {
+      const link = this.links[peer]!;
+      if (link === null || !link.isLive) continue;
+      const consumer = link.consumer;
+      let frames = 0;
+      while (frames < DRAIN_FRAMES_MAX && consumer.next()) {
+        frames++;
+        if (recordKind(consumer.frameType) === RECORD_JUMBO) this.takeJumbo(link, consumer);
+        else this.handle(link, consumer.frameType, consumer.bytes, consumer.frameAt, consumer.frameEnd);
+      }
+      if (frames === 0) continue;
+      consumer.release();
+      if (frames === DRAIN_FRAMES_MAX && consumer.hasFrames()) isMore = true;
+    }
+    return isMore;
+  }
+
+  private takeJumbo(link: Link, consumer: RingConsumer): void {
+    const word = consumer.bytes.readUInt32LE(consumer.frameAt);
+    const received = receiveMessageOnPort(link.port);
+    assert(received !== undefined, 'a large body is posted before its place-holder');
+    const bytes = Buffer.from(received.message as SharedArrayBuffer);
+    link.jumboTaken++;
+    this.handle(link, word, bytes, 0, bytes.length);
+  }
+
+  /** Every message of `link` up to `sequence` has its answer. Calls `done` for each acknowledgement that waited. */
+  acknowledge(link: Link, sequence: number, done: (ack: PendingAck) => void): void {
+    for (;;) {
+      const frame = link.unacked.peek();
+      // Serial number arithmetic: the sequence wraps.
+      if (frame === undefined || ((sequence - frame.sequence) | 0) < 0) return;
+      link.unacked.shift();
+      link.unackedBytes -= frame.body.length;
+      const ack = frame.ack;
+      if (ack === null) continue;
+      if (!frame.hasResult) ack.wasTaken = true;
+      ack.remaining--;
+      done(ack);
+    }
+  }
+
+  /** Notes what the peer said of the message `sequence`. @returns the acknowledgement that waits for it, or null */
+  noteResult(link: Link, sequence: number, result: number): PendingAck | null {
+    const first = link.unacked.peek();
+    if (first === undefined) return null;
+    // The sequence skips 0 once in 2^32, so the place is a guess at most one off.
+    for (let back = 0; back < 2; back++) {
+      const frame = link.unacked.at(((sequence - first.sequence) >>> 0) - back);
+      if (frame === undefined || frame.sequence !== sequence) continue;
+      frame.hasResult = true;
+      if (frame.ack !== null) frame.ack.note(result);
+      return frame.ack;
+    }
+    return null;
+  }
+
+  /** Adds what is owed to the peers, shows all frames of this turn and wakes the peers that sleep. */
+  publish(): void {
+    let isCongested = false;
+    for (let peer = 0; peer < this.links.length; peer++) {
+      const link = this.links[peer]!;
+      if (link === null || !link.isLive) continue;
+      this.sendOwed(link);
+      if (link.overflow.count > 0) this.drainOverflow(link);
+      if (
+        link.overflowBytes > this.ringBytes / 2 ||
+        link.unackedBytes > this.ringBytes * 4 ||
+        link.jumboOutstanding > JUMBO_OUTSTANDING_MAX / 2
+      ) {
+        isCongested = true;
+      }
+      if (link.producer.publish()) this.wake(peer);
+    }
+    if (this.isCongested) this.isCongested = isCongested;
+  }
+
+  private sendOwed(link: Link): void {
+    if (link.takenSequence !== link.toldSequence) {
+      link.toldSequence = link.takenSequence;
+      const body = Buffer.allocUnsafe(4);
+      body.writeUInt32LE(link.takenSequence, 0);
+      this.counters[FRAMES_ACK]!++;
+      this.send(link, RECORD_ACKS, body);
+    }
+    if (link.routesInstalled !== link.routesTold) {
+      link.routesTold = link.routesInstalled;
+      this.sendControl(link.peer, { kind: 'installed', sequence: link.routesInstalled });
+    }
+    if (link.jumboTaken !== link.jumboTold) {
+      link.jumboTold = link.jumboTaken;
+      this.sendControl(link.peer, { kind: 'jumbo-taken', count: link.jumboTaken });
+      link.jumboTaken = 0;
+      link.jumboTold = 0;
+    }
+  }
+
+  private drainOverflow(link: Link): void {
+    for (;;) {
+      const frame = link.overflow.peek();
+      if (frame === undefined || !this.put(link, frame.word, frame.body)) return;
+      link.overflow.shift();
+      link.overflowBytes -= frame.body.length + 64;
+    }
+  }
+
+  private wake(peer: number): void {
+    const word = peer * WAKE_STRIDE;
+    // A notify without a sleeper costs 23 ns and a load 1 ns, and most peers under load are awake.
+    if (Atomics.load(this.wakeWords, word) === 1 && Atomics.compareExchange(this.wakeWords, word, 1, 0) === 1) {
+      Atomics.notify(this.wakeWords, word);
+      this.counters[WAKES]!++;
+    }
+  }
+
+  /** Whether any frame waits for this shard, or any of ours for room. */
+  get hasWork(): boolean {
+    for (let peer = 0; peer < this.links.length; peer++) {
+      const link = this.links[peer]!;
+      if (link !== null && link.isLive && link.consumer.hasFrames()) return true;
+    }
+    return false;
+  }
+
+  /** Frames wait for room in a ring: nobody wakes a producer, so it must look again by itself. */
+  get hasOverflow(): boolean {
+    for (let peer = 0; peer < this.links.length; peer++) {
+      const link = this.links[peer]!;
+      if (link !== null && link.isLive && link.overflow.count > 0) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Declares this shard asleep. @returns false when a frame came in between: the caller works on instead.
+   * @param onWake called once when a peer wakes the shard
+   */
+  sleep(onWake: () => void): boolean {
+    const word = this.index * WAKE_STRIDE;
+    Atomics.store(this.wakeWords, word, 1);
+    if (this.hasWork) {
+      Atomics.store(this.wakeWords, word, 0);
+      return false;
+    }
+    // One waiter serves several sleeps: when a socket woke the shard, the old waiter is still there.
+    if (!this.isWaiting) {
+      const wait = Atomics.waitAsync(this.wakeWords, word, 1);
+      if (!wait.async) {
+        Atomics.store(this.wakeWords, word, 0);
+        return false;
+      }
+      this.isWaiting = true;
+      void wait.value.then(() => {
+        this.isWaiting = false;
+        onWake();
+      });
+    }
+    return true;
+  }
+
+  /** This shard runs: peers need not notify it. */
+  stayAwake(): void {
+    if (this.shards > 1) Atomics.store(this.wakeWords, this.index * WAKE_STRIDE, 0);
+  }
+
+  /** The peer's thread has ended. What it had answered stays answered, what it had not is kept for its successor. */
+  peerDied(peer: number): void {
+    const link = this.links[peer]!;
+    link.isLive = false;
+    while (link.overflow.shift() !== undefined);
+    link.overflowBytes = 0;
+    link.jumboOutstanding = 0;
+    link.port.close();
+  }
+
+  /** The peer runs again, on new rings. The caller sends its snapshot of routes first, then calls `resend`. */
+  peerRestarted(peer: number, wiring: LinkWiring): void {
+    const link = this.links[peer]!;
+    link.producer = new RingProducer(wiring.outbound);
+    link.consumer = new RingConsumer(wiring.inbound);
+    link.port = wiring.port;
+    link.isLive = true;
+    link.takenSequence = 0;
+    link.toldSequence = 0;
+    link.jumboTaken = 0;
+    link.jumboTold = 0;
+    link.routesInstalled = 0;
+    link.routesTold = 0;
+    link.routesKnownByPeer = 0;
+    link.hasSnapshot = false;
+  }
+
+  /** Sends everything that the peer has not answered again, in order. */
+  resend(peer: number): void {
+    const link = this.links[peer]!;
+    for (let i = 0; i < link.unacked.count; i++) {
+      const frame = link.unacked.at(i)!;
+      this.send(link, frame.word, frame.body);
+    }
+  }
+}
+
+/** The object in a control record. */
+export function readControl(bytes: Buffer, at: number, end: number): Control {
+  return unpack(Buffer.from(bytes.subarray(at, end))) as Control;
+}

@@ -1,0 +1,206 @@
+/**
+ * CONNECT on the shard that owns the client: validate, take over, open or resume the session, CONNACK, then what waited for the client.
+ *
+ * A refusal is a CONNACK with the code that the standard names (in v3 its return code), then a close.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { utf8Bytes } from '../base/bytes.ts';
+import { hash32 } from '../base/hash.ts';
+import { Timer } from '../base/timers.ts';
+import { type ConnectPacket, readConnect, viewWill, writeConnack } from '../protocol/connect.ts';
+import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
+import type { Properties } from '../protocol/property.ts';
+import { isPayloadUtf8, MessageView } from '../protocol/publish.ts';
+import { ReasonCode, reasonName } from '../protocol/reason-code.ts';
+import { topicLevels } from '../protocol/topic.ts';
+import { shardOfSlot, slotOf } from '../routing/slot.ts';
+import { Delivery } from '../session/delivery.ts';
+import { keepMessage } from '../session/message.ts';
+import { MessageQueue } from '../session/message-queue.ts';
+import { NEVER_EXPIRES } from '../session/session.ts';
+import { OutboundAliases } from '../session/topic-alias.ts';
+import { Will } from '../session/will.ts';
+import { CONNECTED, type Connection } from './connection.ts';
+import { counter } from './counters.ts';
+import { dropDelivery, pump, pushQueued, resumeInflight } from './deliver.ts';
+import { endConnection, markGroups, openSession } from './sessions.ts';
+import type { ClientSession, Shard } from './shard.ts';
+
+const CLIENTS = counter('clients/connected');
+const SESSIONS = counter('clients/total');
+const REFUSED = counter('connections/refused');
+const KEEP_ALIVE_EXPIRED = counter('keepalive/expired');
+const DROPPED_FULL = counter('publish/dropped/queue-full');
+
+const willView = new MessageView();
+
+/** Handles a CONNECT. @returns 0, or the reason code of a connection that ends without CONNACK */
+export function onConnect(connection: Connection, bytes: Uint8Array, first: number, at: number, end: number): ReasonCode {
+  if ((first & 0x0f) !== 0) return ReasonCode.MalformedPacket; // [MQTT-2.1.3-1]
+  const result = readConnect(bytes, at, end);
+  const packet = result.packet;
+  if (packet === undefined) {
+    if (result.version === 0) return result.code;
+    refuseConnect(connection, result.version, result.code);
+    return ReasonCode.Success;
+  }
+  connection.version = packet.version;
+  const code = connectError(connection.shard, packet);
+  if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code);
+  else accept(connection, packet);
+  return ReasonCode.Success;
+}
+
+/** CONNACK with a refusal, then the close [MQTT-3.2.2-7]. */
+export function refuseConnect(connection: Connection, version: ProtocolVersion, code: ReasonCode): void {
+  const shard = connection.shard;
+  shard.counters[REFUSED]!++;
+  shard.log.info({ peer: connection.peer.name, reason: code, name: reasonName(code) }, 'connection refused at CONNECT');
+  const writer = shard.packetScratch;
+  writer.reset();
+  writeConnack(writer, version, false, code, undefined);
+  connection.send(writer.bytes, 0, writer.at);
+  endConnection(connection, -1, reasonName(code), false);
+}
+
+/** What forbids this CONNECT, or 0. */
+function connectError(shard: Shard, packet: ConnectPacket): ReasonCode {
+  const { mqtt, limits } = shard.settings;
+  if (packet.properties.authenticationMethod !== undefined) return ReasonCode.BadAuthenticationMethod; // [MQTT-4.12.0-1]
+  if (packet.clientIdBytes.length > limits.clientIdBytes) return ReasonCode.ClientIdentifierNotValid;
+  if (shard.isStopping) return ReasonCode.ServerShuttingDown;
+  if (shard.sumOfAll(CLIENTS) >= limits.connections) return ReasonCode.QuotaExceeded;
+  if (shard.sumOfAll(SESSIONS) >= limits.sessions) return ReasonCode.QuotaExceeded;
+  const will = packet.will;
+  if (will === undefined) return ReasonCode.Success;
+  if (will.qos > mqtt.maximumQos) return ReasonCode.QosNotSupported; // [MQTT-3.2.2-12]
+  if (will.retain && !mqtt.retainAvailable) return ReasonCode.RetainNotSupported; // [MQTT-3.2.2-13]
+  if (topicLevels(will.topicBytes, 0, will.topicBytes.length) > limits.topicLevels) return ReasonCode.TopicNameInvalid;
+  // `$SYS` and `$events` are the broker's own voice.
+  if (will.topic.startsWith('$')) return ReasonCode.NotAuthorized;
+  viewWill(willView, will);
+  return isPayloadUtf8(willView) ? ReasonCode.Success : ReasonCode.PayloadFormatInvalid;
+}
+
+function accept(connection: Connection, packet: ConnectPacket): void {
+  const shard = connection.shard;
+  const { mqtt, limits } = shard.settings;
+  const isV5 = packet.version === V5;
+  const properties = packet.properties;
+  const answer: Properties = {};
+  let clientId = packet.clientId;
+  let clientIdBytes = packet.clientIdBytes;
+  if (clientId === '') {
+    clientId = assignClientId(shard);
+    clientIdBytes = utf8Bytes(clientId);
+    answer.assignedClientIdentifier = clientId; // [MQTT-3.2.2-16]
+  }
+  const { session, isPresent } = openSession(shard, clientId, clientIdBytes, packet.version, packet.cleanStart);
+  const asked = isV5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : NEVER_EXPIRES;
+  session.expirySeconds = Math.min(asked, limits.sessionExpirySeconds);
+  if (isV5 && session.expirySeconds !== asked) answer.sessionExpiryInterval = session.expirySeconds;
+  session.version = packet.version;
+  session.username = packet.username;
+  session.will = willOf(packet);
+  session.connection = connection;
+  connection.session = session;
+  connection.state = CONNECTED;
+  shard.counters[CLIENTS]!++;
+  agree(shard, connection, packet, answer);
+  answer.receiveMaximum = mqtt.receiveMaximum < 65535 ? mqtt.receiveMaximum : undefined;
+  answer.maximumQos = mqtt.maximumQos < 2 ? mqtt.maximumQos : undefined; // [MQTT-3.2.2-9]
+  answer.retainAvailable = mqtt.retainAvailable ? undefined : 0;
+  answer.maximumPacketSize = limits.packetBytes;
+  answer.topicAliasMaximum = mqtt.topicAliasMaximum > 0 ? mqtt.topicAliasMaximum : undefined;
+  answer.wildcardSubscriptionAvailable = mqtt.wildcardSubscriptionAvailable ? undefined : 0;
+  answer.subscriptionIdentifierAvailable = mqtt.subscriptionIdentifierAvailable ? undefined : 0;
+  answer.sharedSubscriptionAvailable = mqtt.sharedSubscriptionAvailable ? undefined : 0;
+  if (properties.requestResponseInformation === 1 && mqtt.responseInformation !== '') {
+    answer.responseInformation = mqtt.responseInformation.replaceAll('{clientId}', () => clientId); // [MQTT-3.1.2-28]
+  }
+  const writer = shard.packetScratch;
+  writer.reset();
+  writeConnack(writer, packet.version, isPresent, ReasonCode.Success, answer); // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+  connection.send(writer.bytes, 0, writer.at); // [MQTT-3.2.0-1]
+  shard.events.clientConnected(session, connection, packet.cleanStart);
+  if (isPresent) {
+    markGroups(shard, session, true);
+    resumeInflight(shard, session, connection); // [MQTT-4.4.0-1]
+  } else {
+    openMailbox(shard, session);
+  }
+  if (session.queue !== null) pump(shard, session, connection);
+}
+
+/** Fixes what the connection's two ends have agreed on: quotas, sizes, aliases, Keep Alive. */
+function agree(shard: Shard, connection: Connection, packet: ConnectPacket, answer: Properties): void {
+  const { mqtt, limits } = shard.settings;
+  const properties = packet.properties;
+  connection.sendQuotaMax = Math.min(properties.receiveMaximum ?? 65535, limits.inflight); // [MQTT-3.3.4-9]
+  connection.sendQuota = connection.sendQuotaMax;
+  if (properties.maximumPacketSize !== undefined) connection.packetBytesMax = properties.maximumPacketSize; // [MQTT-3.1.2-24]
+  connection.wantsProblemInformation = properties.requestProblemInformation !== 0;
+  const aliases = Math.min(properties.topicAliasMaximum ?? 0, mqtt.outboundTopicAliasMaximum); // [MQTT-3.1.2-26]
+  if (aliases > 0) connection.outboundAliases = new OutboundAliases(aliases);
+  let keepAlive = packet.keepAliveSeconds;
+  if (packet.version === V5 && mqtt.serverKeepAliveSeconds > 0 && (keepAlive === 0 || keepAlive > mqtt.serverKeepAliveSeconds)) {
+    keepAlive = mqtt.serverKeepAliveSeconds;
+    answer.serverKeepAlive = keepAlive; // [MQTT-3.2.2-21]
+  }
+  connection.keepAliveSeconds = keepAlive;
+  if (keepAlive > 0) {
+    connection.timer = new Timer(() => checkKeepAlive(shard, connection));
+    shard.timers.arm(connection.timer, keepAlive * 1500);
+  }
+}
+
+/** The timer is not moved by every packet: when it fires it looks at the time of the last one, and sleeps for what is left. */
+function checkKeepAlive(shard: Shard, connection: Connection): void {
+  if (connection.state !== CONNECTED) return;
+  const left = connection.receivedAt + connection.keepAliveSeconds * 1500 - shard.timers.now;
+  // A connection that we stopped reading from cannot show that it lives.
+  if (left > 0 || connection.isPaused) {
+    shard.timers.arm(connection.timer!, Math.max(left, 1000));
+    return;
+  }
+  shard.counters[KEEP_ALIVE_EXPIRED]!++;
+  endConnection(connection, ReasonCode.KeepAliveTimeout, 'keepalive_timeout', true); // [MQTT-3.1.2-22]
+}
+
+function willOf(packet: ConnectPacket): Will | null {
+  const will = packet.will;
+  if (will === undefined) return null;
+  viewWill(willView, will);
+  willView.expiresAt = 0;
+  willView.wantsReceipt = false;
+  return new Will(keepMessage(willView), will.properties.willDelayInterval ?? 0, will.properties.messageExpiryInterval ?? -1);
+}
+
+/** A Client Identifier of our own that this shard owns; 16 random bytes cannot be guessed and do not repeat. */
+function assignClientId(shard: Shard): string {
+  for (;;) {
+    const clientId = `onehop-${randomBytes(16).toString('hex')}`;
+    const bytes = utf8Bytes(clientId);
+    const hash = hash32(bytes, 0, bytes.length);
+    if (shardOfSlot(slotOf(hash), shard.shards) === shard.index && shard.sessions.get(bytes, 0, bytes.length, hash) === undefined)
+      return clientId;
+  }
+}
+
+/** P2P messages that came before the client's first connection. */
+function openMailbox(shard: Shard, session: ClientSession): void {
+  if (!shard.settings.p2p.mailbox.enabled) return;
+  const messages = shard.mailboxes.takeAll(session.clientIdBytes, session.hash);
+  if (messages.length === 0) return;
+  const queue = new MessageQueue();
+  session.queue = queue;
+  for (const message of messages) {
+    const delivery = new Delivery(message, message.qos, false, null, null);
+    if (queue.count < shard.settings.limits.queueMessages) pushQueued(shard, queue, delivery);
+    else {
+      shard.counters[DROPPED_FULL]!++;
+      dropDelivery(shard, session, delivery, 'queue_full', 'dropped');
+    }
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * SUBSCRIBE and UNSUBSCRIBE: the subscription tree, the routes that the peers must know, the Retained Messages.
+ *
+ *   SUBSCRIBE → subscriptions here → route changes to the peers → (all have installed them) → SUBACK → retained messages
+ *
+ * Each Topic Filter of a packet has its own answer; one bad filter harms no other.
+ */
+import { V5, V311 } from '../protocol/packet-type.ts';
+import { ReasonCode } from '../protocol/reason-code.ts';
+import {
+  readSubscribe,
+  readUnsubscribe,
+  type SubscribeEntry,
+  SubscribePacket,
+  UnsubscribePacket,
+  writeSuback,
+  writeUnsuback,
+} from '../protocol/subscribe.ts';
+import { filterError, hasWildcard, parseShared } from '../protocol/topic.ts';
+import { classifyP2pFilter } from '../routing/p2p-address.ts';
+import { CONNECTED, type Connection } from './connection.ts';
+import { counter } from './counters.ts';
+import { queryRetained } from './retained-query.ts';
+import { install, routesKnownByAll, withdraw } from './routes.ts';
+import type { ClientSession, ClientSubscription, Shard } from './shard.ts';
+
+const ROUTES_WAITING = counter('routes/waiting');
+
+const subscribePacket = new SubscribePacket();
+const unsubscribePacket = new UnsubscribePacket();
+
+/** A SUBACK that waits until every shard knows the routes. */
+export class WaitingSuback {
+  readonly connection: Connection;
+  /** Route change that all peers must have installed. */
+  readonly sequence: number;
+  readonly packetId: number;
+  readonly codes: readonly number[];
+  /** Subscriptions that get Retained Messages afterwards. */
+  readonly retained: readonly ClientSubscription[];
+
+  constructor(
+    connection: Connection,
+    sequence: number,
+    packetId: number,
+    codes: readonly number[],
+    retained: readonly ClientSubscription[],
+  ) {
+    this.connection = connection;
+    this.sequence = sequence;
+    this.packetId = packetId;
+    this.codes = codes;
+    this.retained = retained;
+  }
+}
+
+export function onSubscribe(connection: Connection, bytes: Uint8Array, at: number, end: number): ReasonCode {
+  const shard = connection.shard;
+  const packet = subscribePacket;
+  const code = readSubscribe(packet, bytes, at, end, connection.version);
+  if (code !== ReasonCode.Success) return code;
+  const identifier = packet.properties.subscriptionIdentifiers?.[0] ?? 0;
+  if (identifier !== 0 && !shard.settings.mqtt.subscriptionIdentifierAvailable) return ReasonCode.SubscriptionIdentifiersNotSupported;
+  const session = connection.session!;
+  const codes: number[] = [];
+  const retained: ClientSubscription[] = [];
+  for (const entry of packet.entries) codes.push(subscribe(shard, session, entry, identifier, retained)); // [MQTT-3.8.4-5] [MQTT-3.8.4-6]
+  if (connection.version !== V5 && connection.version !== V311) {
+    // MQTT 3.1 has no failure code in SUBACK: it grants QoS 0 where nothing will come.
+    for (let i = 0; i < codes.length; i++) if (codes[i]! >= 0x80) codes[i] = 0;
+  }
+  const waiting = new WaitingSuback(connection, shard.routeSequence, packet.packetId, codes, retained);
+  // Earlier SUBACKs wait for less or the same, so the order of the list is the order of the routes.
+  if (shard.waitingSubacks.count === 0 && routesKnownByAll(shard) >= waiting.sequence) confirm(shard, waiting);
+  else {
+    shard.waitingSubacks.push(waiting);
+    shard.counters[ROUTES_WAITING]!++;
+  }
+  return ReasonCode.Success;
+}
+
+/** Peers have installed more routes: the SUBACKs that waited for them leave. */
+export function confirmSubacks(shard: Shard): void {
+  const known = routesKnownByAll(shard);
+  for (let next = shard.waitingSubacks.peek(); next !== undefined && next.sequence <= known; next = shard.waitingSubacks.peek()) {
+    shard.waitingSubacks.shift();
+    shard.counters[ROUTES_WAITING]!--;
+    confirm(shard, next);
+  }
+}
+
+function confirm(shard: Shard, waiting: WaitingSuback): void {
+  const connection = waiting.connection;
+  if (connection.state !== CONNECTED) return;
+  const writer = shard.packetScratch;
+  writer.reset();
+  writeSuback(writer, connection.version, waiting.packetId, waiting.codes, undefined); // [MQTT-3.8.4-1] [MQTT-3.8.4-2]
+  connection.send(writer.bytes, 0, writer.at);
+  for (const subscription of waiting.retained) queryRetained(shard, connection, subscription);
+}
+
+/** One Topic Filter. @returns its reason code in SUBACK */
+function subscribe(
+  shard: Shard,
+  session: ClientSession,
+  entry: SubscribeEntry,
+  identifier: number,
+  retained: ClientSubscription[],
+): number {
+  const { mqtt, limits, p2p } = shard.settings;
+  const shared = parseShared(entry.filter);
+  if (shared === null) return ReasonCode.TopicFilterInvalid; // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+  if (shared !== undefined && !mqtt.sharedSubscriptionAvailable) return ReasonCode.SharedSubscriptionsNotSupported;
+  const filter = shared === undefined ? entry.filter : shared.filter;
+  const wrong = filterError(filter, limits.topicLevels);
+  if (wrong !== ReasonCode.Success) return wrong;
+  if (!mqtt.wildcardSubscriptionAvailable && hasWildcard(filter)) return ReasonCode.WildcardSubscriptionsNotSupported;
+  const granted = entry.qos < mqtt.maximumQos ? entry.qos : mqtt.maximumQos; // [MQTT-3.8.4-7]
+  if (p2p.enabled) {
+    const kind = classifyP2pFilter(filter, session.clientId, shard.p2pParentSet);
+    // The own address needs no subscription; libraries ask for it to register their callback.
+    if (kind === 'own') return granted;
+    if (kind === 'other') return ReasonCode.NotAuthorized;
+  }
+  if (session.subscriptions === null) session.subscriptions = new Map();
+  const known = session.subscriptions.get(entry.filter);
+  if (known === undefined && session.subscriptions.size >= limits.subscriptionsPerClient) return ReasonCode.QuotaExceeded;
+  const subscription: ClientSubscription = {
+    subscriber: session,
+    filter,
+    shareName: shared === undefined ? '' : shared.shareName,
+    qos: granted,
+    noLocal: entry.noLocal,
+    retainAsPublished: entry.retainAsPublished,
+    retainHandling: entry.retainHandling,
+    identifier,
+  };
+  session.subscriptions.set(entry.filter, subscription); // [MQTT-3.8.4-3]
+  install(shard, subscription);
+  shard.events.sessionSubscribed(session, entry.filter, granted);
+  const wantsRetained = entry.retainHandling === 0 || (entry.retainHandling === 1 && known === undefined); // [MQTT-3.3.1-9..11]
+  if (wantsRetained && shared === undefined && mqtt.retainAvailable) retained.push(subscription);
+  return granted;
+}
+
+export function onUnsubscribe(connection: Connection, bytes: Uint8Array, at: number, end: number): ReasonCode {
+  const shard = connection.shard;
+  const packet = unsubscribePacket;
+  const code = readUnsubscribe(packet, bytes, at, end, connection.version);
+  if (code !== ReasonCode.Success) return code;
+  const session = connection.session!;
+  const codes: number[] = [];
+  for (const filter of packet.filters) codes.push(unsubscribe(shard, session, filter)); // [MQTT-3.10.4-1] [MQTT-3.10.4-6]
+  const writer = shard.packetScratch;
+  writer.reset();
+  writeUnsuback(writer, connection.version, packet.packetId, codes, undefined); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+  connection.send(writer.bytes, 0, writer.at);
+  return ReasonCode.Success;
+}
+
+function unsubscribe(shard: Shard, session: ClientSession, filter: string): number {
+  const shared = parseShared(filter);
+  if (shared === null) return ReasonCode.TopicFilterInvalid;
+  const inner = shared === undefined ? filter : shared.filter;
+  const wrong = filterError(inner, shard.settings.limits.topicLevels);
+  if (wrong !== ReasonCode.Success) return wrong;
+  const subscription = session.subscriptions?.get(filter);
+  if (subscription === undefined) {
+    const isOwn = shard.settings.p2p.enabled && classifyP2pFilter(inner, session.clientId, shard.p2pParentSet) === 'own';
+    return isOwn ? ReasonCode.Success : ReasonCode.NoSubscriptionExisted;
+  }
+  session.subscriptions!.delete(filter);
+  if (session.subscriptions!.size === 0) session.subscriptions = null;
+  withdraw(shard, subscription);
+  shard.events.sessionUnsubscribed(session, filter);
+  return ReasonCode.Success;
+}

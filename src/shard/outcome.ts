@@ -1,0 +1,164 @@
+/**
+ * Outcome: what became of one message, gathered over all its targets, and the acknowledgement that tells the publisher.
+ *
+ * `Outcome` is one reused object for each shard and is filled while a message is routed. Where another shard must answer first (QoS 1 and 2 only), a
+ * `PendingAck` takes over and completes when the last shard has answered. Acknowledgements leave in the order in which the PUBLISH packets came
+ * [MQTT-4.6.0-2] [MQTT-4.6.0-3]: `Connection.acks` is that order.
+ *
+ * Hot path.
+ */
+import { ReasonCode } from '../protocol/reason-code.ts';
+import type { Connection } from './connection.ts';
+
+/** What one session (or mailbox) did with a message. */
+export const DELIVERED = 0;
+export const QUEUED = 1;
+export const MAILBOX = 2;
+export const NO_SUBSCRIBER = 3;
+export const NO_SESSION = 4;
+export const TOO_LARGE = 5;
+export const DENIED = 6;
+export const FULL = 7;
+/** QoS 0 only: nothing is promised and nothing told. */
+export const DROPPED = 8;
+/** A Retained Message was stored or cleared: says nothing about receivers. */
+export const STORED = 9;
+
+/** Words of `p2p-status`, by result. */
+export const STATUS_WORDS: readonly string[] = [
+  'delivered',
+  'queued',
+  'mailbox',
+  'no-session',
+  'no-session',
+  'too-large',
+  'denied',
+  'full',
+  'dropped',
+  'stored',
+];
+
+/** Reason code of PUBACK and PUBREC when no target took the message, by its worst result. */
+export function reasonOfResult(result: number): ReasonCode {
+  switch (result) {
+    case NO_SUBSCRIBER:
+    case NO_SESSION:
+      return ReasonCode.NoMatchingSubscribers;
+    case FULL:
+      return ReasonCode.QuotaExceeded;
+    case DENIED:
+      return ReasonCode.NotAuthorized;
+    // The target cannot take a packet of this size; `p2p-report` says so in words. PUBACK has no code 0x95.
+    case TOO_LARGE:
+      return ReasonCode.ImplementationSpecificError;
+    default:
+      return ReasonCode.Success;
+  }
+}
+
+/** An acknowledgement that waits for other shards, or for an earlier one that does. */
+export class PendingAck {
+  readonly connection: Connection;
+  readonly packetId: number;
+  readonly qos: number;
+  /** Shards that have not answered. */
+  remaining: number;
+  wasTaken: boolean;
+  /** Worst result so far; counts only when nobody took the message. */
+  worst: number;
+  /** `clientId=status` of each target, when the publisher asked. */
+  statuses: string[] | null;
+  /** The reason code where it is known already and only the order is waited for; -1 otherwise. */
+  decided: number;
+
+  constructor(connection: Connection, packetId: number, qos: number, wantsStatus: boolean) {
+    this.connection = connection;
+    this.packetId = packetId;
+    this.qos = qos;
+    this.remaining = 0;
+    this.wasTaken = false;
+    this.worst = 0;
+    this.statuses = wantsStatus ? [] : null;
+    this.decided = -1;
+  }
+
+  note(result: number): void {
+    if (result <= MAILBOX) this.wasTaken = true;
+    else if (result !== STORED && result > this.worst) this.worst = result;
+  }
+
+  get reason(): ReasonCode {
+    if (this.decided >= 0) return this.decided;
+    return this.wasTaken ? ReasonCode.Success : reasonOfResult(this.worst);
+  }
+}
+
+export class Outcome {
+  connection: Connection | null;
+  packetId: number;
+  qos: number;
+  wantsStatus: boolean;
+  wasTaken: boolean;
+  /** DELIVERED, QUEUED or MAILBOX of the last target that took it. */
+  taken: number;
+  isStored: boolean;
+  worst: number;
+  statuses: string[] | null;
+  /** Made by the first target that lives on another shard. */
+  ack: PendingAck | null;
+
+  constructor() {
+    this.connection = null;
+    this.packetId = 0;
+    this.qos = 0;
+    this.wantsStatus = false;
+    this.wasTaken = false;
+    this.taken = 0;
+    this.isStored = false;
+    this.worst = 0;
+    this.statuses = null;
+    this.ack = null;
+  }
+
+  /** @param connection publisher that waits for an acknowledgement; null when nobody does */
+  begin(connection: Connection | null, packetId: number, qos: number): void {
+    this.connection = connection;
+    this.packetId = packetId;
+    this.qos = qos;
+    this.wantsStatus = false;
+    this.wasTaken = false;
+    this.taken = 0;
+    this.isStored = false;
+    this.worst = 0;
+    this.statuses = null;
+    this.ack = null;
+  }
+
+  note(result: number): void {
+    if (result <= MAILBOX) {
+      this.wasTaken = true;
+      this.taken = result;
+    } else if (result === STORED) this.isStored = true;
+    else if (result > this.worst) this.worst = result;
+  }
+
+  /** Notes what one P2P target did, in words too when the publisher asked for them. */
+  noteTarget(result: number, clientId: string): void {
+    this.note(result);
+    if (!this.wantsStatus) return;
+    if (this.statuses === null) this.statuses = [];
+    this.statuses.push(`${clientId}=${STATUS_WORDS[result]!}`); // cold: only on `p2p-report: 1`
+  }
+
+  /** One more shard has to answer. @returns the acknowledgement that waits for it, or null when nobody waits */
+  expectAnswer(): PendingAck | null {
+    if (this.connection === null || this.qos === 0) return null;
+    if (this.ack === null) this.ack = new PendingAck(this.connection, this.packetId, this.qos, this.wantsStatus);
+    this.ack.remaining++;
+    return this.ack;
+  }
+
+  get reason(): ReasonCode {
+    return this.wasTaken ? ReasonCode.Success : reasonOfResult(this.worst);
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * P2P: a PUBLISH to `{first}/p2p/{clientId}` goes to exactly that client. No subscription is read and no tree is asked: the Client Identifier in the topic is
+ * hashed, the hash names the shard, and that is the one hop.
+ *
+ *   topic ── hash(clientId) ──▶ this shard: the target's session, directly
+ *                          └──▶ another shard: one record on the ring, `deliverP2p` there
+ *
+ * `docs/p2p.md` is the contract. This file also serves the User Properties `p2p-target`, `p2p-report` and `p2p-receipt`, and the topic template.
+ *
+ * Hot path.
+ */
+import { equalBytes, readText, utf8Bytes } from '../base/bytes.ts';
+import { hash32 } from '../base/hash.ts';
+import { copyPropertiesWithout, UserPropertyReader } from '../protocol/property.ts';
+import type { MessageView } from '../protocol/publish.ts';
+import { ReasonCode } from '../protocol/reason-code.ts';
+import { P2P_EMPTY_TARGET, P2P_TARGET, parseP2pTopic } from '../routing/p2p-address.ts';
+import { shardOfSlot, slotOf } from '../routing/slot.ts';
+import { counter } from './counters.ts';
+import { deliver } from './deliver.ts';
+import { DELIVERED, DROPPED, MAILBOX, NO_SESSION, QUEUED } from './outcome.ts';
+import { RECORD_P2P } from './record.ts';
+import type { ClientSession, Shard } from './shard.ts';
+
+const RECEIVED = counter('p2p/received');
+const P2P_DELIVERED = counter('p2p/delivered');
+const P2P_QUEUED = counter('p2p/queued');
+const P2P_MAILBOX = counter('p2p/mailbox');
+const NO_SESSIONS = counter('publish/dropped/no-session');
+
+const RESERVED_PREFIX = utf8Bytes('p2p-');
+const TARGET_KEY = utf8Bytes('p2p-target');
+const REPORT_KEY = utf8Bytes('p2p-report');
+const RECEIPT_KEY = utf8Bytes('p2p-receipt');
+const ONE = 0x31;
+
+const userProperties = new UserPropertyReader();
+/** Targets named by `p2p-target`, as ranges of the property block: at, end, at, end … Grows to `p2p.maxTargets` pairs. */
+const targetRanges: number[] = [];
+
+/** Whether the topic of `view` is a P2P address here: NOT_P2P, P2P_TARGET or P2P_EMPTY_TARGET. Sets `shard.p2pAddress`. */
+export function p2pKind(shard: Shard, view: MessageView): number {
+  if (!shard.settings.p2p.enabled) return 0;
+  const address = shard.p2pAddress;
+  const kind = parseP2pTopic(address, view.topicBytes, view.topicAt, view.topicEnd);
+  if (kind === 0 || !shard.p2pParents.accepts(view.topicBytes, address.firstAt, address.firstEnd)) return 0;
+  return kind;
+}
+
+/**
+ * Routes a P2P message; `shard.p2pAddress` holds its parsed topic and the outcome has been begun.
+ * @param publisher who publishes; null when the broker does (a Will, a receipt)
+ * @param publisherId its Client Identifier for the topic template, '' for the broker
+ * @returns 0, or the reason code that refuses the PUBLISH whole
+ */
+export function routeP2p(shard: Shard, view: MessageView, kind: number, publisherId: string): ReasonCode {
+  shard.counters[RECEIVED]!++;
+  shard.kept = null;
+  view.isRetained = false;
+  targetRanges.length = 0;
+  const rawProperties = view.propertyBytes;
+  if (view.hasReservedUserProperties) {
+    const code = readRequests(shard, view);
+    if (code !== ReasonCode.Success) return code;
+  }
+  const address = shard.p2pAddress;
+  if (kind === P2P_TARGET) {
+    const bytes = view.topicBytes;
+    const hash = hash32(bytes, address.clientIdAt, address.clientIdEnd);
+    if (shard.settings.p2p.topicTemplate === '{topic}') {
+      routeToTarget(shard, view, bytes, address.clientIdAt, address.clientIdEnd, hash, true);
+    } else {
+      rewriteTopic(shard, view, bytes, address.clientIdAt, address.clientIdEnd, publisherId);
+      routeToTarget(shard, view, bytes, address.clientIdAt, address.clientIdEnd, hash, false);
+    }
+  } else {
+    if (kind !== P2P_EMPTY_TARGET || targetRanges.length === 0) return ReasonCode.TopicNameInvalid;
+    const topicBytes = view.topicBytes;
+    const topicAt = view.topicAt;
+    const topicEnd = view.topicEnd;
+    for (let i = 0; i < targetRanges.length; i += 2) {
+      const at = targetRanges[i]!;
+      const end = targetRanges[i + 1]!;
+      view.topicBytes = topicBytes;
+      view.topicAt = topicAt;
+      view.topicEnd = topicEnd;
+      rewriteTopic(shard, view, rawProperties, at, end, publisherId);
+      routeToTarget(shard, view, rawProperties, at, end, hash32(rawProperties, at, end), false);
+      // Each target may see a topic of its own.
+      shard.kept = null;
+    }
+  }
+  shard.kept = null;
+  return ReasonCode.Success;
+}
+
+/** Reads the `p2p-…` User Properties and takes them out of what travels on. */
+function readRequests(shard: Shard, view: MessageView): ReasonCode {
+  const bytes = view.propertyBytes;
+  userProperties.reset(bytes, view.propertiesAt, view.propertiesEnd);
+  while (userProperties.next()) {
+    const { keyAt, keyEnd, valueAt, valueEnd } = userProperties;
+    if (equalBytes(bytes, keyAt, keyEnd, TARGET_KEY, 0, TARGET_KEY.length)) {
+      if (valueAt === valueEnd) return ReasonCode.TopicNameInvalid;
+      if (targetRanges.length >= shard.settings.p2p.maxTargets * 2) return ReasonCode.QuotaExceeded;
+      targetRanges.push(valueAt, valueEnd);
+    } else if (valueEnd === valueAt + 1 && bytes[valueAt] === ONE) {
+      if (equalBytes(bytes, keyAt, keyEnd, REPORT_KEY, 0, REPORT_KEY.length)) shard.outcome.wantsStatus = view.qos > 0;
+      // A receipt needs somewhere to go, and QoS 0 is told nothing.
+      else if (equalBytes(bytes, keyAt, keyEnd, RECEIPT_KEY, 0, RECEIPT_KEY.length))
+        view.wantsReceipt = view.qos > 0 && view.hasResponseTopic;
+    }
+  }
+  const scratch = shard.p2pScratch;
+  scratch.reset();
+  copyPropertiesWithout(RESERVED_PREFIX, view.propertyBytes, view.propertiesAt, view.propertiesEnd, scratch);
+  view.propertyBytes = scratch.bytes;
+  view.propertiesAt = 0;
+  view.propertiesEnd = scratch.at;
+  return ReasonCode.Success;
+}
+
+/** Sets the topic that the receiver sees. Not the default path: with `{topic}` and one target the topic stays as published. */
+function rewriteTopic(shard: Shard, view: MessageView, idBytes: Uint8Array, idAt: number, idEnd: number, publisherId: string): void {
+  const template = shard.settings.p2p.topicTemplate;
+  if (template === '{topic}') return;
+  const address = shard.p2pAddress;
+  const topic = template
+    .replaceAll('{topic}', () => readText(view.topicBytes, view.topicAt, view.topicEnd))
+    .replaceAll('{first}', () => readText(view.topicBytes, address.firstAt, address.firstEnd))
+    .replaceAll('{clientId}', () => readText(idBytes, idAt, idEnd))
+    .replaceAll('{publisher}', () => publisherId);
+  const bytes = utf8Bytes(topic);
+  // A Client Identifier may hold what a topic must not; such a message keeps its own topic.
+  if (bytes.length === 0 || bytes.length > 65_535 || topic.includes('+') || topic.includes('#')) return;
+  view.topicBytes = bytes;
+  view.topicAt = 0;
+  view.topicEnd = bytes.length;
+}
+
+/** Sends to one target, here or on the shard that owns it. */
+function routeToTarget(shard: Shard, view: MessageView, id: Uint8Array, at: number, end: number, hash: number, isInTopic: boolean): void {
+  const owner = shardOfSlot(slotOf(hash), shard.shards);
+  const outcome = shard.outcome;
+  if (owner === shard.index) {
+    const result = deliverP2p(shard, view, id, at, end, hash);
+    if (outcome.wantsStatus) outcome.noteTarget(result, readText(id, at, end));
+    else outcome.note(result);
+    return;
+  }
+  const fields = shard.recordFields;
+  fields.topicHash = hash;
+  fields.publisherHash = 0;
+  if (isInTopic) {
+    fields.number = at - view.topicAt;
+    fields.extraAt = 0;
+    fields.extraEnd = 0;
+  } else {
+    fields.number = 0;
+    fields.extraBytes = id;
+    fields.extraAt = at;
+    fields.extraEnd = end;
+  }
+  const isTracked = view.qos > 0;
+  const ack = isTracked ? outcome.expectAnswer() : null;
+  if (ack === null && !isTracked) outcome.note(DELIVERED);
+  shard.mesh.sendMessage(owner, RECORD_P2P, view, fields, outcome.wantsStatus, ack, isTracked);
+}
+
+/** Delivers to a client that this shard owns. @returns its result */
+export function deliverP2p(shard: Shard, view: MessageView, id: Uint8Array, at: number, end: number, hash: number): number {
+  const session = shard.sessions.get(id, at, end, hash);
+  if (session === undefined) return withoutSession(shard, view, id, at, end, hash);
+  const result = deliver(shard, session, view, view.qos, false, null, 0, null);
+  if (result === DELIVERED) shard.counters[P2P_DELIVERED]!++;
+  else if (result === QUEUED) shard.counters[P2P_QUEUED]!++;
+  return result;
+}
+
+function withoutSession(shard: Shard, view: MessageView, id: Uint8Array, at: number, end: number, hash: number): number {
+  if (view.qos > 0 && shard.settings.p2p.mailbox.enabled) {
+    const result = shard.mailboxes.put(id, at, end, hash, shard.keep(view));
+    if (result === MAILBOX) shard.counters[P2P_MAILBOX]!++;
+    return result;
+  }
+  shard.counters[NO_SESSIONS]!++;
+  if (shard.events.isWanted) shard.events.messageDropped(view, readText(id, at, end), 'no_session');
+  return view.qos === 0 ? DROPPED : NO_SESSION;
+}
+
+/** A session of this shard by its Client Identifier. */
+export function sessionOf(shard: Shard, clientId: Uint8Array): ClientSession | undefined {
+  return shard.sessions.get(clientId, 0, clientId.length, hash32(clientId, 0, clientId.length));
+}

@@ -1,0 +1,42 @@
+/**
+ * Receipts: what became of a P2P message in the end, published to the Response Topic that its sender named (`p2p-receipt: 1`).
+ *
+ * The payload is JSON: `{"target":"…","status":"acknowledged|expired|dropped|session-ended","at":<ms>}`, QoS 1, with the sender's Correlation Data.
+ * Runs once for each message that asked, never on the path of others.
+ */
+import { Writer } from '../base/bytes.ts';
+import { findCorrelationData, findResponseTopic, PropertyRange, writeProperties } from '../protocol/property.ts';
+import { Message } from '../session/message.ts';
+import { counter } from './counters.ts';
+import type { Shard } from './shard.ts';
+
+const RECEIPTS = counter('p2p/receipts');
+
+const range = new PropertyRange();
+
+/** Queues the receipt for the end of the turn. */
+export function receiptOf(shard: Shard, message: Message, target: string, status: string): void {
+  if (!findResponseTopic(message.bytes, message.topicEnd, message.propertiesEnd, range)) return;
+  const topic = message.bytes.subarray(range.at, range.end);
+  const correlationData = findCorrelationData(message.bytes, message.topicEnd, message.propertiesEnd, range)
+    ? message.bytes.subarray(range.at, range.end)
+    : undefined;
+  const properties = new Writer(256);
+  writeProperties(properties, { payloadFormatIndicator: 1, contentType: 'application/json', correlationData });
+  const payload = Buffer.from(JSON.stringify({ target, status, at: shard.timers.now }));
+  shard.counters[RECEIPTS]!++;
+  shard.outbox.push(ownMessage(topic, withoutLength(properties), payload, 1, false));
+}
+
+/** The raw property block without the length in front of it. */
+function withoutLength(properties: Writer): Uint8Array {
+  let at = 0;
+  while (properties.bytes[at]! >= 0x80) at++;
+  return properties.bytes.subarray(at + 1, properties.at);
+}
+
+/** A message that the broker itself publishes. */
+export function ownMessage(topic: Uint8Array, properties: Uint8Array, payload: Uint8Array, qos: number, isRetained: boolean): Message {
+  const bytes = Buffer.concat([topic, properties, payload]);
+  return new Message(bytes, topic.length, topic.length + properties.length, qos, isRetained, 0, false);
+}

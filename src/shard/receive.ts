@@ -1,0 +1,110 @@
+/**
+ * Receive: bytes from the network to packets. Whole packets are handled in the transport's own buffer; only one that its end cuts is copied.
+ *
+ *   | packet | packet | pack…          → handled, handled, kept in `connection.partial` until the rest comes
+ *
+ * Reading stops (and the rest waits) while the rings are congested or the client does not take its own output.
+ *
+ * Hot path.
+ */
+import { copyBytes } from '../base/bytes.ts';
+import { FRAME_INCOMPLETE, readFrame } from '../protocol/framer.ts';
+import { CLOSING, type Connection } from './connection.ts';
+import { counter } from './counters.ts';
+import { dispatch, refuse } from './dispatch.ts';
+
+const BYTES_RECEIVED = counter('bytes/received');
+const PACKETS_RECEIVED = counter('packets/received');
+
+/**
+ * Takes bytes[0, length) from the transport; they are the transport's again when this returns.
+ * @returns false when the transport should stop reading until `channel.resume()` is called
+ */
+export function receive(connection: Connection, bytes: Uint8Array, length: number): boolean {
+  const shard = connection.shard;
+  shard.startTurn();
+  shard.counters[BYTES_RECEIVED]! += length;
+  if (connection.state >= CLOSING) return true;
+  connection.receivedAt = shard.timers.now;
+  if (connection.partial === null) {
+    const at = parse(connection, bytes, 0, length);
+    if (at < length && connection.state < CLOSING) keepRest(connection, bytes, at, length);
+  } else {
+    append(connection, bytes, length);
+    parsePartial(connection);
+  }
+  return !connection.isPaused;
+}
+
+/** Handles whole packets of bytes[from, end). @returns where the first unhandled byte is */
+function parse(connection: Connection, bytes: Uint8Array, from: number, end: number): number {
+  const shard = connection.shard;
+  const frame = shard.frame;
+  const limits = shard.settings.limits;
+  let at = from;
+  while (at < end) {
+    if (connection.isPaused) return at;
+    const code = readFrame(frame, bytes, at, end, limits.packetBytes);
+    if (code === FRAME_INCOMPLETE) return at;
+    if (code !== 0) {
+      refuse(connection, code);
+      return end;
+    }
+    at = frame.bodyEnd;
+    shard.counters[PACKETS_RECEIVED]!++;
+    const reason = dispatch(connection, bytes, frame);
+    if (reason !== 0) refuse(connection, reason);
+    if (connection.state >= CLOSING) return end;
+    if (shard.mesh.isCongested || connection.bufferedBytes > limits.outboundBytes || connection.isAckOrderFull) connection.pauseReading();
+  }
+  return at;
+}
+
+function parsePartial(connection: Connection): void {
+  const partial = connection.partial;
+  if (partial === null) return;
+  const length = connection.partialLength;
+  const at = parse(connection, partial, 0, length);
+  if (connection.state >= CLOSING || at === length) {
+    connection.partial = null;
+    connection.partialLength = 0;
+  } else if (at > 0) {
+    copyBytes(partial, 0, partial, at, length);
+    connection.partialLength = length - at;
+  }
+}
+
+function keepRest(connection: Connection, bytes: Uint8Array, at: number, end: number): void {
+  const length = end - at;
+  // Sized by what has come, not by what a header promises: a client cannot make the broker reserve memory by lying about a length.
+  const partial = Buffer.allocUnsafeSlow(length < 256 ? 512 : length * 2);
+  copyBytes(partial, 0, bytes, at, end);
+  connection.partial = partial;
+  connection.partialLength = length;
+}
+
+function append(connection: Connection, bytes: Uint8Array, length: number): void {
+  let partial = connection.partial!;
+  const before = connection.partialLength;
+  if (before + length > partial.length) {
+    const grown = Buffer.allocUnsafeSlow((before + length) * 2);
+    copyBytes(grown, 0, partial, 0, before);
+    partial = grown;
+    connection.partial = partial;
+  }
+  copyBytes(partial, before, bytes, 0, length);
+  connection.partialLength = before + length;
+}
+
+/** Handles what was left when reading stopped, then reads on. Called by the shard when there is room. */
+export function resumeReading(connection: Connection): void {
+  if (!connection.isPaused || connection.state >= CLOSING) return;
+  if (connection.bufferedBytes > connection.shard.settings.limits.outboundBytes || connection.isAckOrderFull) {
+    connection.shard.paused.add(connection);
+    return;
+  }
+  connection.isPaused = false;
+  connection.shard.startTurn();
+  parsePartial(connection);
+  if (!connection.isPaused && connection.state < CLOSING) connection.channel.resume();
+}

@@ -1,0 +1,160 @@
+/**
+ * Records: what travels between shards in ring frames, hand-laid for the kinds that run per message.
+ *
+ *   type word:   | kind (8 bits) | qos (2) | retained | wants receipt | wants status | is v5-only … |
+ *   message:     | f64 expiresAt | u32 sequence | u32 topicHash | u32 publisherHash | u32 topic | u32 properties | u32 payload | u32 extra | u32 number |
+ *                | topic | properties | payload | extra |                                    (lengths; little endian; 40 bytes of header)
+ *   acks:        | u32 sequence |                      every message up to this one has been taken, except where a result said otherwise
+ *   result:      | u32 sequence | u32 result | client ID |
+ *   handoff:     | u32 fd | u32 peer length | peer | bytes read so far |
+ *   control:     msgpackr
+ *   jumbo:       | u32 kind word |                     the body waits on the MessagePort of the same pair of shards
+ *
+ * `extra` is the target's Client Identifier (p2p), the group (shared) or nothing; `number` is the query (retained answer) or the offset of the Client
+ * Identifier in the topic (p2p, when `extra` is empty).
+ *
+ * Hot path.
+ */
+import { copyBytes } from '../base/bytes.ts';
+import type { MessageView } from '../protocol/publish.ts';
+
+/** An ordinary message for the subscriptions of the receiving shard. */
+export const RECORD_PUBLISH = 1;
+/** A message to one Client Identifier. */
+export const RECORD_P2P = 2;
+/** A message to one member of a Shared Subscription. */
+export const RECORD_SHARED = 3;
+/** A Retained Message to store (or, with no payload, to clear). */
+export const RECORD_RETAIN = 4;
+/** A Retained Message that answers a query. */
+export const RECORD_RETAINED = 5;
+export const RECORD_ACKS = 6;
+export const RECORD_RESULT = 7;
+export const RECORD_HANDOFF = 8;
+export const RECORD_CONTROL = 9;
+export const RECORD_JUMBO = 10;
+
+const QOS_SHIFT = 8;
+const RETAINED_BIT = 1 << 10;
+const RECEIPT_BIT = 1 << 11;
+const STATUS_BIT = 1 << 12;
+export const MESSAGE_HEADER_BYTES = 40;
+
+/** The type word of a message record. */
+export function messageWord(kind: number, view: MessageView, wantsStatus: boolean): number {
+  return (
+    kind |
+    (view.qos << QOS_SHIFT) |
+    (view.isRetained ? RETAINED_BIT : 0) |
+    (view.wantsReceipt ? RECEIPT_BIT : 0) |
+    (wantsStatus ? STATUS_BIT : 0)
+  );
+}
+
+export function recordKind(word: number): number {
+  return word & 0xff;
+}
+
+export function recordWantsStatus(word: number): boolean {
+  return (word & STATUS_BIT) !== 0;
+}
+
+/** Body bytes of a message record. */
+export function messageRecordBytes(view: MessageView, extraLength: number): number {
+  return (
+    MESSAGE_HEADER_BYTES +
+    (view.topicEnd - view.topicAt) +
+    (view.propertiesEnd - view.propertiesAt) +
+    (view.payloadEnd - view.payloadAt) +
+    extraLength
+  );
+}
+
+/** What a message record carries beside the message; one reused object for each direction. */
+export class RecordFields {
+  /** 0: nobody waits for an answer. */
+  sequence: number;
+  topicHash: number;
+  publisherHash: number;
+  number: number;
+  extraBytes: Uint8Array;
+  extraAt: number;
+  extraEnd: number;
+
+  constructor() {
+    this.sequence = 0;
+    this.topicHash = 0;
+    this.publisherHash = 0;
+    this.number = 0;
+    this.extraBytes = new Uint8Array(0);
+    this.extraAt = 0;
+    this.extraEnd = 0;
+  }
+}
+
+const expiry = new Float64Array(1);
+const expiryWords = new Uint32Array(expiry.buffer);
+
+/** Writes the body at `at`; the target has room for `messageRecordBytes`. */
+export function writeMessageRecord(target: Buffer, at: number, view: MessageView, fields: RecordFields): void {
+  const topic = view.topicEnd - view.topicAt;
+  const properties = view.propertiesEnd - view.propertiesAt;
+  const payload = view.payloadEnd - view.payloadAt;
+  expiry[0] = view.expiresAt;
+  target.writeUInt32LE(expiryWords[0]!, at);
+  target.writeUInt32LE(expiryWords[1]!, at + 4);
+  target.writeUInt32LE(fields.sequence, at + 8);
+  target.writeUInt32LE(fields.topicHash, at + 12);
+  target.writeUInt32LE(fields.publisherHash, at + 16);
+  target.writeUInt32LE(topic, at + 20);
+  target.writeUInt32LE(properties, at + 24);
+  target.writeUInt32LE(payload, at + 28);
+  target.writeUInt32LE(fields.extraEnd - fields.extraAt, at + 32);
+  target.writeUInt32LE(fields.number, at + 36);
+  let to = at + MESSAGE_HEADER_BYTES;
+  copyBytes(target, to, view.topicBytes, view.topicAt, view.topicEnd);
+  to += topic;
+  copyBytes(target, to, view.propertyBytes, view.propertiesAt, view.propertiesEnd);
+  to += properties;
+  copyBytes(target, to, view.payloadBytes, view.payloadAt, view.payloadEnd);
+  to += payload;
+  copyBytes(target, to, fields.extraBytes, fields.extraAt, fields.extraEnd);
+}
+
+/** Lets `view` and `fields` show a message record; both are valid until the frame is released. */
+export function readMessageRecord(bytes: Buffer, at: number, word: number, view: MessageView, fields: RecordFields): void {
+  expiryWords[0] = bytes.readUInt32LE(at);
+  expiryWords[1] = bytes.readUInt32LE(at + 4);
+  view.expiresAt = expiry[0]!;
+  fields.sequence = bytes.readUInt32LE(at + 8);
+  fields.topicHash = bytes.readUInt32LE(at + 12);
+  fields.publisherHash = bytes.readUInt32LE(at + 16);
+  const topic = bytes.readUInt32LE(at + 20);
+  const properties = bytes.readUInt32LE(at + 24);
+  const payload = bytes.readUInt32LE(at + 28);
+  const extra = bytes.readUInt32LE(at + 32);
+  fields.number = bytes.readUInt32LE(at + 36);
+  let from = at + MESSAGE_HEADER_BYTES;
+  view.topicBytes = bytes;
+  view.topicAt = from;
+  from += topic;
+  view.topicEnd = from;
+  view.propertyBytes = bytes;
+  view.propertiesAt = from;
+  from += properties;
+  view.propertiesEnd = from;
+  view.payloadBytes = bytes;
+  view.payloadAt = from;
+  from += payload;
+  view.payloadEnd = from;
+  fields.extraBytes = bytes;
+  fields.extraAt = from;
+  fields.extraEnd = from + extra;
+  view.qos = (word >>> QOS_SHIFT) & 3;
+  view.isRetained = (word & RETAINED_BIT) !== 0;
+  view.wantsReceipt = (word & RECEIPT_BIT) !== 0;
+  view.isDup = false;
+  view.packetId = 0;
+  view.topicAlias = 0;
+  view.messageExpirySeconds = -1;
+}

@@ -1,0 +1,234 @@
+/**
+ * RetainedQuery: the Retained Messages that a new subscription gets. An exact filter asks the one shard that owns the topic, a wildcard asks all.
+ *
+ *   subscriber's shard ── query ──▶ owner: collects the matches once
+ *                      ◀─ batch ──  at most BATCH messages, then "more" or "last"
+ *                      ── more ──▶  only when the client has taken what it got
+ *
+ * So a `#` over a million retained topics costs the owner one list of references, and neither ring, queue nor client is flooded. Queries end with the
+ * connection that asked. This shard asks itself in the same way, without the ring.
+ */
+import { utf8Bytes } from '../base/bytes.ts';
+import type { MessageView } from '../protocol/publish.ts';
+import { hasWildcard } from '../protocol/topic.ts';
+import { type Message, viewMessage } from '../session/message.ts';
+import { CONNECTED, type Connection } from './connection.ts';
+import { counter } from './counters.ts';
+import { deliver } from './deliver.ts';
+import { RECORD_RETAINED } from './record.ts';
+import { type RetainedMessage, retainedOwner } from './retain.ts';
+import type { ClientSubscription, Shard } from './shard.ts';
+
+const REFUSED = counter('retained/queries/refused');
+
+/** Messages of one batch. */
+const BATCH = 64;
+/** Queries that one shard answers at a time for one asking shard; each holds a list of references. */
+const SCANS_MAX = 10_000;
+
+/** A query of a client of this shard. */
+class Query {
+  readonly connection: Connection;
+  readonly subscription: ClientSubscription;
+  /** Shards that have more to send, a bit each. */
+  openMask: number;
+  /** Shards that wait to be asked for the next batch. */
+  readyMask: number;
+
+  constructor(connection: Connection, subscription: ClientSubscription) {
+    this.connection = connection;
+    this.subscription = subscription;
+    this.openMask = 0;
+    this.readyMask = 0;
+  }
+}
+
+/** A query that this shard answers. */
+class Scan {
+  readonly asker: number;
+  readonly query: number;
+  readonly matches: RetainedMessage[];
+  next: number;
+
+  constructor(asker: number, query: number, matches: RetainedMessage[]) {
+    this.asker = asker;
+    this.query = query;
+    this.matches = matches;
+    this.next = 0;
+  }
+}
+
+export class RetainedQueries {
+  readonly asked: Map<number, Query>;
+  /** By asking shard. */
+  readonly scans: Map<number, Scan>[];
+  nextQuery: number;
+
+  constructor() {
+    this.asked = new Map();
+    this.scans = [];
+    this.nextQuery = 1;
+  }
+
+  /** A shard died: what it asked is void. */
+  forgetAsker(shard: number): void {
+    this.scans[shard]?.clear();
+  }
+}
+
+/** Begins to send the Retained Messages that match `subscription`. */
+export function queryRetained(shard: Shard, connection: Connection, subscription: ClientSubscription): void {
+  const queries = shard.retainedQueries;
+  const id = queries.nextQuery;
+  queries.nextQuery = id === 0xffffffff ? 1 : id + 1;
+  const query = new Query(connection, subscription);
+  queries.asked.set(id, query);
+  if (connection.retainedQueries === null) connection.retainedQueries = new Set();
+  connection.retainedQueries.add(id);
+  if (hasWildcard(subscription.filter)) {
+    query.openMask = (1 << shard.shards) - 1;
+  } else {
+    query.openMask = 1 << retainedOwner(shard, utf8Bytes(subscription.filter));
+  }
+  for (let peer = 0; peer < shard.shards; peer++) {
+    if ((query.openMask & (1 << peer)) === 0) continue;
+    if (peer === shard.index) beginScan(shard, peer, id, subscription.filter);
+    else if (shard.mesh.links[peer]!.isLive)
+      shard.mesh.sendControl(peer, { kind: 'retained-query', query: id, filter: subscription.filter });
+    else endBatch(shard, peer, id, true);
+  }
+}
+
+/** Answers a query of `asker` with its first batch. */
+export function beginScan(shard: Shard, asker: number, query: number, filter: string): void {
+  let scans = shard.retainedQueries.scans[asker];
+  if (scans === undefined) {
+    scans = new Map();
+    shard.retainedQueries.scans[asker] = scans;
+  }
+  const matches: RetainedMessage[] = [];
+  if (scans.size >= SCANS_MAX) {
+    shard.counters[REFUSED]!++;
+    shard.log.warn({ filter, limit: SCANS_MAX }, 'too many retained queries at once: a new subscription gets no retained messages');
+  } else {
+    shard.retained.match(filter, matches);
+  }
+  const scan = new Scan(asker, query, matches);
+  scans.set(query, scan);
+  sendBatch(shard, scan);
+}
+
+/** The asker has room for more. */
+export function continueScan(shard: Shard, asker: number, query: number): void {
+  const scan = shard.retainedQueries.scans[asker]?.get(query);
+  if (scan !== undefined) sendBatch(shard, scan);
+}
+
+export function cancelScan(shard: Shard, asker: number, query: number): void {
+  shard.retainedQueries.scans[asker]?.delete(query);
+}
+
+function sendBatch(shard: Shard, scan: Scan): void {
+  const end = Math.min(scan.next + BATCH, scan.matches.length);
+  const isLast = end === scan.matches.length;
+  for (; scan.next < end; scan.next++) {
+    const entry = scan.matches[scan.next]!;
+    // What was cleared or replaced since the list was made is not sent: the live message has been or will be.
+    if (shard.retained.get(entry.topic) !== entry) continue;
+    if (entry.message.expiresAt !== 0 && entry.message.expiresAt <= shard.timers.now) continue;
+    viewMessage(shard.keptView, entry.message);
+    if (scan.asker === shard.index) {
+      takeRetained(shard, shard.keptView, scan.query, entry.message);
+    } else {
+      const fields = shard.recordFields;
+      fields.topicHash = 0;
+      fields.publisherHash = 0;
+      fields.number = scan.query;
+      fields.extraAt = 0;
+      fields.extraEnd = 0;
+      // A batch is small, so it always finds room behind a full ring; QoS 1 and 2 survive the asker's restart like any other message.
+      shard.mesh.sendMessage(scan.asker, RECORD_RETAINED, shard.keptView, fields, false, null, shard.keptView.qos > 0);
+    }
+  }
+  if (isLast) shard.retainedQueries.scans[scan.asker]?.delete(scan.query);
+  if (scan.asker === shard.index) endBatch(shard, shard.index, scan.query, isLast);
+  else shard.mesh.sendControl(scan.asker, { kind: 'retained-end', query: scan.query, isLast });
+}
+
+/** One Retained Message for the client that asked. */
+export function takeRetained(shard: Shard, view: MessageView, id: number, message: Message | null): void {
+  const query = shard.retainedQueries.asked.get(id);
+  if (query === undefined) return;
+  const session = query.connection.session;
+  if (session === null || query.connection.state !== CONNECTED) return;
+  const subscription = query.subscription;
+  const qos = view.qos < subscription.qos ? view.qos : subscription.qos; // [MQTT-3.8.4-8]
+  const identifiers = shard.oneIdentifier;
+  identifiers[0] = subscription.identifier;
+  shard.kept = message;
+  // RETAIN 1: this is the answer to a subscription, not a new publication [MQTT-3.3.1-8].
+  deliver(shard, session, view, qos, true, identifiers, subscription.identifier === 0 ? 0 : 1, null);
+  shard.kept = null;
+}
+
+/** A batch of `peer` is complete. */
+export function endBatch(shard: Shard, peer: number, id: number, isLast: boolean): void {
+  const query = shard.retainedQueries.asked.get(id);
+  if (query === undefined) {
+    if (!isLast) cancel(shard, peer, id);
+    return;
+  }
+  if (isLast) {
+    query.openMask &= ~(1 << peer);
+    if (query.openMask !== 0) return;
+    shard.retainedQueries.asked.delete(id);
+    query.connection.retainedQueries?.delete(id);
+    return;
+  }
+  query.readyMask |= 1 << peer;
+  // Asked again at the end of the turn or when the client has drained; never from here, or a local scan would recurse.
+  shard.dirtyQueries.push(query.connection);
+}
+
+/** Asks for the next batches of a connection's queries if the client has taken what it got. */
+export function continueRetained(shard: Shard, connection: Connection): void {
+  const ids = connection.retainedQueries;
+  if (ids === null || ids.size === 0) return;
+  const session = connection.session;
+  if (session === null || connection.isBlocked || connection.bufferedBytes > shard.settings.limits.outboundBytes / 2) return;
+  if (session.queue !== null && session.queue.count > 0) return;
+  for (const id of [...ids]) {
+    const query = shard.retainedQueries.asked.get(id);
+    if (query === undefined) continue;
+    const ready = query.readyMask;
+    query.readyMask = 0;
+    for (let peer = 0; peer < shard.shards; peer++) {
+      if ((ready & (1 << peer)) === 0) continue;
+      if (peer === shard.index) continueScan(shard, peer, id);
+      else if (shard.mesh.links[peer]!.isLive) shard.mesh.sendControl(peer, { kind: 'retained-more', query: id });
+      else endBatch(shard, peer, id, true);
+    }
+  }
+}
+
+/** The connection ends: its queries are void. */
+export function cancelRetained(shard: Shard, connection: Connection): void {
+  if (connection.retainedQueries === null) return;
+  for (const id of connection.retainedQueries) {
+    const query = shard.retainedQueries.asked.get(id);
+    if (query === undefined) continue;
+    shard.retainedQueries.asked.delete(id);
+    for (let peer = 0; peer < shard.shards; peer++) if ((query.readyMask & (1 << peer)) !== 0) cancel(shard, peer, id);
+  }
+  connection.retainedQueries = null;
+}
+
+function cancel(shard: Shard, peer: number, id: number): void {
+  if (peer === shard.index) cancelScan(shard, peer, id);
+  else if (shard.mesh.links[peer]!.isLive) shard.mesh.sendControl(peer, { kind: 'retained-cancel', query: id });
+}
+
+/** A peer died: it will not answer any more. */
+export function peerAnswersNoMore(shard: Shard, peer: number): void {
+  for (const [id, query] of [...shard.retainedQueries.asked]) if ((query.openMask & (1 << peer)) !== 0) endBatch(shard, peer, id, true);
+}

@@ -1,0 +1,156 @@
+/**
+ * Route: one message to everyone who wants it. Local subscribers, other shards, one member of each Shared Subscription group, and the retained store.
+ *
+ *   topic → cache → { local matches, mask of other shards, groups }     one lookup for a hot topic
+ *
+ * A cached route is void when any subscription here or any interest elsewhere has changed. What became of the message is gathered in `shard.outcome`.
+ *
+ * Hot path.
+ */
+import { readText } from '../base/bytes.ts';
+import { hash32 } from '../base/hash.ts';
+import type { MessageView } from '../protocol/publish.ts';
+import type { ShareInterest } from '../routing/interest.ts';
+import { pickShard } from '../routing/share-group.ts';
+import type { TopicMatch } from '../routing/subscriptions.ts';
+import { counter } from './counters.ts';
+import { deliver } from './deliver.ts';
+import { NO_SUBSCRIBER } from './outcome.ts';
+import { RECORD_PUBLISH, RECORD_SHARED } from './record.ts';
+import { retain } from './retain.ts';
+import type { ClientSession, Shard } from './shard.ts';
+
+const NO_SUBSCRIBERS = counter('publish/dropped/no-subscriber');
+
+/** Where messages of one topic go; valid for one version of the subscriptions. */
+export class Route {
+  readonly version: number;
+  readonly local: TopicMatch<ClientSession>;
+  /** Other shards with ordinary subscriptions, a bit each. */
+  readonly peerMask: number;
+  readonly shares: readonly ShareInterest[];
+
+  constructor(version: number, local: TopicMatch<ClientSession>, peerMask: number, shares: readonly ShareInterest[]) {
+    this.version = version;
+    this.local = local;
+    this.peerMask = peerMask;
+    this.shares = shares;
+  }
+}
+
+/** The route of the topic bytes[at, end). */
+export function routeOf(shard: Shard, bytes: Uint8Array, at: number, end: number, hash: number): Route {
+  const version = shard.subscriptions.version + shard.interest.version;
+  const known = shard.routes.get(bytes, at, end, hash, version);
+  if (known !== undefined) return known;
+  const topic = readText(bytes, at, end);
+  const local = shard.subscriptions.match(topic);
+  const interest = shard.interest.match(topic);
+  const route = new Route(version, local, interest.shardMask & ~(1 << shard.index), interest.shares);
+  shard.routes.put(bytes, at, end, hash, route, 96 + (end - at) + local.matches.length * 64);
+  return route;
+}
+
+/**
+ * Routes an ordinary message (not P2P).
+ * @param publisher its session, for No Local; null when the broker publishes
+ * The outcome has been begun by the caller.
+ */
+export function routeMessage(shard: Shard, view: MessageView, publisher: ClientSession | null): void {
+  const hash = hash32(view.topicBytes, view.topicAt, view.topicEnd);
+  shard.kept = null;
+  if (view.isRetained) retain(shard, view, hash);
+  const route = routeOf(shard, view.topicBytes, view.topicAt, view.topicEnd, hash);
+  deliverLocal(shard, view, route, publisher);
+  const outcome = shard.outcome;
+  const publisherHash = publisher === null ? 0 : publisher.hash;
+  if (route.peerMask !== 0) {
+    const fields = shard.recordFields;
+    fields.topicHash = hash;
+    fields.publisherHash = publisherHash;
+    fields.number = 0;
+    fields.extraAt = 0;
+    fields.extraEnd = 0;
+    for (let mask = route.peerMask; mask !== 0; mask &= mask - 1) {
+      const peer = 31 - Math.clz32(mask & -mask);
+      const isTracked = view.qos > 0;
+      const ack = isTracked ? outcome.expectAnswer() : null;
+      shard.mesh.sendMessage(peer, RECORD_PUBLISH, view, fields, false, ack, isTracked);
+    }
+  }
+  for (let i = 0; i < route.shares.length; i++) routeToGroup(shard, view, route.shares[i]!, publisherHash, hash);
+  if (route.peerMask === 0 && route.shares.length === 0 && !outcome.wasTaken && outcome.worst === 0) {
+    outcome.note(NO_SUBSCRIBER);
+    shard.counters[NO_SUBSCRIBERS]!++;
+  }
+  shard.kept = null;
+}
+
+/** Delivers to the ordinary subscriptions of this shard. */
+export function deliverLocal(shard: Shard, view: MessageView, route: Route, publisher: ClientSession | null): void {
+  const matches = route.local.matches;
+  const count = matches.length;
+  if (count === 0) return;
+  const outcome = shard.outcome;
+  if (count > 1) shard.images.begin();
+  for (let i = 0; i < count; i++) {
+    const match = matches[i]!;
+    const session = match.subscriber;
+    if (session === publisher) {
+      // [MQTT-3.8.3-3]: No Local subscriptions do not count for their own client's messages.
+      if (match.selfQos < 0) continue;
+      const qos = view.qos < match.selfQos ? view.qos : match.selfQos;
+      const flag = view.isRetained && match.selfRetainAsPublished;
+      outcome.note(deliver(shard, session, view, qos, flag, match.selfIdentifiers, match.selfIdentifierCount, null));
+    } else {
+      const qos = view.qos < match.qos ? view.qos : match.qos; // [MQTT-3.8.4-8]
+      const flag = view.isRetained && match.retainAsPublished; // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+      outcome.note(deliver(shard, session, view, qos, flag, match.identifiers, match.identifierCount, null));
+    }
+  }
+  if (count > 1) shard.images.stop();
+}
+
+/** Sends the message to one member of a Shared Subscription: this shard picks the shard, that shard picks the member [MQTT-4.8.2-4]. */
+export function routeToGroup(shard: Shard, view: MessageView, share: ShareInterest, publisherHash: number, topicHash: number): void {
+  const outcome = shard.outcome;
+  const strategy = shard.settings.mqtt.sharedStrategy;
+  const owner = pickShard(share.onlineCounts, share.memberCounts, strategy, share.state, publisherHash, topicHash);
+  if (owner < 0) return;
+  if (owner === shard.index) {
+    outcome.note(deliverToMember(shard, view, share.keyBytes, 0, share.keyBytes.length, publisherHash, topicHash));
+    return;
+  }
+  const fields = shard.recordFields;
+  fields.topicHash = topicHash;
+  fields.publisherHash = publisherHash;
+  fields.number = 0;
+  fields.extraBytes = share.keyBytes;
+  fields.extraAt = 0;
+  fields.extraEnd = share.keyBytes.length;
+  const isTracked = view.qos > 0;
+  const ack = isTracked ? outcome.expectAnswer() : null;
+  shard.mesh.sendMessage(owner, RECORD_SHARED, view, fields, false, ack, isTracked);
+  // Told to a redistribution, which has no acknowledgement to wait for; a publisher's waits for the other shard's answer.
+  if (ack === null) outcome.wasTaken = true;
+}
+
+/** Delivers to one member of the group key[at, end) of this shard. @returns the result, NO_SUBSCRIBER when the group has none here */
+export function deliverToMember(
+  shard: Shard,
+  view: MessageView,
+  key: Uint8Array,
+  at: number,
+  end: number,
+  publisherHash: number,
+  topicHash: number,
+): number {
+  const group = shard.subscriptions.groupOfKey(key, at, end);
+  const member = group === undefined ? undefined : group.pick(shard.settings.mqtt.sharedStrategy, publisherHash, topicHash);
+  if (member === undefined) return NO_SUBSCRIBER;
+  const qos = view.qos < member.qos ? view.qos : member.qos;
+  const flag = view.isRetained && member.retainAsPublished;
+  const identifiers = shard.oneIdentifier;
+  identifiers[0] = member.identifier;
+  return deliver(shard, member.subscriber, view, qos, flag, identifiers, member.identifier === 0 ? 0 : 1, group!.key);
+}

@@ -1,0 +1,337 @@
+/**
+ * Shard: everything that one thread owns. Sessions whose Client Identifier hashes here, their connections, subscriptions, retained topics, timers, and this
+ * shard's ends of the rings. Nothing in it is locked, because no other thread ever touches it.
+ *
+ *   turn:  sockets are read (packets handled, output collected) → rings are drained → own messages are published → one write per connection →
+ *          frames become visible to the peers → sleep, or the next turn
+ *
+ * The turn is the unit of batching: whatever was caused in it leaves at its end. It knows no transport; those call `attachConnection` and `receive`.
+ */
+
+import { ByteMap } from '../base/byte-map.ts';
+import { Writer } from '../base/bytes.ts';
+import { Fifo } from '../base/fifo.ts';
+import type { Log } from '../base/log.ts';
+import type { Settings } from '../base/settings.ts';
+import { type Clock, TimerWheel } from '../base/timers.ts';
+import { AckView } from '../protocol/ack.ts';
+import { Frame } from '../protocol/framer.ts';
+import { MessageView } from '../protocol/publish.ts';
+import { InterestTree } from '../routing/interest.ts';
+import { P2pAddress, P2pParents } from '../routing/p2p-address.ts';
+import { RetainedStore } from '../routing/retained.ts';
+import { type Subscription, SubscriptionTree } from '../routing/subscriptions.ts';
+import { TopicCache } from '../routing/topic-cache.ts';
+import { keepMessage, type Message } from '../session/message.ts';
+import type { Session } from '../session/session.ts';
+import type { Connection } from './connection.ts';
+import { COUNTERS, counter, countersRow } from './counters.ts';
+import { pump } from './deliver.ts';
+import { Events } from './events.ts';
+import { Images } from './images.ts';
+import { handleRecord } from './inbound.ts';
+import { Mailboxes } from './mailbox.ts';
+import { type LinkWiring, Mesh } from './mesh.ts';
+import type { WaitingSuback } from './on-subscribe.ts';
+import { Outcome } from './outcome.ts';
+import { OutputBlocks } from './output-blocks.ts';
+import { publishOwn } from './publish-own.ts';
+import { resumeReading } from './receive.ts';
+import { RecordFields } from './record.ts';
+import type { RetainedMessage } from './retain.ts';
+import { continueRetained, RetainedQueries } from './retained-query.ts';
+import type { Route } from './route.ts';
+
+/** A session as the shard knows it. */
+export type ClientSession = Session<Connection, ClientSubscription>;
+export type ClientSubscription = Subscription<ClientSession>;
+
+const QUEUED_BYTES = counter('queued/bytes');
+const OPENING = counter('connections/opening');
+const CONNECTED = counter('clients/connected');
+
+/** Own messages (wills, events, receipts) published in one turn. */
+const OUTBOX_PER_TURN = 512;
+/** Empty turns before a shard sleeps: an empty turn costs about 1 µs, a wake-up of a sleeper 10 µs on both sides. */
+const IDLE_TURNS = 2;
+/** How long a producer waits for room in a full ring before it looks again. */
+const OVERFLOW_RETRY_MILLISECONDS = 1;
+const CACHE_ENTRIES = 65_536;
+const CACHE_BYTES = 32 * 1024 * 1024;
+
+/** What a transport offers to the shard: taking over a socket that another shard has accepted. */
+export type AdoptSocket = (fd: number, peerName: string, read: Uint8Array) => void;
+
+/** What the supervisor gives a shard. */
+export interface ShardWiring {
+  readonly index: number;
+  readonly links: readonly (LinkWiring | null)[];
+  /** One word for each shard: whether it sleeps. */
+  readonly wake: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+}
+
+export class Shard {
+  readonly index: number;
+  readonly shards: number;
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly timers: TimerWheel;
+  readonly counters: Float64Array;
+  readonly mesh: Mesh;
+  readonly blocks: OutputBlocks;
+  readonly startedAt: number;
+
+  /** By UTF-8 of the Client Identifier. */
+  readonly sessions: ByteMap<ClientSession>;
+  readonly subscriptions: SubscriptionTree<ClientSession>;
+  readonly interest: InterestTree;
+  readonly routes: TopicCache<Route>;
+  readonly retained: RetainedStore<RetainedMessage>;
+  retainedBytes: number;
+  readonly retainedQueries: RetainedQueries;
+  readonly mailboxes: Mailboxes;
+  readonly events: Events;
+  readonly p2pParents: P2pParents;
+  readonly p2pParentSet: '*' | ReadonlySet<string>;
+
+  /** Route changes that this shard has told its peers. */
+  routeSequence: number;
+  readonly waitingSubacks: Fifo<WaitingSuback>;
+  /** Messages that the broker itself publishes at the end of the turn: wills, events, receipts. */
+  readonly outbox: Fifo<Message>;
+  /** All live connections. */
+  readonly connections: Set<Connection>;
+  readonly dirty: Connection[];
+  /** Connections whose retained queries wait for their next batch. */
+  readonly dirtyQueries: Connection[];
+  /** Connections that stopped reading. */
+  readonly paused: Set<Connection>;
+  isOverloaded: boolean;
+  isStopping: boolean;
+  adoptSocket: AdoptSocket;
+  /** Called when every peer has sent its routes: the shard may serve. */
+  onReady: () => void;
+
+  // Reused objects of the hot path: one of each, because a shard does one thing at a time.
+  readonly frame: Frame;
+  readonly ackView: AckView;
+  /** The message being routed. */
+  readonly view: MessageView;
+  /** A message that comes out of a queue, the retained store or the outbox. */
+  readonly keptView: MessageView;
+  readonly recordFields: RecordFields;
+  readonly outcome: Outcome;
+  readonly images: Images;
+  readonly p2pAddress: P2pAddress;
+  /** Properties of the message being routed, where some were removed. */
+  readonly propertyScratch: Writer;
+  /** Topic and properties of a P2P message, where the broker rewrites them. */
+  readonly p2pScratch: Writer;
+  /** The Subscription Identifier of one shared delivery. */
+  readonly oneIdentifier: Uint32Array;
+  /** Packets that are not PUBLISH. */
+  readonly packetScratch: Writer;
+  /** The Message made of the view being routed, if one was needed. */
+  kept: Message | null;
+
+  private readonly allCounters: Float64Array;
+  private readonly rowWords: number;
+  private isTurnScheduled: boolean;
+  private idleTurns: number;
+  private readonly endTurnCallback: () => void;
+  private readonly wakeCallback: () => void;
+  private readonly second: NodeJS.Timeout;
+
+  constructor(settings: Settings, wiring: ShardWiring, log: Log, clock: Clock = Date.now) {
+    this.index = wiring.index;
+    this.shards = wiring.links.length;
+    this.settings = settings;
+    this.log = log;
+    this.timers = new TimerWheel(clock);
+    this.startedAt = this.timers.now;
+    this.counters = countersRow(wiring.counters, wiring.index);
+    // What a predecessor of this shard had open is gone with its thread.
+    for (const gauge of [QUEUED_BYTES, OPENING, CONNECTED, ...GAUGES]) this.counters[gauge] = 0;
+    this.allCounters = new Float64Array(wiring.counters);
+    this.rowWords = this.allCounters.length / this.shards;
+    this.mesh = new Mesh(wiring.index, wiring.links, wiring.wake, settings.limits.ringBytes, this.counters, (link, word, bytes, at, end) =>
+      handleRecord(this, link, word, bytes, at, end),
+    );
+    this.blocks = new OutputBlocks();
+    this.sessions = new ByteMap();
+    this.subscriptions = new SubscriptionTree();
+    this.interest = new InterestTree();
+    this.routes = new TopicCache(CACHE_ENTRIES, CACHE_BYTES);
+    this.retained = new RetainedStore();
+    this.retainedBytes = 0;
+    this.retainedQueries = new RetainedQueries();
+    this.mailboxes = new Mailboxes(this);
+    this.events = new Events(this);
+    this.p2pParents = new P2pParents(settings.p2p.parents);
+    this.p2pParentSet = settings.p2p.parents === '*' ? '*' : new Set(settings.p2p.parents);
+    this.routeSequence = 0;
+    this.waitingSubacks = new Fifo();
+    this.outbox = new Fifo();
+    this.connections = new Set();
+    this.dirty = [];
+    this.dirtyQueries = [];
+    this.paused = new Set();
+    this.isOverloaded = false;
+    this.isStopping = false;
+    this.adoptSocket = () => {
+      throw new Error('no transport of this shard adopts sockets');
+    };
+    this.onReady = () => {};
+    this.frame = new Frame();
+    this.ackView = new AckView();
+    this.view = new MessageView();
+    this.keptView = new MessageView();
+    this.recordFields = new RecordFields();
+    this.outcome = new Outcome();
+    this.images = new Images();
+    this.p2pAddress = new P2pAddress();
+    this.propertyScratch = new Writer(1024);
+    this.p2pScratch = new Writer(1024);
+    this.oneIdentifier = new Uint32Array(1);
+    this.packetScratch = new Writer(1024);
+    this.kept = null;
+    this.isTurnScheduled = false;
+    this.idleTurns = 0;
+    this.endTurnCallback = () => {
+      this.isTurnScheduled = false;
+      this.endTurn();
+    };
+    this.wakeCallback = () => {
+      this.timers.tick();
+      this.mesh.stayAwake();
+      if (!this.isTurnScheduled) this.endTurn();
+    };
+    this.second = setInterval(() => {
+      this.startTurn();
+      this.timers.advance();
+    }, 1000);
+    this.second.unref();
+  }
+
+  /** Something happened: a turn runs, and its end is due. Every entry from outside calls this first. */
+  startTurn(): void {
+    if (this.isTurnScheduled) return;
+    this.isTurnScheduled = true;
+    this.timers.tick();
+    this.mesh.stayAwake();
+    setImmediate(this.endTurnCallback);
+  }
+
+  /** The Message of the view being routed; made once, shared by all who keep it. */
+  keep(view: MessageView): Message {
+    if (this.kept === null) this.kept = keepMessage(view);
+    return this.kept;
+  }
+
+  private endTurn(): void {
+    const isMore = this.mesh.drain();
+    this.publishOutbox();
+    this.continueQueries();
+    this.mesh.publish();
+    this.flushDirty();
+    this.isOverloaded = this.queuedBytesOfAll() > this.settings.limits.queuedBytesTotal;
+    if (this.paused.size > 0 && !this.mesh.isCongested) this.resumePaused();
+    if (this.isTurnScheduled) return;
+    if (isMore || this.dirty.length > 0 || this.outbox.count > 0 || this.dirtyQueries.length > 0) {
+      this.idleTurns = 0;
+      this.startTurn();
+    } else if (this.shards > 1) {
+      this.rest();
+    }
+  }
+
+  /** Nothing is left to do: look a few times more, then sleep until a peer or a socket wakes the shard. */
+  private rest(): void {
+    if (this.mesh.hasWork) {
+      this.idleTurns = 0;
+      this.startTurn();
+      return;
+    }
+    if (this.mesh.hasOverflow) {
+      setTimeout(() => this.startTurn(), OVERFLOW_RETRY_MILLISECONDS);
+    } else if (++this.idleTurns <= IDLE_TURNS) {
+      this.startTurn();
+      return;
+    }
+    this.idleTurns = 0;
+    if (!this.mesh.sleep(this.wakeCallback)) this.startTurn();
+  }
+
+  private publishOutbox(): void {
+    for (let i = 0; i < OUTBOX_PER_TURN; i++) {
+      const message = this.outbox.shift();
+      if (message === undefined) return;
+      publishOwn(this, message);
+    }
+  }
+
+  private continueQueries(): void {
+    const waiting = this.dirtyQueries.length;
+    // Those that are asked in this pass may come back for the next turn.
+    for (let i = 0; i < waiting; i++) continueRetained(this, this.dirtyQueries[i]!);
+    if (waiting > 0) this.dirtyQueries.splice(0, waiting);
+  }
+
+  private flushDirty(): void {
+    const dirty = this.dirty;
+    // A flush may make another connection dirty only by closing, which flushes itself: the list is walked by index.
+    for (let i = 0; i < dirty.length; i++) dirty[i]!.flush();
+    dirty.length = 0;
+  }
+
+  private resumePaused(): void {
+    const paused = [...this.paused];
+    this.paused.clear();
+    for (const connection of paused) resumeReading(connection);
+  }
+
+  /** A peer has sent all its routes. */
+  snapshotCame(): void {
+    for (const link of this.mesh.links) if (link !== null && !link.hasSnapshot) return;
+    this.onReady();
+  }
+
+  /** A connection that was blocked can take more. */
+  connectionDrained(connection: Connection): void {
+    const session = connection.session;
+    if (session === null) return;
+    pump(this, session, connection);
+    continueRetained(this, connection);
+  }
+
+  private queuedBytesOfAll(): number {
+    let sum = 0;
+    for (let at = QUEUED_BYTES; at < this.allCounters.length; at += this.rowWords) sum += this.allCounters[at]!;
+    return sum;
+  }
+
+  /** Sum of one counter over all shards. */
+  sumOfAll(index: number): number {
+    let sum = 0;
+    for (let at = index; at < this.allCounters.length; at += this.rowWords) sum += this.allCounters[at]!;
+    return sum;
+  }
+
+  /** Stops the clock of the shard; the thread may end when its sockets are closed. */
+  stopTimers(): void {
+    clearInterval(this.second);
+  }
+}
+
+/** Counters that go up and down, and therefore start at zero in a restarted shard. */
+const GAUGES: readonly number[] = COUNTERS.map((name, index) => ({ name, index }))
+  .filter(
+    ({ name }) =>
+      name === 'clients/total' ||
+      name.endsWith('/count') ||
+      name === 'retained/bytes' ||
+      name.startsWith('queued/') ||
+      name === 'routes/waiting',
+  )
+  .map(({ index }) => index);

@@ -1,0 +1,89 @@
+/**
+ * File descriptors of sockets: duplicating and closing them, and the table that says which are on their way from one shard to another.
+ *
+ *   accepting shard: dup → mark(fd, owner) → record on the ring        owner: claim(fd) → adopt
+ *   owner died before it claimed: the supervisor closes what is still marked for it
+ *
+ * Ownership passes exactly once, because a mark is taken by compare-and-exchange. Node has no `dup(2)`; koffi calls the C library's, in this file only.
+ */
+import { createRequire } from 'node:module';
+
+/** Descriptors beyond this cannot be handed off; such a connection is refused. */
+const DESCRIPTORS_MAX = 1 << 20;
+
+interface Native {
+  dup(fd: number): number;
+  close(fd: number): number;
+}
+
+let native: Native | null | undefined;
+
+/** Calls into the C library, or null where there is none to call (Windows, an unknown platform). */
+function library(): Native | null {
+  if (native !== undefined) return native;
+  native = null;
+  const names =
+    process.platform === 'linux' ? ['libc.so.6', 'libc.so', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1'] : ['libc.dylib', 'libc.so'];
+  if (process.platform === 'win32') return native;
+  try {
+    const koffi = createRequire(import.meta.url)('koffi') as { load(name: string): { func(signature: string): (fd: number) => number } };
+    for (const name of names) {
+      try {
+        const libc = koffi.load(name);
+        native = { dup: libc.func('int dup(int fd)'), close: libc.func('int close(int fd)') };
+        break;
+      } catch {
+        // Not under this name: the next one is tried.
+      }
+    }
+  } catch {
+    // koffi has no binary for this platform: the caller runs without hand-off and says so.
+  }
+  return native;
+}
+
+/** Whether sockets can move between shards on this machine. */
+export function canHandOff(): boolean {
+  return library() !== null;
+}
+
+/** Duplicates a descriptor. @returns the new one, -1 when the process has none left */
+export function duplicate(fd: number): number {
+  return library()?.dup(fd) ?? -1;
+}
+
+/** Closes a descriptor that no Node object owns. */
+export function closeDescriptor(fd: number): void {
+  library()?.close(fd);
+}
+
+/** Bytes of SharedArrayBuffer for the table of descriptors under way. */
+export const TRANSIT_BYTES: number = DESCRIPTORS_MAX;
+
+/** The table, seen by one thread. */
+export class Transit {
+  private readonly owners: Uint8Array;
+
+  constructor(shared: SharedArrayBuffer) {
+    this.owners = new Uint8Array(shared);
+  }
+
+  /** `fd` is under way to shard `owner`. @returns false when the number is beyond the table */
+  mark(fd: number, owner: number): boolean {
+    if (fd >= DESCRIPTORS_MAX) return false;
+    Atomics.store(this.owners, fd, owner + 1);
+    return true;
+  }
+
+  /** Shard `owner` takes `fd` over. @returns false when it was not on its way to it */
+  claim(fd: number, owner: number): boolean {
+    return Atomics.compareExchange(this.owners, fd, owner + 1, 0) === owner + 1;
+  }
+
+  /** Takes everything that was under way to a dead shard. Reads the whole table: for the supervisor, after a crash. */
+  claimAllOf(owner: number): number[] {
+    const lost: number[] = [];
+    for (let fd = 0; fd < DESCRIPTORS_MAX; fd++) if (this.owners[fd] === owner + 1 && this.claim(fd, owner)) lost.push(fd);
+    return lost;
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * Goal: exit code 0 is success, 1 failure, 2 wrong usage; a mistake gives lines for a person, never a stack trace.
+ * Method: the compiled command runs as a child; exit code and the whole output are compared.
+ */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { after, describe } from 'node:test';
+import { StopRequest } from '../../src/cli/stop-request.ts';
+import { runCommand, stopCommands } from './run-command.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'onehop-cli-'));
+after(() => {
+  stopCommands();
+  rmSync(folder, { recursive: true });
+});
+
+describe('help and version', () => {
+  test('every command explains itself with an example', async () => {
+    for (const command of ['start', 'check-config', 'version', 'pub', 'sub', 'p2p']) {
+      const { exit, stdout, stderr } = await runCommand([command, '--help']);
+      assert.equal(exit, 0, command);
+      assert.match(stdout, new RegExp(`^Usage: onehop ${command}[^]*Example:\\n {2}onehop ${command}`));
+      assert.equal(stderr, '');
+    }
+    const { exit, stdout } = await runCommand(['--help']);
+    assert.equal(exit, 0);
+    assert.match(stdout, /Usage: onehop \[options\] \[command\]/);
+  });
+
+  test('the version is that of the package', async () => {
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+    assert.equal((await runCommand(['version'])).stdout, `onehop ${version} (Node ${process.versions.node})\n`);
+  });
+});
+
+describe('wrong usage', () => {
+  const cases: [string[], RegExp][] = [
+    [[], /Usage: onehop/],
+    [['strat'], /unknown command 'strat'\n\(Did you mean start\?\)/],
+    [['start', '--port', '1'], /unknown option '--port'/],
+    [['start', 'extra'], /too many arguments/],
+    [['check-config'], /missing required argument 'file'/],
+    [['pub', '-m', 'x'], /required option '-t, --topic <topic>' not specified/],
+    [['pub', '-t', 'x', '-m', 'x', '-q', '3'], /argument '3' is invalid. Expected a whole number from 0 to 2/],
+    [['pub', '-t', 'x', '-m', 'x', '--port', '99999'], /Expected a whole number from 1 to 65535/],
+    [['pub', '-t', 'x', '-m', 'x', '--mqtt-version', '6'], /Allowed choices are 5, 4, 3/],
+    [['pub', '-t', 'x', '-m', 'x', '--mqtt-version', '4', '--property', 'a=b'], /--property needs --mqtt-version 5/],
+    [['pub', '-t', 'x', '-m', 'x', '--property', 'a'], /--property a: expected key=value/],
+    [['sub'], /give a filter \(-t\), or a client ID/],
+    [['sub', '-t', 'x', '-n', '0'], /Expected a whole number from 1/],
+    [['p2p', '-c', 'x', '-m', 'x', '-q', '0', '--report'], /--report and --receipt need -q 1 or -q 2/],
+    [['p2p', '-c', 'x', '-m', 'x', '--mqtt-version', '4', '--receipt'], /need --mqtt-version 5/],
+  ];
+  for (const [args, pattern] of cases) {
+    test(`onehop ${args.join(' ')}`, async () => {
+      const { exit, stdout, stderr } = await runCommand(args);
+      assert.equal(exit, 2);
+      assert.match(stderr, pattern);
+      assert.doesNotMatch(stderr, /\n {4}at /);
+      assert.equal(stdout, '');
+    });
+  }
+});
+
+describe('configuration', () => {
+  test('check-config says ok, with what would listen', async () => {
+    const file = join(folder, 'good.yaml');
+    writeFileSync(file, 'shards: 3\nlisteners: [{ type: tcp, bind: "[::1]:1884" }]\n');
+    assert.deepEqual(await runCommand(['check-config', file]), { exit: 0, stdout: `${file}: ok (tcp [::1]:1884; 3 shards)\n`, stderr: '' });
+  });
+
+  test('every problem is one line, for check-config and for start', async () => {
+    const file = join(folder, 'bad.yaml');
+    writeFileSync(file, 'shard: 3\nlisteners: [{ type: tcp, bind: 0.0.0.0:1883 }]\n');
+    const open = 'other machines can reach 0.0.0.0:1883 and nothing authenticates clients';
+    const expected = [
+      'onehop: ONEHOP_LOG__LEVEL: expected one of trace, debug, info, warn, error, silent, not "loud"',
+      `onehop: ${file}:1: shard: unknown key; did you mean shards?`,
+      `onehop: ${file}:2: listeners[0].bind: ${open}: write auth.allowAnonymous: true to open it to everyone, or bind to 127.0.0.1`,
+    ].sort();
+    for (const args of [
+      ['check-config', file],
+      ['start', '--config', file],
+    ]) {
+      const { exit, stdout, stderr } = await runCommand(args, { ONEHOP_LOG__LEVEL: 'loud' });
+      assert.equal(exit, 2);
+      assert.deepEqual(stderr.trimEnd().split('\n').sort(), expected);
+      assert.equal(stdout, '');
+    }
+  });
+
+  test('a file that cannot be read is a failure', async () => {
+    const file = join(folder, 'missing.yaml');
+    for (const args of [
+      ['check-config', file],
+      ['start', '-c', file],
+    ]) {
+      assert.deepEqual(await runCommand(args), { exit: 1, stdout: '', stderr: `onehop: ${file}: cannot read this file: no such file\n` });
+    }
+  });
+});
+
+describe('signals', () => {
+  test('the first stops, a copy of it is nothing, a later one exits', () => {
+    const calls: string[] = [];
+    const request = new StopRequest(
+      () => calls.push('stop'),
+      () => calls.push('exit'),
+    );
+    request.signal(1_000);
+    request.signal(1_004);
+    assert.deepEqual(calls, ['stop']);
+    request.signal(2_000);
+    assert.deepEqual(calls, ['stop', 'exit']);
+  });
+});

@@ -1,0 +1,98 @@
+/*
+ * Goal: the broker behaves as every normative statement of MQTT 3.1, 3.1.1 and 5.0 says that a byte script can judge, with 1, 2 and 4 shards.
+ * Method: all scripts of this folder run, several at a time, against brokers that run as processes of their own: one for each profile of
+ * settings.json and each shard count. With more than one shard every script runs twice: all its clients on one shard, then spread.
+ *
+ * CONFORMANCE_BROKER=host:port judges another broker instead, with the default profile alone; there a close without Reason Code passes,
+ * since the standard leaves that open. CONFORMANCE_ONLY=text runs the scripts whose
+ * file, name or statements hold the text.
+ */
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { startBroker } from '../support/broker.ts';
+import type { PacketTemplates } from './notation.ts';
+import { type RunOptions, runScript } from './run-script.ts';
+import { loadProfiles, loadScripts, loadTemplates, type Profile, type Protocol, type Script } from './scripts.ts';
+
+/** Scripts under way at one time; most of their time is waiting. */
+const SCRIPTS_AT_ONCE = 24;
+
+/** How long one expectation may wait. The longest wait that a script asks for is a Keep Alive of two seconds, one and a half times. */
+const DEADLINE_MILLISECONDS = 8000;
+
+/** Other brokers may look at Keep Alive more seldom. */
+const FOREIGN_DEADLINE_MILLISECONDS = 20000;
+
+const SHARD_COUNTS = [1, 2, 4] as const;
+
+const scripts = loadScripts().filter(chosen);
+
+const templates = new Map<Protocol, PacketTemplates>((['3.1', '3.1.1', '5.0'] as const).map((protocol) => [protocol, loadTemplates(protocol)]));
+
+/** Every run has its own part of the topic and Client Identifier spaces. */
+let runs = 0;
+
+const judged = process.env['CONFORMANCE_BROKER'];
+if (judged !== undefined) {
+  const [host, port] = judged.split(':') as [string, string];
+  test(`conformance of ${judged}`, async () => {
+    const fitting = scripts.filter((script) => script.profile === 'default');
+    await passAll(fitting, { host, port: Number(port), shards: 1, placement: 'together' });
+  });
+} else {
+  for (const [profile, settings] of Object.entries(loadProfiles())) {
+    for (const shards of SHARD_COUNTS) {
+      const fitting = scripts.filter((script) => script.profile === profile);
+      if (fitting.length > 0) {
+        test(`conformance: profile ${profile}, shards ${shards}, ${fitting.length} scripts`, () => runProfile(profile, settings, shards, fitting));
+      }
+    }
+  }
+}
+
+async function runProfile(profile: Profile, settings: Readonly<Record<string, unknown>>, shards: number, fitting: readonly Script[]): Promise<void> {
+  assert.ok(fitting.length > 0, profile);
+  const broker = await startBroker({ shards, ...settings });
+  try {
+    const place = { host: '127.0.0.1', port: broker.port, shards };
+    await passAll(fitting, { ...place, placement: 'together' });
+    if (shards > 1) {
+      await passAll(fitting, { ...place, placement: 'spread' });
+    }
+  } finally {
+    await broker.stop();
+  }
+}
+
+/** Runs the scripts, those that want to be alone one by one at the end, and fails with the reports of all that did not pass. */
+async function passAll(all: readonly Script[], place: Pick<RunOptions, 'host' | 'port' | 'shards' | 'placement'>): Promise<void> {
+  const reports: string[] = [];
+  const deadlineMilliseconds = judged === undefined ? DEADLINE_MILLISECONDS : FOREIGN_DEADLINE_MILLISECONDS;
+  const one = async (script: Script): Promise<void> => {
+    const unique = (runs++).toString(36).padStart(4, '0');
+    const options = { ...place, unique, templates: templates.get(script.protocol)!, bareCloses: judged !== undefined, deadlineMilliseconds };
+    const report = await runScript(script, options);
+    if (report !== undefined) {
+      reports.push(report);
+    }
+  };
+  const waiting = all.filter((script) => !script.alone);
+  const lane = async (): Promise<void> => {
+    for (let script = waiting.shift(); script !== undefined; script = waiting.shift()) {
+      await one(script);
+    }
+  };
+  await Promise.all(Array.from({ length: SCRIPTS_AT_ONCE }, lane));
+  for (const script of all.filter((candidate) => candidate.alone)) {
+    await one(script);
+  }
+  if (reports.length > 0) {
+    assert.fail(`${reports.length} of ${all.length} scripts failed, clients ${place.placement}:\n\n${reports.join('\n\n')}\n`);
+  }
+}
+
+function chosen(script: Script): boolean {
+  const only = process.env['CONFORMANCE_ONLY'];
+  return only === undefined || [script.file, script.name, ...script.statements].some((text) => text.includes(only));
+}
