@@ -9,11 +9,11 @@
  * Hot path.
  */
 
-import { copyBytes } from '../base/bytes.ts';
+import { copyBytes, writeU16 } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { writeAck } from '../protocol/ack.ts';
 import { PUBREL, V5 } from '../protocol/packet-type.ts';
-import { type MessageView, publishLength, setPacketId, writePublish } from '../protocol/publish.ts';
+import { type MessageView, publishLength, writePublish } from '../protocol/publish.ts';
 import { Delivery } from '../session/delivery.ts';
 import { INFLIGHT_RELEASED, Inflight } from '../session/inflight.ts';
 import { viewMessage } from '../session/message.ts';
@@ -131,7 +131,7 @@ function send(
     const from = images.at(layout);
     const at = connection.reserve(length);
     copyBytes(connection.output, at, images.bytes, from, from + length);
-    if (qos !== 0) setPacketId(connection.output, at + images.packetIdOffset(layout), packetId);
+    if (qos !== 0) writeU16(connection.output, at + images.packetIdOffset(layout), packetId);
   } else {
     let alias = 0;
     let isKnown = false;
