@@ -66,5 +66,13 @@ port.on('message', (message: ToShard) => {
 
 // The rings must be looked at once: frames may have been written before this thread ran.
 shard.startTurn();
-if (start.awaitsSnapshots) shard.onReady = () => tell({ kind: 'ready' });
-else tell({ kind: 'ready' });
+let isReady = false;
+function ready(): void {
+  if (isReady) return;
+  isReady = true;
+  tell({ kind: 'ready' });
+}
+if (start.awaitsSnapshots) {
+  shard.onReady = ready;
+  shard.snapshotCame();
+} else ready();

@@ -65,13 +65,16 @@ export class SharedMemory {
   }
 }
 
-/** Both ends of a new link between shards `a` and `b`. */
-export function createLink(ringBytes: number): { a: LinkWiring; b: LinkWiring } {
+/**
+ * Both ends of a new link between shards `a` and `b`.
+ * @param isLive false when `b` is down: `a` keeps what it has for it until the successor brings new rings
+ */
+export function createLink(ringBytes: number, isLive = true): { a: LinkWiring; b: LinkWiring } {
   const bytes = ringBufferBytes(ringBytes);
   const aToB = new SharedArrayBuffer(bytes);
   const bToA = new SharedArrayBuffer(bytes);
   const { port1, port2 } = new MessageChannel();
-  return { a: { outbound: aToB, inbound: bToA, port: port1 }, b: { outbound: bToA, inbound: aToB, port: port2 } };
+  return { a: { outbound: aToB, inbound: bToA, port: port1, isLive }, b: { outbound: bToA, inbound: aToB, port: port2, isLive } };
 }
 
 /** The ports of a list of links, which a message to a thread has to name as transferred. */

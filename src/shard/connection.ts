@@ -11,7 +11,7 @@
  */
 import { copyBytes } from '../base/bytes.ts';
 import type { Fifo } from '../base/fifo.ts';
-import type { Timer } from '../base/timers.ts';
+import { Timer } from '../base/timers.ts';
 import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
 import type { InboundAliases, OutboundAliases } from '../session/topic-alias.ts';
 import type { Channel, Peer } from './channel.ts';
@@ -30,6 +30,8 @@ const READS_PAUSED = counter('reads/paused');
 /** Output that is sent before the turn ends, so that a long batch does not grow one huge block. */
 const EARLY_FLUSH_BYTES = 256 * 1024;
 
+/** How long a closing connection waits for its client to take what is written. */
+const CLOSE_MILLISECONDS = 5000;
 /** Largest packet that MQTT can express; the client may announce less. */
 const PACKET_BYTES_MAX = 268_435_460;
 
@@ -54,6 +56,8 @@ export class Connection {
   inboundAliases: InboundAliases | null;
   /** Acknowledgements that wait for other shards, in the order of their PUBLISH packets. */
   acks: Fifo<PendingAck> | null;
+  /** How many of `acks` are for QoS 2. */
+  pendingQos2: number;
 
   // Outbound.
   private out: Uint8Array | null;
@@ -91,6 +95,7 @@ export class Connection {
     this.timer = null;
     this.inboundAliases = null;
     this.acks = null;
+    this.pendingQos2 = 0;
     this.out = null;
     this.outLength = 0;
     this.isDirty = false;
@@ -202,9 +207,16 @@ export class Connection {
     if (this.state >= CLOSING) return;
     this.state = CLOSING;
     this.dropInbound();
+    if (this.timer !== null) this.shard.timers.disarm(this.timer);
+    this.timer = null;
     if (!this.isBlocked) {
       if (this.out !== null) this.flush();
       else this.channel.end();
+    }
+    if (this.isBlocked) {
+      // A client that does not read would keep the connection open for ever.
+      this.timer = new Timer(() => this.channel.destroy());
+      this.shard.timers.arm(this.timer, CLOSE_MILLISECONDS);
     }
   }
 
@@ -212,6 +224,8 @@ export class Connection {
   markClosed(): void {
     this.state = CLOSED;
     this.dropInbound();
+    if (this.timer !== null) this.shard.timers.disarm(this.timer);
+    this.timer = null;
     if (this.out !== null) {
       this.shard.blocks.give(this.out);
       this.out = null;

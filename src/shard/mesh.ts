@@ -53,6 +53,8 @@ export interface LinkWiring {
   readonly outbound: SharedArrayBuffer;
   readonly inbound: SharedArrayBuffer;
   readonly port: MessagePort;
+  /** False when the peer is down while this shard starts; its successor brings new rings. */
+  readonly isLive: boolean;
 }
 
 /** Handles one record of a peer; the bytes are valid until it returns. */
@@ -116,7 +118,7 @@ export class Link {
     this.producer = new RingProducer(wiring.outbound);
     this.consumer = new RingConsumer(wiring.inbound);
     this.port = wiring.port;
-    this.isLive = true;
+    this.isLive = wiring.isLive;
     this.overflow = new Fifo();
     this.overflowBytes = 0;
     this.unacked = new Fifo();
@@ -373,9 +375,13 @@ export class Mesh {
     let isCongested = false;
     for (let peer = 0; peer < this.links.length; peer++) {
       const link = this.links[peer]!;
-      if (link === null || !link.isLive) continue;
-      this.sendOwed(link);
-      if (link.overflow.count > 0) this.drainOverflow(link);
+      if (link === null) continue;
+      if (link.isLive) {
+        this.sendOwed(link);
+        if (link.overflow.count > 0) this.drainOverflow(link);
+        if (link.producer.publish()) this.wake(peer);
+      }
+      // What waits for a dead peer's successor counts too: publishers are held back, not the memory filled.
       if (
         link.overflowBytes > this.ringBytes / 2 ||
         link.unackedBytes > this.ringBytes * 4 ||
@@ -383,7 +389,6 @@ export class Mesh {
       ) {
         isCongested = true;
       }
-      if (link.producer.publish()) this.wake(peer);
     }
     if (this.isCongested) this.isCongested = isCongested;
   }

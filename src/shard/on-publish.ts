@@ -59,11 +59,12 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
   const received = session.received;
   if (qos === 2 && received !== null && received.has(packetId)) {
     // Routed before: acknowledged again, not delivered again [MQTT-4.3.3-10]. A PUBREC that still waits for another shard comes by itself.
-    if (!isPending(connection, packetId)) acknowledge(connection, packetId, 2, ReasonCode.Success, null);
+    if (!isPending(connection, packetId)) acknowledgeInOrder(connection, packetId, 2, ReasonCode.Success, null);
     return ReasonCode.Success;
   }
   if (connection.version === V5) {
-    const open = (connection.acks === null ? 0 : connection.acks.count) + (received === null ? 0 : received.count);
+    // A QoS 2 message that waits for its PUBREC stands in both lists and counts once.
+    const open = (connection.acks === null ? 0 : connection.acks.count - connection.pendingQos2) + (received === null ? 0 : received.count);
     if (open >= shard.settings.mqtt.receiveMaximum) return ReasonCode.ReceiveMaximumExceeded; // [MQTT-3.3.4-7]
   }
   if (qos === 2) {
@@ -141,6 +142,7 @@ function isPending(connection: Connection, packetId: number): boolean {
 function pushAck(connection: Connection, ack: PendingAck): void {
   if (connection.acks === null) connection.acks = new Fifo();
   connection.acks.push(ack);
+  if (ack.qos === 2) connection.pendingQos2++;
 }
 
 /** Acknowledges now, or behind an earlier acknowledgement that waits [MQTT-4.6.0-2] [MQTT-4.6.0-3]. */
@@ -152,7 +154,7 @@ function acknowledgeInOrder(connection: Connection, packetId: number, qos: numbe
   const ack = new PendingAck(connection, packetId, qos, false);
   ack.decided = reason;
   ack.statuses = statuses;
-  connection.acks.push(ack);
+  pushAck(connection, ack);
 }
 
 /** One more shard has answered: sends what is complete at the front. */
@@ -162,6 +164,7 @@ export function flushAcks(ack: PendingAck): void {
   if (acks === null || connection.session === null) return;
   for (let head = acks.peek(); head !== undefined && head.remaining === 0; head = acks.peek()) {
     acks.shift();
+    if (head.qos === 2) connection.pendingQos2--;
     acknowledge(connection, head.packetId, head.qos, head.reason, head.statuses);
   }
 }

@@ -74,7 +74,10 @@ export function routeP2p(shard: Shard, view: MessageView, kind: number, publishe
       routeToTarget(shard, view, bytes, address.clientIdAt, address.clientIdEnd, hash, false);
     }
   } else {
-    if (kind !== P2P_EMPTY_TARGET || targetRanges.length === 0) return ReasonCode.TopicNameInvalid;
+    if (kind !== P2P_EMPTY_TARGET || targetRanges.length === 0) {
+      shard.counters[NO_SESSIONS]!++;
+      return ReasonCode.TopicNameInvalid;
+    }
     const topicBytes = view.topicBytes;
     const topicAt = view.topicAt;
     const topicEnd = view.topicEnd;

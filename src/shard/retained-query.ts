@@ -67,7 +67,8 @@ export class RetainedQueries {
   constructor() {
     this.asked = new Map();
     this.scans = [];
-    this.nextQuery = 1;
+    // Not from 1: an answer to a query of a predecessor of this shard must not meet one of ours.
+    this.nextQuery = 1 + Math.floor(Math.random() * 0x7fffffff);
   }
 
   /** A shard died: what it asked is void. */

@@ -97,8 +97,8 @@ export function connectionLost(connection: Connection, cause: string): void {
   const shard = connection.shard;
   shard.startTurn();
   const session = connection.session;
-  if (session !== null) detach(shard, session, connection, cause, true);
   connection.markClosed();
+  if (session !== null) detach(shard, session, connection, cause, true);
   shard.connections.delete(connection);
 }
 
@@ -114,7 +114,6 @@ export function drained(connection: Connection): void {
 function detach(shard: Shard, session: ClientSession, connection: Connection, cause: string, withWill: boolean): void {
   connection.session = null;
   connection.acks = null;
-  if (connection.timer !== null) shard.timers.disarm(connection.timer);
   cancelRetained(shard, connection);
   session.connection = null;
   shard.counters[CLIENTS]!--;

@@ -19,6 +19,7 @@ export function peerDied(shard: Shard, peer: number): void {
   shard.retainedQueries.forgetAsker(peer);
   peerAnswersNoMore(shard, peer);
   confirmSubacks(shard);
+  shard.snapshotCame();
   shard.log.warn({ peer }, 'another shard died; its clients reconnect');
 }
 

@@ -14,6 +14,7 @@ const DESCRIPTORS_MAX = 1 << 20;
 interface Native {
   dup(fd: number): number;
   close(fd: number): number;
+  send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
 }
 
 let native: Native | null | undefined;
@@ -26,11 +27,15 @@ function library(): Native | null {
     process.platform === 'linux' ? ['libc.so.6', 'libc.so', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1'] : ['libc.dylib', 'libc.so'];
   if (process.platform === 'win32') return native;
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as { load(name: string): { func(signature: string): (fd: number) => number } };
+    const koffi = createRequire(import.meta.url)('koffi') as { load(name: string): { func(signature: string): never } };
     for (const name of names) {
       try {
         const libc = koffi.load(name);
-        native = { dup: libc.func('int dup(int fd)'), close: libc.func('int close(int fd)') };
+        native = {
+          dup: libc.func('int dup(int fd)'),
+          close: libc.func('int close(int fd)'),
+          send: libc.func('int64_t send(int fd, const uint8_t *bytes, size_t length, int flags)'),
+        };
         break;
       } catch {
         // Not under this name: the next one is tried.
@@ -55,6 +60,17 @@ export function duplicate(fd: number): number {
 /** Closes a descriptor that no Node object owns. */
 export function closeDescriptor(fd: number): void {
   library()?.close(fd);
+}
+
+/** MSG_DONTWAIT and MSG_NOSIGNAL, by platform. macOS has no MSG_NOSIGNAL; Node ignores SIGPIPE there as well. */
+const SEND_FLAGS = process.platform === 'linux' ? 0x4040 : 0x80;
+
+/**
+ * Sends bytes[0, length) on a socket at once, past Node's stream layer.
+ * @returns bytes taken by the kernel; -1 when it takes none now or the connection is broken: then the stream is to write them, which finds out which
+ */
+export function sendNow(fd: number, bytes: Uint8Array, length: number): number {
+  return native!.send(fd, bytes, length, SEND_FLAGS);
 }
 
 /** Bytes of SharedArrayBuffer for the table of descriptors under way. */

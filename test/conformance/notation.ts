@@ -50,7 +50,10 @@ export type Notation = readonly Element[];
 const USER_PROPERTY = 0x26;
 
 /** The form of each MQTT 5.0 property: its size in bytes, or how its length is found. Section 2.2.2.2. */
-const PROPERTY_FORMS: ReadonlyMap<number, number | 'variable' | 'string' | 'pair'> = new Map<number, number | 'variable' | 'string' | 'pair'>([
+const PROPERTY_FORMS: ReadonlyMap<number, number | 'variable' | 'string' | 'pair'> = new Map<
+  number,
+  number | 'variable' | 'string' | 'pair'
+>([
   [0x01, 1],
   [0x02, 4],
   [0x03, 'string'],
@@ -522,13 +525,7 @@ function matchFrom(
   }
 }
 
-function matchBytes(
-  values: ArrayLike<number>,
-  masks: readonly number[] | undefined,
-  bytes: Uint8Array,
-  at: number,
-  end: number,
-): boolean {
+function matchBytes(values: ArrayLike<number>, masks: readonly number[] | undefined, bytes: Uint8Array, at: number, end: number): boolean {
   if (at + values.length > end) {
     return false;
   }
@@ -554,13 +551,7 @@ function readBlock(bytes: Uint8Array, at: number, end: number): { at: number; en
   return undefined;
 }
 
-function matchSet(
-  set: Extract<Element, { kind: 'set' }>,
-  bytes: Uint8Array,
-  at: number,
-  end: number,
-  captures: Captures,
-): boolean {
+function matchSet(set: Extract<Element, { kind: 'set' }>, bytes: Uint8Array, at: number, end: number, captures: Captures): boolean {
   const properties = readProperties(bytes, at, end);
   if (properties === undefined || properties.some((property) => set.absent.includes(bytes[property.at]!))) {
     return false;

@@ -21,7 +21,15 @@
 import { connect, type Socket } from 'node:net';
 import { hash32 } from '../../src/base/hash.ts';
 import { shardOfSlot, slotOf } from '../../src/routing/slot.ts';
-import { type Captures, encodeNotation, matchNotation, type Notation, type PacketTemplates, parseNotation, showNotation } from './notation.ts';
+import {
+  type Captures,
+  encodeNotation,
+  matchNotation,
+  type Notation,
+  type PacketTemplates,
+  parseNotation,
+  showNotation,
+} from './notation.ts';
 import type { Protocol, Script, SharedStep, Step } from './scripts.ts';
 
 /** Where and how a script runs. */
@@ -105,7 +113,8 @@ export function describePacket(packet: Uint8Array, protocol: Protocol): string {
   const first = packet[0] ?? 0;
   const type = first >> 4;
   const name = PACKET_NAMES[type]!;
-  const hex = Buffer.from(packet.subarray(0, SHOWN_BYTES)).toString('hex') + (packet.length > SHOWN_BYTES ? `… (${packet.length} bytes)` : '');
+  const hex =
+    Buffer.from(packet.subarray(0, SHOWN_BYTES)).toString('hex') + (packet.length > SHOWN_BYTES ? `… (${packet.length} bytes)` : '');
   if (name === 'PUBLISH') {
     const lengthEnd = 1 + packet.subarray(1).findIndex((byte) => byte < 0x80) + 1;
     const topicEnd = lengthEnd + 2 + (packet[lengthEnd]! << 8) + packet[lengthEnd + 1]!;
@@ -368,7 +377,10 @@ class ScriptRun {
 
   private async expectFilterRejection(name: string, packetId: string): Promise<void> {
     const arrival = await this.receive(name);
-    if (arrival !== 'closed' && (typeof arrival === 'string' || !matchNotation(this.parse(`90 03 ${packetId} 80`), arrival, this.captures))) {
+    if (
+      arrival !== 'closed' &&
+      (typeof arrival === 'string' || !matchNotation(this.parse(`90 03 ${packetId} 80`), arrival, this.captures))
+    ) {
       throw new Error(`expected the close of the connection, or SUBACK with 80\n  received ${this.describe(arrival)}`);
     }
   }

@@ -78,7 +78,9 @@ export function sourceRoot(): string {
 export function loadScripts(): Script[] {
   const scripts: Script[] = [];
   for (const [folder, protocol] of FOLDERS) {
-    const names = readdirSync(join(sourceRoot(), 'test/conformance', folder)).filter((name) => name.endsWith('.json') && name !== 'packets.json');
+    const names = readdirSync(join(sourceRoot(), 'test/conformance', folder)).filter(
+      (name) => name.endsWith('.json') && name !== 'packets.json',
+    );
     for (const name of names.sort()) {
       const file = `${folder}/${name}`;
       for (const raw of readData(file) as Record<string, unknown>[]) {
