@@ -22,5 +22,8 @@ export interface Log {
  */
 export function createLog(level: LogLevel, facts: Record<string, unknown>): Log {
   // Synchronous writes: a line that explains a crash must be out before the crash. Nothing logs per packet, so the cost does not matter.
-  return pino({ level, base: facts, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } }, pino.destination({ fd: 1, sync: true }));
+  return pino(
+    { level, base: facts, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
+    pino.destination({ fd: 1, sync: true }),
+  );
 }

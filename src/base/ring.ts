@@ -41,6 +41,8 @@ export class RingProducer {
   private published: number;
   private headSeen: number;
   private reservedAt: number;
+  /** Index at which the reserved frame begins: the tail, or the next lap where a skip marker goes before it. */
+  private reservedTail: number;
 
   constructor(shared: SharedArrayBuffer) {
     this.bytes = Buffer.from(shared);
@@ -51,6 +53,7 @@ export class RingProducer {
     this.published = this.tail;
     this.headSeen = Atomics.load(this.words, HEAD_WORD) >>> 0;
     this.reservedAt = 0;
+    this.reservedTail = this.tail;
   }
 
   /**
@@ -67,11 +70,14 @@ export class RingProducer {
       this.headSeen = Atomics.load(this.words, HEAD_WORD) >>> 0;
       if (this.capacity - ((this.tail - this.headSeen) >>> 0) < total) return -1;
     }
+    // The tail moves at commit only: a marker without a frame behind it would send the consumer to bytes of the lap before.
     if (need > toEnd) {
       this.words[(DATA_AT + offset) >>> 2] = SKIP;
-      this.tail = (this.tail + toEnd) >>> 0;
+      this.reservedTail = (this.tail + toEnd) >>> 0;
+    } else {
+      this.reservedTail = this.tail;
     }
-    this.reservedAt = DATA_AT + (this.tail & this.mask);
+    this.reservedAt = DATA_AT + (this.reservedTail & this.mask);
     return this.reservedAt + HEADER_BYTES;
   }
 
@@ -80,7 +86,7 @@ export class RingProducer {
     const word = this.reservedAt >>> 2;
     this.words[word] = length;
     this.words[word + 1] = typeWord;
-    this.tail = (this.tail + ((HEADER_BYTES + length + 7) & ~7)) >>> 0;
+    this.tail = (this.reservedTail + ((HEADER_BYTES + length + 7) & ~7)) >>> 0;
   }
 
   /** Makes all committed frames visible. @returns whether there was anything to show. */

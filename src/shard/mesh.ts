@@ -435,7 +435,7 @@ export class Mesh {
   get hasWork(): boolean {
     for (let peer = 0; peer < this.links.length; peer++) {
       const link = this.links[peer]!;
-      if (link !== null && link.isLive && link.consumer.hasFrames()) return true;
+      if (link?.isLive && link.consumer.hasFrames()) return true;
     }
     return false;
   }
@@ -444,7 +444,7 @@ export class Mesh {
   get hasOverflow(): boolean {
     for (let peer = 0; peer < this.links.length; peer++) {
       const link = this.links[peer]!;
-      if (link !== null && link.isLive && link.overflow.count > 0) return true;
+      if (link?.isLive && link.overflow.count > 0) return true;
     }
     return false;
   }

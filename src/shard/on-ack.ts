@@ -80,7 +80,7 @@ export function onPubrel(connection: Connection, bytes: Uint8Array, at: number, 
   if (code !== ReasonCode.Success) return code;
   const packetId = shard.ackView.packetId;
   const received = connection.session!.received;
-  const wasKnown = received !== null && received.remove(packetId);
+  const wasKnown = received?.remove(packetId);
   answer(connection, PUBCOMP, packetId, wasKnown ? ReasonCode.Success : ReasonCode.PacketIdentifierNotFound); // [MQTT-4.3.3-11]
   return ReasonCode.Success;
 }
@@ -90,7 +90,7 @@ function settle(shard: Shard, session: ClientSession, packetId: number, status: 
   const inflight = session.inflight!;
   const delivery = inflight.delivery(packetId);
   inflight.remove(packetId);
-  if (delivery !== null && delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, status);
+  if (delivery?.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, status);
 }
 
 /** Retained messages wait until the client has taken what it got. */

@@ -70,6 +70,8 @@ function connectError(shard: Shard, packet: ConnectPacket): ReasonCode {
   if (packet.properties.authenticationMethod !== undefined) return ReasonCode.BadAuthenticationMethod; // [MQTT-4.12.0-1]
   if (packet.clientIdBytes.length > limits.clientIdBytes) return ReasonCode.ClientIdentifierNotValid;
   if (shard.isStopping) return ReasonCode.ServerShuttingDown;
+  // Without an authenticator everyone is anonymous.
+  if (!shard.settings.auth.allowAnonymous) return ReasonCode.NotAuthorized;
   if (shard.sumOfAll(CLIENTS) >= limits.connections) return ReasonCode.QuotaExceeded;
   if (shard.sumOfAll(SESSIONS) >= limits.sessions) return ReasonCode.QuotaExceeded;
   const will = packet.will;

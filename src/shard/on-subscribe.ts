@@ -115,7 +115,7 @@ function subscribe(
   const wrong = filterError(filter, limits.topicLevels);
   if (wrong !== ReasonCode.Success) return wrong;
   if (!mqtt.wildcardSubscriptionAvailable && hasWildcard(filter)) return ReasonCode.WildcardSubscriptionsNotSupported;
-  const granted = entry.qos < mqtt.maximumQos ? entry.qos : mqtt.maximumQos; // [MQTT-3.8.4-7]
+  const granted = Math.min(entry.qos, mqtt.maximumQos); // [MQTT-3.8.4-7]
   if (p2p.enabled) {
     const kind = classifyP2pFilter(filter, session.clientId, shard.p2pParentSet);
     // The own address needs no subscription; libraries ask for it to register their callback.

@@ -163,7 +163,7 @@ export function takeRetained(shard: Shard, view: MessageView, id: number, messag
   const session = query.connection.session;
   if (session === null || query.connection.state !== CONNECTED) return;
   const subscription = query.subscription;
-  const qos = view.qos < subscription.qos ? view.qos : subscription.qos; // [MQTT-3.8.4-8]
+  const qos = Math.min(view.qos, subscription.qos); // [MQTT-3.8.4-8]
   const identifiers = shard.oneIdentifier;
   identifiers[0] = subscription.identifier;
   shard.kept = message;

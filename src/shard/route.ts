@@ -99,11 +99,11 @@ export function deliverLocal(shard: Shard, view: MessageView, route: Route, publ
     if (session === publisher) {
       // [MQTT-3.8.3-3]: No Local subscriptions do not count for their own client's messages.
       if (match.selfQos < 0) continue;
-      const qos = view.qos < match.selfQos ? view.qos : match.selfQos;
+      const qos = Math.min(view.qos, match.selfQos);
       const flag = view.isRetained && match.selfRetainAsPublished;
       outcome.note(deliver(shard, session, view, qos, flag, match.selfIdentifiers, match.selfIdentifierCount, null));
     } else {
-      const qos = view.qos < match.qos ? view.qos : match.qos; // [MQTT-3.8.4-8]
+      const qos = Math.min(view.qos, match.qos); // [MQTT-3.8.4-8]
       const flag = view.isRetained && match.retainAsPublished; // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
       outcome.note(deliver(shard, session, view, qos, flag, match.identifiers, match.identifierCount, null));
     }
@@ -148,7 +148,7 @@ export function deliverToMember(
   const group = shard.subscriptions.groupOfKey(key, at, end);
   const member = group === undefined ? undefined : group.pick(shard.settings.mqtt.sharedStrategy, publisherHash, topicHash);
   if (member === undefined) return NO_SUBSCRIBER;
-  const qos = view.qos < member.qos ? view.qos : member.qos;
+  const qos = Math.min(view.qos, member.qos);
   const flag = view.isRetained && member.retainAsPublished;
   const identifiers = shard.oneIdentifier;
   identifiers[0] = member.identifier;

@@ -69,6 +69,6 @@ export function sendSnapshot(shard: Shard, peer: number): void {
 /** The highest route change that every live peer has installed. */
 export function routesKnownByAll(shard: Shard): number {
   let known = shard.routeSequence;
-  for (const link of shard.mesh.links) if (link !== null && link.isLive && link.routesKnownByPeer < known) known = link.routesKnownByPeer;
+  for (const link of shard.mesh.links) if (link?.isLive && link.routesKnownByPeer < known) known = link.routesKnownByPeer;
   return known;
 }

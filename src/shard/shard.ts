@@ -293,7 +293,7 @@ export class Shard {
 
   /** A peer has sent all its routes, or died before it could. */
   snapshotCame(): void {
-    for (const link of this.mesh.links) if (link !== null && link.isLive && !link.hasSnapshot) return;
+    for (const link of this.mesh.links) if (link?.isLive && !link.hasSnapshot) return;
     this.onReady();
   }
 

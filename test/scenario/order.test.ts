@@ -6,9 +6,9 @@
  */
 import assert from 'node:assert/strict';
 import test, { after, before, describe } from 'node:test';
+import { startBroker, type TestBroker } from '../support/broker.ts';
 import { type ConnectOptions, connect, payloadText, type TestClient } from '../support/client.ts';
 import { clientIdOn } from '../support/placement.ts';
-import { startBroker, type TestBroker } from '../support/broker.ts';
 import { stage } from './observe.ts';
 
 const PUBLISHERS = 8;
@@ -57,7 +57,8 @@ for (const shards of [1, 2, 4]) {
         const answers: Promise<{ code: number }>[] = [];
         publishers.forEach((publisher, i) => {
           for (let number = 0; number < MESSAGES_PER_TOPIC; number++) {
-            for (const topic of [`order${qos}/${i}/a`, `order${qos}/${i}/b`]) answers.push(publisher.publish(topic, String(number), { qos }));
+            for (const topic of [`order${qos}/${i}/a`, `order${qos}/${i}/b`])
+              answers.push(publisher.publish(topic, String(number), { qos }));
           }
         });
         for (const answer of await Promise.all(answers)) assert.equal(answer.code, 0);

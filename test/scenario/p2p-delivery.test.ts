@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import type { Properties } from '../../src/protocol/property.ts';
 import { payloadText, type TestClient, userValues } from '../support/client.ts';
-import { inEveryPlace, KEPT, oneSecond, type Place } from './p2p-places.ts';
+import { inEveryPlace, KEPT, nextDrop, oneSecond, type Place } from './p2p-places.ts';
 
 /** Every property that a client may put on a PUBLISH and that travels to the receiver. */
 const TRAVELLING: Properties = {
@@ -354,9 +354,7 @@ inEveryPlace(
       }
       const before = place.count('publish/dropped/outbound-full');
       await sender.publish(topic, 'dropped', { qos: 0 });
-      const event = JSON.parse(payloadText(await watcher.next())) as Record<string, unknown>;
-      assert.deepEqual([event['clientid'], event['topic'], event['qos']], [target.clientId, topic, 0]);
-      assert.equal(event['reason'], 'outbound_full');
+      assert.deepEqual(await nextDrop(watcher, target.clientId), { reason: 'outbound_full', topic, qos: 0 });
       assert.ok(place.count('publish/dropped/outbound-full') > before);
       await sender.publish(topic, 'last', { qos: 1 });
       target.resumeReading();

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { type Broker, startBroker } from '../../src/server/broker.ts';
 import { loadSettings } from '../../src/server/config.ts';
 import { COUNTERS, type CounterName, sumCounter } from '../../src/shard/counters.ts';
-import { type ConnectOptions, connect, type TestClient } from '../support/client.ts';
+import { type ConnectOptions, connect, payloadText, type TestClient } from '../support/client.ts';
 import { clientIdOn } from '../support/placement.ts';
 
 /** Tests under way at one time; most of their time is waiting. */
@@ -93,7 +93,7 @@ export function inEveryPlace(title: string, settings: Readonly<Record<string, un
       const running: { broker: Broker | undefined } = { broker: undefined };
       before(async () => {
         const all = { listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }], 'log.level': 'silent', 'mqtt.sysInterval': 0, ...settings };
-        const set = Object.entries(all).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
+        const set = Object.entries(all).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
         running.broker = await startBroker(await loadSettings({ set, shards: String(shards) }));
       });
       after(() => running.broker?.stop());
@@ -118,4 +118,14 @@ export async function oneSecond(place: Place): Promise<number> {
   await clock.destroy();
   await bell.next();
   return performance.now() - startedAt;
+}
+
+/** The reason of the next `$events/message_dropped` about this client that `watcher` gets, with topic and QoS of the message. */
+export async function nextDrop(watcher: TestClient, clientId: string): Promise<{ reason: unknown; topic: unknown; qos: unknown }> {
+  for (;;) {
+    const packet = await watcher.next();
+    if (packet.topic !== '$events/message_dropped') continue;
+    const { event, clientid, reason, topic, qos } = JSON.parse(payloadText(packet)) as Record<string, unknown>;
+    if (clientid === clientId && event === 'message.dropped') return { reason, topic, qos };
+  }
 }
