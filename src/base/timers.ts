@@ -59,6 +59,8 @@ export class TimerWheel {
   arm(timer: Timer, milliseconds: number): void {
     if (timer.slot >= 0) this.disarm(timer);
     timer.deadline = this.now + Math.max(0, milliseconds);
+    // The wall clock may have been set back since the last `advance`: the timer must not wait until the old time has come again.
+    this.lastSecond = Math.min(this.lastSecond, Math.floor(this.now / 1000));
     const second = Math.max(Math.ceil(timer.deadline / 1000), this.lastSecond + 1);
     const slot = second % SLOTS;
     const head = this.slots[slot] ?? null;

@@ -29,8 +29,10 @@ export class InboundAliases {
 
 /** What the broker refers to by number. */
 export class OutboundAliases {
-  /** Set by `find` and `assign`: the alias was known to the client before, so the topic may be left out. */
+  /** Set by `assign`: the alias was known to the client before, so the topic may be left out. */
   isKnown: boolean;
+  /** The last `assign` gave out a new alias. */
+  private isNew: boolean;
   private readonly maximum: number;
   private readonly hashes: number[];
   private readonly topics: Uint8Array[];
@@ -38,6 +40,7 @@ export class OutboundAliases {
   /** @param maximum the smaller of the client's Topic Alias Maximum and our own setting */
   constructor(maximum: number) {
     this.isKnown = false;
+    this.isNew = false;
     this.maximum = maximum;
     this.hashes = [];
     this.topics = [];
@@ -49,6 +52,7 @@ export class OutboundAliases {
    */
   assign(bytes: Uint8Array, at: number, end: number, hash: number): number {
     this.isKnown = false;
+    this.isNew = false;
     for (let i = 0; i < this.hashes.length; i++) {
       if (this.hashes[i] !== hash) continue;
       const topic = this.topics[i]!;
@@ -62,6 +66,15 @@ export class OutboundAliases {
     for (let i = at; i < end; i++) topic[i - at] = bytes[i]!;
     this.hashes.push(hash);
     this.topics.push(topic);
+    this.isNew = true;
     return this.hashes.length;
+  }
+
+  /** The packet that was to carry the last alias is not sent after all: the client would not know a new one. */
+  takeBack(): void {
+    if (!this.isNew) return;
+    this.isNew = false;
+    this.hashes.pop();
+    this.topics.pop();
   }
 }

@@ -11,7 +11,8 @@ import { copyBytes, Writer } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { readConnect, writeConnack } from '../protocol/connect.ts';
 import { FRAME_INCOMPLETE, Frame, readFrame } from '../protocol/framer.ts';
-import { CONNECT } from '../protocol/packet-type.ts';
+import { CONNECT, type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
+import { ReasonCode } from '../protocol/reason-code.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
 import type { Shard } from './shard.ts';
 
@@ -21,6 +22,17 @@ export const ADMISSION_OPEN = -1;
 export const ADMISSION_REFUSED = -2;
 
 const frame = new Frame();
+
+/**
+ * Whether a refused CONNECT is answered by CONNACK. An unknown protocol is not, and neither is a v3 packet that breaks the protocol: v3 has no return code
+ * for that [MQTT-3.1.4-1].
+ */
+export function hasAnswer(version: ProtocolVersion | 0, code: ReasonCode): boolean {
+  if (version === 0) return false;
+  return (
+    version === V5 || (code !== ReasonCode.MalformedPacket && code !== ReasonCode.ProtocolError && code !== ReasonCode.TopicNameInvalid)
+  );
+}
 
 export class Admission {
   private readonly shard: Shard;
@@ -53,9 +65,9 @@ export class Admission {
     if (code !== 0) return this.refuse(code, null);
     const result = readConnect(this.bytes, frame.bodyAt, frame.bodyEnd);
     if (result.packet === undefined) {
-      if (result.version === 0) return this.refuse(result.code, null);
+      if (!hasAnswer(result.version, result.code)) return this.refuse(result.code, null);
       const writer = new Writer(64);
-      writeConnack(writer, result.version, false, result.code, undefined);
+      writeConnack(writer, result.version as ProtocolVersion, false, result.code, undefined);
       return this.refuse(result.code, writer.bytes.subarray(0, writer.at));
     }
     const id = result.packet.clientIdBytes;

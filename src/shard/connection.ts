@@ -17,6 +17,7 @@ import type { InboundAliases, OutboundAliases } from '../session/topic-alias.ts'
 import type { Channel, Peer } from './channel.ts';
 import { counter } from './counters.ts';
 import type { PendingAck } from './outcome.ts';
+import type { Route } from './route.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
 export const OPENING = 0;
@@ -49,11 +50,13 @@ export class Connection {
   partialLength: number;
   /** Reading is stopped until what the client feeds has room again. */
   isPaused: boolean;
-  /** Wall milliseconds of the last bytes from the client. */
+  /** `Shard.turnMilliseconds` of the last bytes from the client. */
   receivedAt: number;
   keepAliveSeconds: number;
   timer: Timer | null;
   inboundAliases: InboundAliases | null;
+  /** Route of the last PUBLISH: devices tend to publish to one topic again and again. */
+  lastRoute: Route | null;
   /** Acknowledgements that wait for other shards, in the order of their PUBLISH packets. */
   acks: Fifo<PendingAck> | null;
   /** How many of `acks` are for QoS 2. */
@@ -62,6 +65,8 @@ export class Connection {
   // Outbound.
   private out: Uint8Array | null;
   private outLength: number;
+  /** Output of the last turn: the next block is at least as large, so that a steady stream does not grow one anew each time. */
+  private lastLength: number;
   private isDirty: boolean;
   /** The channel holds a block and has not drained. */
   isBlocked: boolean;
@@ -90,14 +95,16 @@ export class Connection {
     this.partial = null;
     this.partialLength = 0;
     this.isPaused = false;
-    this.receivedAt = shard.timers.now;
+    this.receivedAt = shard.turnMilliseconds;
     this.keepAliveSeconds = 0;
     this.timer = null;
     this.inboundAliases = null;
+    this.lastRoute = null;
     this.acks = null;
     this.pendingQos2 = 0;
     this.out = null;
     this.outLength = 0;
+    this.lastLength = 0;
     this.isDirty = false;
     this.isBlocked = false;
     this.blockedBlock = null;
@@ -135,7 +142,7 @@ export class Connection {
     const at = this.outLength;
     let out = this.out;
     if (out === null) {
-      out = this.shard.blocks.take(length);
+      out = this.shard.blocks.take(length > this.lastLength ? length : this.lastLength);
       this.out = out;
     } else if (at + length > out.length) {
       const grown = this.shard.blocks.take((at + length) * 2);
@@ -175,6 +182,7 @@ export class Connection {
     const length = this.outLength;
     this.out = null;
     this.outLength = 0;
+    this.lastLength = length;
     this.shard.counters[BYTES_SENT]! += length;
     if (this.channel.write(out, length)) {
       this.shard.blocks.give(out);

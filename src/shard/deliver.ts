@@ -35,6 +35,9 @@ const QUEUED_COUNT = counter('publish/queued');
 const QUEUED_BYTES = counter('queued/bytes');
 const QUEUED_MESSAGES = counter('queued/messages');
 
+/** Shards read the clock once a turn, so one may be behind another; the rest of an interval must not come out longer than the interval. */
+const CLOCK_SKEW_MILLISECONDS = 100;
+
 /**
  * Delivers the message that `view` shows.
  * @param qos effective QoS; @param retain RETAIN as this receiver sees it
@@ -122,7 +125,7 @@ function send(
   identifierCount: number,
 ): boolean {
   const version = connection.version;
-  const expirySeconds = view.expiresAt === 0 ? -1 : Math.max(0, Math.ceil((view.expiresAt - shard.timers.now) / 1000)); // [MQTT-3.3.2-6]
+  const expirySeconds = remainingExpiry(shard, view);
   const images = shard.images;
   if (images.isActive && identifierCount === 0 && connection.outboundAliases === null) {
     const layout = images.layout(view, version, qos, retain, expirySeconds);
@@ -140,7 +143,14 @@ function send(
       alias = aliases.assign(view.topicBytes, view.topicAt, view.topicEnd, hash32(view.topicBytes, view.topicAt, view.topicEnd));
       isKnown = aliases.isKnown;
     }
-    const length = publishLength(view, version, qos, identifiers, identifierCount, expirySeconds, alias, isKnown);
+    let length = publishLength(view, version, qos, identifiers, identifierCount, expirySeconds, alias, isKnown);
+    if (length > connection.packetBytesMax && alias !== 0) {
+      // An alias adds three bytes, which may be the ones too many; and one that is not sent must not count as known.
+      connection.outboundAliases!.takeBack();
+      alias = 0;
+      isKnown = false;
+      length = publishLength(view, version, qos, identifiers, identifierCount, expirySeconds, 0, false);
+    }
     if (length > connection.packetBytesMax) return false; // [MQTT-3.1.2-24]
     const at = connection.reserve(length);
     writePublish(
@@ -162,6 +172,12 @@ function send(
   shard.counters[SENT]!++;
   connection.flushIfLarge();
   return true;
+}
+
+/** Message Expiry Interval that is left, in seconds; -1: none [MQTT-3.3.2-6]. */
+function remainingExpiry(shard: Shard, view: MessageView): number {
+  if (view.expiresAt === 0) return -1;
+  return Math.max(0, Math.ceil((view.expiresAt - shard.timers.now - CLOCK_SKEW_MILLISECONDS) / 1000));
 }
 
 function own(identifiers: Uint32Array | null, count: number): Uint32Array | null {
@@ -296,7 +312,7 @@ function resendPublishes(shard: Shard, session: ClientSession, connection: Conne
     viewMessage(view, delivery.message);
     const identifiers = delivery.identifiers;
     const count = identifiers === null ? 0 : identifiers.length;
-    const expirySeconds = view.expiresAt === 0 ? -1 : Math.max(0, Math.ceil((view.expiresAt - shard.timers.now) / 1000));
+    const expirySeconds = remainingExpiry(shard, view);
     const length = publishLength(view, connection.version, delivery.qos, identifiers, count, expirySeconds, 0, false);
     if (length > connection.packetBytesMax) {
       // The client came back with a smaller Maximum Packet Size: to it the message counts as delivered [MQTT-3.1.2-25].

@@ -21,6 +21,7 @@ import { MessageQueue } from '../session/message-queue.ts';
 import { NEVER_EXPIRES } from '../session/session.ts';
 import { OutboundAliases } from '../session/topic-alias.ts';
 import { Will } from '../session/will.ts';
+import { hasAnswer } from './admission.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { dropDelivery, pump, pushQueued, resumeInflight } from './deliver.ts';
@@ -41,8 +42,8 @@ export function onConnect(connection: Connection, bytes: Uint8Array, first: numb
   const result = readConnect(bytes, at, end);
   const packet = result.packet;
   if (packet === undefined) {
-    if (result.version === 0) return result.code;
-    refuseConnect(connection, result.version, result.code);
+    if (!hasAnswer(result.version, result.code)) return result.code;
+    refuseConnect(connection, result.version as ProtocolVersion, result.code);
     return ReasonCode.Success;
   }
   connection.version = packet.version;
@@ -95,11 +96,9 @@ function accept(connection: Connection, packet: ConnectPacket): void {
   let clientIdBytes = packet.clientIdBytes;
   if (clientId === '') {
     clientId = assignClientId(shard);
-    clientIdBytes = utf8Bytes(clientId);
+    clientIdBytes = new Uint8Array(utf8Bytes(clientId));
     answer.assignedClientIdentifier = clientId; // [MQTT-3.2.2-16]
   }
-  // A small typed array of its own lies on the JavaScript heap; a Buffer of the same bytes takes some 300 bytes more outside of it.
-  clientIdBytes = new Uint8Array(clientIdBytes);
   const { session, isPresent } = openSession(shard, clientId, clientIdBytes, packet.version, packet.cleanStart);
   const asked = isV5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : NEVER_EXPIRES;
   session.expirySeconds = Math.min(asked, limits.sessionExpirySeconds);
@@ -162,7 +161,7 @@ function agree(shard: Shard, connection: Connection, packet: ConnectPacket, answ
 /** The timer is not moved by every packet: when it fires it looks at the time of the last one, and sleeps for what is left. */
 function checkKeepAlive(shard: Shard, connection: Connection): void {
   if (connection.state !== CONNECTED) return;
-  const left = connection.receivedAt + connection.keepAliveSeconds * 1500 - shard.timers.now;
+  const left = connection.keepAliveSeconds * 1500 - ((shard.turnMilliseconds - connection.receivedAt) & 0x3fffffff);
   // A connection that we stopped reading from cannot show that it lives.
   if (left > 0 || connection.isPaused) {
     shard.timers.arm(connection.timer!, Math.max(left, 1000));

@@ -1,12 +1,14 @@
 /**
  * OutputBlocks: buffers for what connections send in one loop turn, lent and given back. An idle connection holds none, which is why 15,000 of them are cheap.
  *
- * Size classes are powers of two from 2 KiB; each class keeps a bounded number of free blocks, the rest goes to the garbage collector.
+ * Size classes are powers of two from 256 bytes; each class keeps a bounded number of free blocks, the rest goes to the garbage collector. The smallest
+ * ones are cut from one larger buffer, so that the output of a thousand connections lies close together.
  *
  * Hot path.
  */
-const SMALLEST_SHIFT = 11;
-const CLASSES = 12;
+const SMALLEST_SHIFT = 8;
+const CLASSES = 15;
+const SLAB_BYTES = 64 * 1024;
 /** Free bytes that a class may keep. */
 const KEEP_BYTES = 4 * 1024 * 1024;
 
@@ -23,7 +25,16 @@ export class OutputBlocks {
     const size = length <= 1 << SMALLEST_SHIFT ? 0 : 32 - Math.clz32(length - 1) - SMALLEST_SHIFT;
     if (size >= CLASSES) return Buffer.allocUnsafeSlow(length);
     const block = this.free[size]!.pop();
-    return block === undefined ? Buffer.allocUnsafeSlow(1 << (size + SMALLEST_SHIFT)) : block;
+    if (block !== undefined) return block;
+    return size === 0 ? this.cut() : Buffer.allocUnsafeSlow(1 << (size + SMALLEST_SHIFT));
+  }
+
+  /** One of the smallest blocks; the others of its slab are free from now on. */
+  private cut(): Uint8Array {
+    const slab = new ArrayBuffer(SLAB_BYTES);
+    const size = 1 << SMALLEST_SHIFT;
+    for (let at = SLAB_BYTES - size; at > 0; at -= size) this.free[0]!.push(Buffer.from(slab, at, size));
+    return Buffer.from(slab, 0, size);
   }
 
   give(block: Uint8Array): void {

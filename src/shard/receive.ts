@@ -25,7 +25,7 @@ export function receive(connection: Connection, bytes: Uint8Array, length: numbe
   shard.startTurn();
   shard.counters[BYTES_RECEIVED]! += length;
   if (connection.state >= CLOSING) return true;
-  connection.receivedAt = shard.timers.now;
+  connection.receivedAt = shard.turnMilliseconds;
   if (connection.partial === null) {
     const at = parse(connection, bytes, 0, length);
     if (at < length && connection.state < CLOSING) keepRest(connection, bytes, at, length);

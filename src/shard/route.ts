@@ -7,15 +7,16 @@
  *
  * Hot path.
  */
-import { readText } from '../base/bytes.ts';
+import { cloneBytes, equalBytes, readText } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import type { ShareInterest } from '../routing/interest.ts';
 import { pickShard } from '../routing/share-group.ts';
 import type { TopicMatch } from '../routing/subscriptions.ts';
+import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { deliver } from './deliver.ts';
-import { NO_SUBSCRIBER } from './outcome.ts';
+import { DELIVERED, NO_SUBSCRIBER, TOO_LARGE } from './outcome.ts';
 import { RECORD_PUBLISH, RECORD_SHARED } from './record.ts';
 import { retain } from './retain.ts';
 import type { ClientSession, Shard } from './shard.ts';
@@ -25,13 +26,25 @@ const NO_SUBSCRIBERS = counter('publish/dropped/no-subscriber');
 /** Where messages of one topic go; valid for one version of the subscriptions. */
 export class Route {
   readonly version: number;
+  /** The topic's bytes and their hash. */
+  readonly topic: Uint8Array;
+  readonly hash: number;
   readonly local: TopicMatch<ClientSession>;
   /** Other shards with ordinary subscriptions, a bit each. */
   readonly peerMask: number;
   readonly shares: readonly ShareInterest[];
 
-  constructor(version: number, local: TopicMatch<ClientSession>, peerMask: number, shares: readonly ShareInterest[]) {
+  constructor(
+    version: number,
+    topic: Uint8Array,
+    hash: number,
+    local: TopicMatch<ClientSession>,
+    peerMask: number,
+    shares: readonly ShareInterest[],
+  ) {
     this.version = version;
+    this.topic = topic;
+    this.hash = hash;
     this.local = local;
     this.peerMask = peerMask;
     this.shares = shares;
@@ -46,8 +59,27 @@ export function routeOf(shard: Shard, bytes: Uint8Array, at: number, end: number
   const topic = readText(bytes, at, end);
   const local = shard.subscriptions.match(topic);
   const interest = shard.interest.match(topic);
-  const route = new Route(version, local, interest.shardMask & ~(1 << shard.index), interest.shares);
+  const route = new Route(version, cloneBytes(bytes, at, end), hash, local, interest.shardMask & ~(1 << shard.index), interest.shares);
   shard.routes.put(bytes, at, end, hash, route, 96 + (end - at) + local.matches.length * 64);
+  return route;
+}
+
+/** The route of a message; the publisher's last one if it is for the same topic (fan-in from 1,000 publishers with a topic each: 3.3 to 3.1 µs a message). */
+function routeOfView(shard: Shard, view: MessageView, connection: Connection | null): Route {
+  const bytes = view.topicBytes;
+  const at = view.topicAt;
+  const end = view.topicEnd;
+  if (connection === null) return routeOf(shard, bytes, at, end, hash32(bytes, at, end));
+  const last = connection.lastRoute;
+  if (
+    last !== null &&
+    last.version === shard.subscriptions.version + shard.interest.version &&
+    equalBytes(last.topic, 0, last.topic.length, bytes, at, end)
+  ) {
+    return last;
+  }
+  const route = routeOf(shard, bytes, at, end, hash32(bytes, at, end));
+  connection.lastRoute = route;
   return route;
 }
 
@@ -57,10 +89,10 @@ export function routeOf(shard: Shard, bytes: Uint8Array, at: number, end: number
  * The outcome has been begun by the caller.
  */
 export function routeMessage(shard: Shard, view: MessageView, publisher: ClientSession | null): void {
-  const hash = hash32(view.topicBytes, view.topicAt, view.topicEnd);
+  const route = routeOfView(shard, view, publisher === null ? null : publisher.connection);
+  const hash = route.hash;
   shard.kept = null;
   if (view.isRetained) retain(shard, view, hash);
-  const route = routeOf(shard, view.topicBytes, view.topicAt, view.topicEnd, hash);
   deliverLocal(shard, view, route, publisher);
   const outcome = shard.outcome;
   const publisherHash = publisher === null ? 0 : publisher.hash;
@@ -86,6 +118,11 @@ export function routeMessage(shard: Shard, view: MessageView, publisher: ClientS
   shard.kept = null;
 }
 
+/** A subscriber that cannot take a packet of this size counts as served [MQTT-3.1.2-25]. */
+function settled(result: number): number {
+  return result === TOO_LARGE ? DELIVERED : result;
+}
+
 /** Delivers to the ordinary subscriptions of this shard. */
 export function deliverLocal(shard: Shard, view: MessageView, route: Route, publisher: ClientSession | null): void {
   const matches = route.local.matches;
@@ -101,11 +138,11 @@ export function deliverLocal(shard: Shard, view: MessageView, route: Route, publ
       if (match.selfQos < 0) continue;
       const qos = Math.min(view.qos, match.selfQos);
       const flag = view.isRetained && match.selfRetainAsPublished;
-      outcome.note(deliver(shard, session, view, qos, flag, match.selfIdentifiers, match.selfIdentifierCount, null));
+      outcome.note(settled(deliver(shard, session, view, qos, flag, match.selfIdentifiers, match.selfIdentifierCount, null)));
     } else {
       const qos = Math.min(view.qos, match.qos); // [MQTT-3.8.4-8]
       const flag = view.isRetained && match.retainAsPublished; // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
-      outcome.note(deliver(shard, session, view, qos, flag, match.identifiers, match.identifierCount, null));
+      outcome.note(settled(deliver(shard, session, view, qos, flag, match.identifiers, match.identifierCount, null)));
     }
   }
   if (count > 1) shard.images.stop();
@@ -152,5 +189,5 @@ export function deliverToMember(
   const flag = view.isRetained && member.retainAsPublished;
   const identifiers = shard.oneIdentifier;
   identifiers[0] = member.identifier;
-  return deliver(shard, member.subscriber, view, qos, flag, identifiers, member.identifier === 0 ? 0 : 1, group!.key);
+  return settled(deliver(shard, member.subscriber, view, qos, flag, identifiers, member.identifier === 0 ? 0 : 1, group!.key));
 }

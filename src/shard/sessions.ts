@@ -15,6 +15,7 @@ import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import type { Delivery } from '../session/delivery.ts';
+import { INFLIGHT_QOS1 } from '../session/inflight.ts';
 import { Message, viewMessage } from '../session/message.ts';
 import { NEVER_EXPIRES, Session } from '../session/session.ts';
 import type { Will } from '../session/will.ts';
@@ -180,27 +181,29 @@ export function endSession(shard: Shard, session: ClientSession, cause: string):
   if (inflight !== null) {
     for (const packetId of inflight.inOrder()) {
       const delivery = inflight.delivery(packetId);
-      if (delivery !== null) abandon(shard, session, delivery, cause);
+      if (delivery === null) continue;
+      // QoS 2 that has begun belongs to this client for good [MQTT-4.8.2-5].
+      abandon(shard, session, delivery, cause, inflight.state(packetId) === INFLIGHT_QOS1);
     }
     session.inflight = null;
   }
   const queue = session.queue;
   if (queue !== null) {
     for (let delivery = takeQueued(shard, queue); delivery !== undefined; delivery = takeQueued(shard, queue))
-      abandon(shard, session, delivery, cause);
+      abandon(shard, session, delivery, cause, true);
     session.queue = null;
   }
   session.received = null;
 }
 
 /** A message of an ended session: to another member of its group, or dropped. */
-function abandon(shard: Shard, session: ClientSession, delivery: Delivery, cause: string): void {
-  if (delivery.sharedFilter !== null && delivery.qos > 0 && redistribute(shard, delivery)) return;
+function abandon(shard: Shard, session: ClientSession, delivery: Delivery, cause: string, mayMove: boolean): void {
+  if (mayMove && delivery.sharedFilter !== null && delivery.qos > 0 && redistribute(shard, delivery)) return;
   shard.counters[DROPPED_OFFLINE]!++;
   dropDelivery(shard, session, delivery, cause, 'session-ended');
 }
 
-/** Sends an unacknowledged shared message to another member [MQTT-4.8.2-5]. @returns false when the group has no member left */
+/** Sends an unacknowledged shared message to another member (section 4.8.2). @returns false when the group has no member left */
 function redistribute(shard: Shard, delivery: Delivery): boolean {
   const key = delivery.sharedFilter!;
   const slash = key.indexOf('/');

@@ -108,6 +108,8 @@ export class Shard {
   /** Connections that stopped reading. */
   readonly paused: Set<Connection>;
   isOverloaded: boolean;
+  /** Milliseconds since the shard started, as of this turn, modulo 2^30: a small integer, so that storing it allocates nothing. */
+  turnMilliseconds: number;
   isStopping: boolean;
   adoptSocket: AdoptSocket;
   /** Called when every peer has sent its routes: the shard may serve. */
@@ -178,6 +180,7 @@ export class Shard {
     this.dirtyQueries = [];
     this.paused = new Set();
     this.isOverloaded = false;
+    this.turnMilliseconds = 0;
     this.isStopping = false;
     this.adoptSocket = () => {
       throw new Error('no transport of this shard adopts sockets');
@@ -218,7 +221,7 @@ export class Shard {
   startTurn(): void {
     if (this.isTurnScheduled) return;
     this.isTurnScheduled = true;
-    this.timers.tick();
+    this.turnMilliseconds = (this.timers.tick() - this.startedAt) & 0x3fffffff;
     this.mesh.stayAwake();
     setImmediate(this.endTurnCallback);
   }

@@ -25,9 +25,10 @@ function numberOf(message: { payload: Uint8Array }): number {
   return Buffer.from(message.payload).readUInt32BE();
 }
 
+describe('a client that does not read', { concurrency: true }, () => {
 for (const placement of ['the same shard', 'different shards']) {
   const receiverShard = placement === 'the same shard' ? 0 : 1;
-  describe(`publisher and receiver on ${placement}`, () => {
+  describe(`publisher and receiver on ${placement}`, { concurrency: true }, () => {
     test('QoS 0: what a stuck reader cannot take is dropped and counted; memory is bounded; others get everything', async (t) => {
       const broker = await stage(t, { shards: 2, 'limits.outboundBytes': OUTBOUND_BYTES, ...WATCHED });
       const watch = await CounterWatch.open(broker.port);
@@ -131,4 +132,5 @@ test('a client that sends without reading its own answers is not read until it d
   await talker.ping();
   assert.equal(await watch.fresh('publish/dropped/outbound-full'), 0);
   assert.equal(await broker.stop(), 0);
+});
 });

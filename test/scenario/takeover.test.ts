@@ -13,8 +13,9 @@ import { CounterWatch, descriptorsOf, isLong, stage, WATCHED } from './observe.t
 const STORM_SOCKETS = isLong ? 5000 : 300;
 const persistent = { cleanStart: false, properties: { sessionExpiryInterval: 3600 } } as const;
 
+describe('takeover', { concurrency: true }, () => {
 for (const shards of [1, 2, 4]) {
-  describe(`${shards} ${shards === 1 ? 'shard' : 'shards'}`, () => {
+  describe(`${shards} ${shards === 1 ? 'shard' : 'shards'}`, { concurrency: true }, () => {
     test('the older connection is told 0x8E, or closed before MQTT 5; the session goes on', async (t) => {
       const broker = await stage(t, { shards });
       for (const version of [3, 4, 5] as const) {
@@ -98,15 +99,17 @@ for (const shards of [1, 2, 4]) {
       await publisher.publish(`first/p2p/${clientId}`, 'last', { qos: 1 });
       // Every connection but one is told that it was taken over; one that was taken over before CONNACK was read counts as well.
       const living = new Set(sockets);
+      const goodbyes = new Set<number | undefined>();
       for (const socket of sockets) {
         void socket.closed.then((closing) => {
           living.delete(socket);
-          assert.equal(closing.code, 0x8e);
+          goodbyes.add(closing.code);
         });
       }
       const answers = await Promise.allSettled(sockets.map((socket) => socket.ping()));
       assert.equal(answers.filter((answer) => answer.status === 'fulfilled').length, 1, 'one connection answers');
       assert.equal(living.size, 1);
+      assert.deepEqual([...goodbyes], [0x8e]);
       const survivor = [...living][0]!;
       const receivers = new Map<string, number>();
       for (const socket of sockets) {
@@ -147,7 +150,7 @@ test('a client that takes nothing from the network is taken over all the same, a
   const clientId = clientIdOn(1, 2, 'stuck');
   const stuck: TestClient[] = [];
   const block = Buffer.alloc(32 * 1024, 'x');
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < 2; round++) {
     const client = await connect(broker.port, { clientId });
     client.pauseReading();
     stuck.push(client);
@@ -169,4 +172,5 @@ test('a client that takes nothing from the network is taken over all the same, a
   );
   for (const client of stuck) await client.destroy();
   assert.equal(await broker.stop(), 0);
+});
 });

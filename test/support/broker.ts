@@ -36,7 +36,7 @@ process.on('exit', () => {
 export async function startBroker(options: BrokerOptions = {}): Promise<TestBroker> {
   const args = [program, 'start', '--shards', String(options.shards ?? 1)];
   const settings: Record<string, unknown> = { listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }], 'log.level': 'info', ...options };
-  for (const [key, value] of Object.entries(settings)) if (key !== 'shards') args.push('--set', `${key}=${JSON.stringify(value)}`);
+  for (const [key, value] of Object.entries(settings)) if (key !== 'shards') args.push('--set', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
   const log: Record<string, unknown>[] = [];

@@ -16,12 +16,7 @@ import (
 
 const waitTime = 20 * time.Second
 
-type client struct {
-	manager *autopaho.ConnectionManager
-	id      string
-}
-
-var clients = map[string]client{}
+var clients = map[string]*autopaho.ConnectionManager{}
 
 // The client's half of a session outlives its connection; without it the library starts with another Packet Identifier window than the broker.
 var sessions = map[string]session.SessionManager{}
@@ -85,7 +80,7 @@ func connect(ctx context.Context, command *lines.Command) (lines.Answer, error) 
 	}
 	select {
 	case sessionPresent := <-connected:
-		clients[name] = client{manager, command.ClientID}
+		clients[name] = manager
 		return lines.Answer{SessionPresent: sessionPresent}, nil
 	case err := <-failed:
 		return lines.Answer{}, err
@@ -95,7 +90,7 @@ func connect(ctx context.Context, command *lines.Command) (lines.Answer, error) 
 }
 
 func subscribe(ctx context.Context, command *lines.Command) (lines.Answer, error) {
-	suback, err := clients[command.Client].manager.Subscribe(ctx, &paho.Subscribe{
+	suback, err := clients[command.Client].Subscribe(ctx, &paho.Subscribe{
 		Subscriptions: []paho.SubscribeOptions{{Topic: command.Filter, QoS: command.QoS}},
 	})
 	if suback == nil {
@@ -117,7 +112,7 @@ func publish(ctx context.Context, command *lines.Command) (lines.Answer, error) 
 			packet.Properties.ResponseTopic = command.ResponseTopic
 			packet.Properties.CorrelationData = []byte(command.CorrelationData)
 		}
-		response, err := clients[command.Client].manager.Publish(ctx, packet)
+		response, err := clients[command.Client].Publish(ctx, packet)
 		if response == nil && err != nil {
 			return answer, err
 		}
@@ -143,7 +138,7 @@ func main() {
 		case "publish":
 			return publish(ctx, command)
 		default:
-			return lines.Answer{}, clients[command.Client].manager.Disconnect(ctx)
+			return lines.Answer{}, clients[command.Client].Disconnect(ctx)
 		}
 	})
 }
