@@ -9,7 +9,7 @@ import { ByteMap } from '../base/byte-map.ts';
 import { readText } from '../base/bytes.ts';
 import { Fifo } from '../base/fifo.ts';
 import { Timer } from '../base/timers.ts';
-import type { Message } from '../session/message.ts';
+import { type Message, viewMessage } from '../session/message.ts';
 import { counter } from './counters.ts';
 import { FULL, MAILBOX } from './outcome.ts';
 import { receiptOf } from './receipt.ts';
@@ -91,6 +91,8 @@ export class Mailboxes {
     const clientId = readText(key, 0, key.length);
     for (const message of this.takeAll(key, hash)) {
       this.shard.counters[DROPPED_EXPIRED]!++;
+      viewMessage(this.shard.keptView, message);
+      this.shard.events.messageDropped(this.shard.keptView, clientId, 'expired');
       if (message.wantsReceipt) receiptOf(this.shard, message, clientId, 'expired');
     }
   }

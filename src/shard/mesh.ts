@@ -315,19 +315,22 @@ export class Mesh {
     let isMore = false;
     for (let peer = 0; peer < this.links.length; peer++) {
       const link = this.links[peer]!;
-      if (link === null || !link.isLive) continue;
-      const consumer = link.consumer;
-      let frames = 0;
-      while (frames < DRAIN_FRAMES_MAX && consumer.next()) {
-        frames++;
-        if (recordKind(consumer.frameType) === RECORD_JUMBO) this.takeJumbo(link, consumer);
-        else this.handle(link, consumer.frameType, consumer.bytes, consumer.frameAt, consumer.frameEnd);
-      }
-      if (frames === 0) continue;
-      consumer.release();
-      if (frames === DRAIN_FRAMES_MAX && consumer.hasFrames()) isMore = true;
+      if (link?.isLive && this.drainLink(link, DRAIN_FRAMES_MAX)) isMore = true;
     }
     return isMore;
+  }
+
+  private drainLink(link: Link, framesMax: number): boolean {
+    const consumer = link.consumer;
+    let frames = 0;
+    while (frames < framesMax && consumer.next()) {
+      frames++;
+      if (recordKind(consumer.frameType) === RECORD_JUMBO) this.takeJumbo(link, consumer);
+      else this.handle(link, consumer.frameType, consumer.bytes, consumer.frameAt, consumer.frameEnd);
+    }
+    if (frames === 0) return false;
+    consumer.release();
+    return frames === framesMax && consumer.hasFrames();
   }
 
   private takeJumbo(link: Link, consumer: RingConsumer): void {
@@ -484,6 +487,8 @@ export class Mesh {
   /** The peer's thread has ended. What it had answered stays answered, what it had not is kept for its successor. */
   peerDied(peer: number): void {
     const link = this.links[peer]!;
+    // All that it showed before it died still counts: a message that it has answered must not be sent to its successor.
+    this.drainLink(link, Number.POSITIVE_INFINITY);
     link.isLive = false;
     while (link.overflow.shift() !== undefined);
     link.overflowBytes = 0;

@@ -184,6 +184,7 @@ function withoutSession(shard: Shard, view: MessageView, id: Uint8Array, at: num
   if (view.qos > 0 && shard.settings.p2p.mailbox.enabled) {
     const result = shard.mailboxes.put(id, at, end, hash, shard.keep(view));
     if (result === MAILBOX) shard.counters[P2P_MAILBOX]!++;
+    else if (shard.events.isWanted) shard.events.messageDropped(view, readText(id, at, end), 'queue_full');
     return result;
   }
   shard.counters[NO_SESSIONS]!++;

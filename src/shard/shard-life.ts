@@ -12,8 +12,6 @@ import type { Shard } from './shard.ts';
 /** A peer's thread has ended: its routes go, waiting answers that only it could give are given up or kept for its successor. */
 export function peerDied(shard: Shard, peer: number): void {
   shard.startTurn();
-  // What it wrote before it died still counts: its acknowledgements are true.
-  shard.mesh.drain();
   shard.mesh.peerDied(peer);
   shard.interest.clearShard(peer);
   shard.retainedQueries.forgetAsker(peer);

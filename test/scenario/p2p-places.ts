@@ -86,21 +86,29 @@ export class Place {
  * Defines the tests of one configuration in every place.
  * @param settings `--set` keys with their values
  * @param define defines tests by `place.test`; called once for each place
+ * @param testsAtOnce 1 for tests that count exactly what the whole process does
  */
-export function inEveryPlace(title: string, settings: Readonly<Record<string, unknown>>, define: (place: Place) => void): void {
-  for (const shards of SHARD_COUNTS) {
-    describe(`${title}, shards ${shards}`, { concurrency: TESTS_AT_ONCE }, () => {
-      const running: { broker: Broker | undefined } = { broker: undefined };
-      before(async () => {
-        const all = { listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }], 'log.level': 'silent', 'mqtt.sysInterval': 0, ...settings };
-        const set = Object.entries(all).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
-        running.broker = await startBroker(await loadSettings({ set, shards: String(shards) }));
+export function inEveryPlace(
+  title: string,
+  settings: Readonly<Record<string, unknown>>,
+  define: (place: Place) => void,
+  testsAtOnce: number = TESTS_AT_ONCE,
+): void {
+  describe(title, { concurrency: SHARD_COUNTS.length }, () => {
+    for (const shards of SHARD_COUNTS) {
+      describe(`shards ${shards}`, { concurrency: testsAtOnce }, () => {
+        const running: { broker: Broker | undefined } = { broker: undefined };
+        before(async () => {
+          const all = { listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }], 'log.level': 'silent', 'mqtt.sysInterval': 0, ...settings };
+          const set = Object.entries(all).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+          running.broker = await startBroker(await loadSettings({ set, shards: String(shards) }));
+        });
+        after(() => running.broker?.stop());
+        define(new Place(shards, 0, running));
+        if (shards > 1) define(new Place(shards, shards - 1, running));
       });
-      after(() => running.broker?.stop());
-      define(new Place(shards, 0, running));
-      if (shards > 1) define(new Place(shards, shards - 1, running));
-    });
-  }
+    }
+  });
 }
 
 /**

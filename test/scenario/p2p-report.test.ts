@@ -36,12 +36,12 @@ async function nextReceipt(
   sender: TestClient,
   target: string,
   status: string,
-  correlation: Uint8Array | undefined = CORRELATION,
+  correlation: Uint8Array | null = CORRELATION,
 ): Promise<Receipt> {
   const packet = await sender.next();
   const { contentType, correlationData, payloadFormatIndicator } = packet.properties;
   assert.deepEqual([packet.qos, packet.retain, contentType, payloadFormatIndicator], [1, false, 'application/json', 1]);
-  assert.deepEqual(correlationData === undefined ? undefined : Uint8Array.from(correlationData), correlation);
+  assert.deepEqual(correlationData === undefined ? null : Uint8Array.from(correlationData), correlation);
   const receipt = JSON.parse(payloadText(packet)) as Receipt;
   assert.deepEqual(Object.keys(receipt).sort(), ['at', 'status', 'target']);
   assert.deepEqual([receipt.target, receipt.status], [target, status]);
@@ -224,7 +224,7 @@ inEveryPlace('P2P receipt', { 'limits.queueMessages': 3 }, (place) => {
       for (const qos of [1, 2]) {
         await withReceipt(sender, target.clientId, qos, { responseTopic, correlationData: undefined });
         await target.next();
-        await nextReceipt(sender, target.clientId, 'acknowledged', undefined);
+        await nextReceipt(sender, target.clientId, 'acknowledged', null);
       }
       await sender.expectNone();
     }

@@ -162,8 +162,10 @@ inEveryPlace('P2P target states', { 'limits.queueMessages': 5 }, (place) => {
     const sender = await place.sender();
     const clientId = await place.offlineTarget({ properties: { sessionExpiryInterval: 1 } });
     const topic = `dev/p2p/${clientId}`;
-    assert.equal((await sender.publish(topic, '', { qos: 1 })).code, 0);
-    await oneSecond(place);
+    const properties = { responseTopic: `dev/p2p/${sender.clientId}`, userProperties: [['p2p-receipt', '1']] as [string, string][] };
+    assert.equal((await sender.publish(topic, '', { qos: 1, properties })).code, 0);
+    // The receipt says that the session has ended.
+    await sender.next();
     assert.equal((await sender.publish(topic, '', { qos: 1 })).code, 0x10);
     const late = await place.connect({ clientId, ...KEPT });
     assert.equal(late.connack.sessionPresent, false);
@@ -287,13 +289,14 @@ inEveryPlace('P2P with mailboxes', { 'p2p.mailbox.enabled': true, 'p2p.mailbox.m
 
 inEveryPlace('P2P with short-lived mailboxes', { 'p2p.mailbox.enabled': true, 'p2p.mailbox.ttl': '1s' }, (place) => {
   place.test('after p2p.mailbox.ttl the messages are gone and counted, and the sender has its receipt', async () => {
-    const sender = await place.sender();
+    const [sender, watcher] = await Promise.all([place.sender(), dropWatcher(place)]);
     const clientId = place.targetId('unborn');
     const properties = { responseTopic: `dev/p2p/${sender.clientId}`, userProperties: [['p2p-receipt', '1']] as [string, string][] };
-    assert.equal((await sender.publish(`dev/p2p/${clientId}`, '', { qos: 1, properties })).code, 0);
     const before = place.count('publish/dropped/expired');
+    assert.equal((await sender.publish(`dev/p2p/${clientId}`, '', { qos: 1, properties })).code, 0);
     const receipt = JSON.parse(payloadText(await sender.next())) as Record<string, unknown>;
     assert.deepEqual([receipt['target'], receipt['status']], [clientId, 'expired']);
+    assert.deepEqual(await nextDrop(watcher, clientId), { reason: 'expired', topic: `dev/p2p/${clientId}`, qos: 1 });
     assert.ok(place.count('publish/dropped/expired') > before);
     const late = await place.connect({ clientId });
     await late.expectNone();

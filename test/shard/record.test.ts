@@ -80,7 +80,7 @@ test('message records: what was written is read', () => {
         assert.deepEqual([shown.isDup, shown.packetId, shown.topicAlias, shown.messageExpirySeconds], [false, 0, 0, -1]);
         assert.deepEqual(
           { sequence: read.sequence, topicHash: read.topicHash, publisherHash: read.publisherHash, number: read.number },
-          numbers,
+          { ...numbers },
         );
         assert.deepEqual(range(shown.topicBytes, shown.topicAt, shown.topicEnd), [...topic]);
         assert.deepEqual(range(shown.propertyBytes, shown.propertiesAt, shown.propertiesEnd), [...properties]);

@@ -32,7 +32,7 @@ function testWith(library: Library, shards: number): void {
   before(async () => {
     broker = await startBroker({ shards });
     clients = new ClientProcess(library, broker.port);
-    publisher = await clients.connect({ clientId: `publisher` });
+    publisher = await clients.connect({ clientId: 'publisher' });
   });
   after(async () => {
     await clients.kill();
@@ -52,16 +52,16 @@ function testWith(library: Library, shards: number): void {
   }
 
   test('a retained message greets a later subscriber, until an empty one removes it', async () => {
-    const topic = `retained`;
+    const topic = 'retained';
     await publisher.publish(topic, 'kept', { qos: 1, retain: true });
-    const subscriber = await clients.connect({ clientId: `retained` });
+    const subscriber = await clients.connect({ clientId: 'retained' });
     await subscriber.subscribe(topic, 1);
     const { payload, retain } = await subscriber.next();
     assert.deepEqual([payload, retain], ['kept', true]);
     await publisher.publish(topic, '', { qos: 1, retain: true });
     assert.equal((await subscriber.next()).payload, '');
     await subscriber.disconnect();
-    const late = await clients.connect({ clientId: `late` });
+    const late = await clients.connect({ clientId: 'late' });
     await late.subscribe(topic, 1);
     await publisher.publish(topic, 'new', { qos: 1 });
     assert.equal((await late.next()).retain, false);
@@ -69,11 +69,11 @@ function testWith(library: Library, shards: number): void {
   });
 
   test('a broken connection publishes its will, also as P2P', async () => {
-    const watcher = await clients.connect({ clientId: `watcher` });
-    await watcher.subscribe(`will`, 1);
-    for (const topic of [`will`, `alarm/p2p/watcher`]) {
+    const watcher = await clients.connect({ clientId: 'watcher' });
+    await watcher.subscribe('will', 1);
+    for (const topic of ['will', 'alarm/p2p/watcher']) {
       const other = new ClientProcess(library, broker.port);
-      await other.connect({ clientId: `dying`, will: { topic, payload: 'gone', qos: 1, retain: false } });
+      await other.connect({ clientId: 'dying', will: { topic, payload: 'gone', qos: 1, retain: false } });
       await other.kill();
       const message = await watcher.next();
       assert.deepEqual([message.topic, message.payload, message.qos], [topic, 'gone', 1]);
@@ -82,12 +82,12 @@ function testWith(library: Library, shards: number): void {
   });
 
   test('a session keeps subscription, messages and P2P messages while its client is away', async () => {
-    const options = { clientId: `session`, sessionSeconds: 60 };
+    const options = { clientId: 'session', sessionSeconds: 60 };
     const before = await clients.connect(options);
     assert.equal(before.sessionPresent, false);
-    await before.subscribe(`away`, 2);
+    await before.subscribe('away', 2);
     await before.disconnect();
-    await publisher.publish(`away`, numbers(20), { qos: 2 });
+    await publisher.publish('away', numbers(20), { qos: 2 });
     await publisher.publish(`cmd/p2p/${options.clientId}`, 'p2p', { qos: 2 });
     const back = await clients.connect(options);
     // MQTT 3.1 has no Session Present flag.
@@ -99,8 +99,8 @@ function testWith(library: Library, shards: number): void {
 
   test('members of a shared subscription divide the messages', async () => {
     const members = await Promise.all([1, 2].map((number) => clients.connect({ clientId: `member-${number}` })));
-    for (const member of members) await member.subscribe(`$share/group/shared`, 1);
-    await publisher.publish(`shared`, numbers(20), { qos: 1 });
+    for (const member of members) await member.subscribe('$share/group/shared', 1);
+    await publisher.publish('shared', numbers(20), { qos: 1 });
     // Round-robin: each of two members gets every second message.
     const shares = await Promise.all(members.map((member) => member.payloads(10)));
     assert.deepEqual(
@@ -111,7 +111,7 @@ function testWith(library: Library, shards: number): void {
   });
 
   test('P2P reaches connected clients that subscribe to nothing, and no subscriber', async () => {
-    const tap = await clients.connect({ clientId: `tap` });
+    const tap = await clients.connect({ clientId: 'tap' });
     await tap.subscribe('#', 0);
     const targets = await Promise.all(targetNumbers.map((number) => clients.connect({ clientId: `target-${number}` })));
     for (const [index, target] of targets.entries()) {
@@ -123,9 +123,9 @@ function testWith(library: Library, shards: number): void {
         assert.deepEqual(await target.payloads(49), numbers(50).slice(1));
       }
     }
-    await publisher.publish(`end`, 'end', { qos: 0 });
+    await publisher.publish('end', 'end', { qos: 0 });
     // Retained messages of other libraries may greet the tap; no P2P topic may.
-    for (let topic = ''; topic !== `end`; ) {
+    for (let topic = ''; topic !== 'end'; ) {
       ({ topic } = await tap.next());
       assert.doesNotMatch(topic, /\/p2p\//);
     }
@@ -133,15 +133,15 @@ function testWith(library: Library, shards: number): void {
   });
 
   test("subscribing to one's own address changes nothing; to another's is refused", async () => {
-    const own = `own`;
+    const own = 'own';
     const client = await clients.connect({ clientId: own });
     assert.equal(await client.subscribe(`cmd/p2p/${own}`, 1), 1);
     await publisher.publish(`cmd/p2p/${own}`, ['once', 'then'], { qos: 1 });
     assert.deepEqual(await client.payloads(2), ['once', 'then']);
-    const refused = await client.subscribe(`cmd/p2p/publisher`, 1);
+    const refused = await client.subscribe('cmd/p2p/publisher', 1);
     // MQTT 3.1 has no way to refuse a subscription: its SUBACK grants what leads to nothing.
     if (library.version > 3) assert.equal(refused, library.version === 5 ? 0x87 : 0x80);
-    await publisher.publish(`cmd/p2p/publisher`, 'to itself', { qos: 1 });
+    await publisher.publish('cmd/p2p/publisher', 'to itself', { qos: 1 });
     assert.equal((await publisher.next()).payload, 'to itself');
     await publisher.publish(`cmd/p2p/${own}`, 'last', { qos: 1 });
     assert.equal((await client.next()).payload, 'last');
@@ -151,9 +151,9 @@ function testWith(library: Library, shards: number): void {
 
   if (library.version === 5) {
     test('P2P: report, properties and receipt', async () => {
-      const targetId = `told`;
+      const targetId = 'told';
       const target = await clients.connect({ clientId: targetId });
-      await publisher.subscribe(`receipts`, 1);
+      await publisher.subscribe('receipts', 1);
       const answer = await publisher.publish(`cmd/p2p/${targetId}`, 'reboot', {
         qos: 1,
         userProperties: [
@@ -162,7 +162,7 @@ function testWith(library: Library, shards: number): void {
           ['colour', 'red'],
           ['colour', 'blue'],
         ],
-        responseTopic: `receipts`,
+        responseTopic: 'receipts',
         correlationData: 'order-7',
       });
       assert.equal(answer.code, 0);
@@ -174,16 +174,16 @@ function testWith(library: Library, shards: number): void {
         ['colour', 'blue'],
       ]);
       const receipt = await publisher.next();
-      assert.deepEqual([receipt.topic, receipt.correlationData], [`receipts`, 'order-7']);
+      assert.deepEqual([receipt.topic, receipt.correlationData], ['receipts', 'order-7']);
       const { target: acknowledgedBy, status } = JSON.parse(receipt.payload) as Record<string, unknown>;
       assert.deepEqual([acknowledgedBy, status], [targetId, 'acknowledged']);
       await target.disconnect();
     });
 
     test('P2P: the sender learns that there is no such client', async () => {
-      const answer = await publisher.publish(`cmd/p2p/nobody`, 'x', { qos: 1, userProperties: [['p2p-report', '1']] });
+      const answer = await publisher.publish('cmd/p2p/nobody', 'x', { qos: 1, userProperties: [['p2p-report', '1']] });
       assert.equal(answer.code, 0x10);
-      assert.deepEqual(answer.userProperties, [['p2p-status', `nobody=no-session`]]);
+      assert.deepEqual(answer.userProperties, [['p2p-status', 'nobody=no-session']]);
     });
   }
 }

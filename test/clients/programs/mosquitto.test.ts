@@ -1,0 +1,160 @@
+/**
+ * Goal: mosquitto_pub and mosquitto_sub, which many people try a broker with first, work in all three versions of the protocol, P2P included.
+ * Method: the programs as they come from the system, against brokers with one, two and four shards; what they print and their exit codes are compared.
+ */
+import assert from 'node:assert/strict';
+import test, { after, before, describe } from 'node:test';
+import { startBroker, type TestBroker } from '../../support/broker.ts';
+import { beginProgram, type ChildProgram, type Ended, runProgram } from '../child-program.ts';
+
+const versions = ['mqttv31', 'mqttv311', 'mqttv5'];
+/** Enough clients that some share a shard and some do not. */
+const targets = ['dev-1', 'dev-2', 'dev/3', 'dev 4 ☀'];
+
+describe('mosquitto clients', { concurrency: true }, () => {
+  for (const shards of [1, 2, 4]) describe(`${shards} ${shards === 1 ? 'shard' : 'shards'}`, () => testWith(shards));
+});
+
+function testWith(shards: number): void {
+  let broker: TestBroker;
+  before(async () => {
+    broker = await startBroker({ shards });
+  });
+  after(() => broker.stop());
+
+  function publish(version: string, ...args: string[]): Promise<Ended> {
+    return runProgram('mosquitto_pub', ['-p', String(broker.port), '-V', version, ...args]);
+  }
+
+  async function published(version: string, ...args: string[]): Promise<void> {
+    assert.deepEqual(await publish(version, ...args), { exit: 0, stdout: '', stderr: '' });
+  }
+
+  /** A subscriber that is ready. It prints topic, QoS, retain flag and payload. */
+  async function beginSubscriber(version: string, ...args: string[]): Promise<ChildProgram> {
+    const program = beginProgram('mosquitto_sub', ['-p', String(broker.port), '-V', version, '-d', '-F', '%t %q%r %p', ...args]);
+    await program.says(/^Subscribed/);
+    return program;
+  }
+
+  /** What it received, without what it says about itself. */
+  async function messages(program: ChildProgram): Promise<string[]> {
+    const { exit, stdout } = await program.ended;
+    assert.equal(exit, 0);
+    return stdout.split('\n').filter((line) => !/^(Client |Subscribed|$)/.test(line));
+  }
+
+  for (const version of versions) {
+    describe(version, () => {
+      for (const qos of ['0', '1', '2']) {
+        test(`QoS ${qos}`, async () => {
+          const subscriber = await beginSubscriber(version, '-t', `${version}/${qos}/+`, '-q', qos, '-C', '3');
+          await published(version, '-t', `${version}/${qos}/a`, '-m', 'good morning ☀', '-q', qos, '--repeat', '3');
+          const line = `${version}/${qos}/a ${qos}0 good morning ☀`;
+          assert.deepEqual(await messages(subscriber), [line, line, line]);
+        });
+      }
+
+      test('retained', async () => {
+        await published(version, '-t', `${version}/kept`, '-m', 'kept', '-q', '1', '-r');
+        const subscriber = await beginSubscriber(version, '-t', `${version}/kept`, '-q', '1', '-C', '1');
+        assert.deepEqual(await messages(subscriber), [`${version}/kept 11 kept`]);
+        await published(version, '-t', `${version}/kept`, '-n', '-r', '-q', '1');
+      });
+
+      test('will', async () => {
+        const watcher = await beginSubscriber(version, '-t', `${version}/will`, '-q', '2', '-C', '1');
+        const will = ['--will-topic', `${version}/will`, '--will-payload', 'gone', '--will-qos', '2'];
+        const dying = await beginSubscriber(version, '-t', 'nothing', ...will);
+        dying.kill('SIGKILL');
+        assert.deepEqual(await messages(watcher), [`${version}/will 20 gone`]);
+      });
+
+      test('P2P to connected clients', async () => {
+        for (const id of targets) {
+          const target = await beginSubscriber(version, '-i', id, '-t', `cmd/p2p/${id}`, '-q', '2', '-C', '3');
+          for (const qos of ['0', '1', '2']) await published(version, '-t', `cmd/p2p/${id}`, '-m', qos, '-q', qos);
+          assert.deepEqual(
+            await messages(target),
+            ['0', '1', '2'].map((qos) => `cmd/p2p/${id} ${qos}0 ${qos}`),
+          );
+        }
+      });
+
+      test('P2P to a session whose client is away, without a subscription that names it', async () => {
+        const options = ['-i', `${version}-away`, '-c', '-t', 'anything', '-q', '1', '-C', '1'];
+        const before = await beginSubscriber(version, ...options);
+        before.kill('SIGTERM');
+        await before.ended;
+        await published(version, '-t', `cmd/p2p/${version}-away`, '-m', 'later', '-q', '1');
+        // What waits in the session may come before SUBACK.
+        const back = beginProgram('mosquitto_sub', ['-p', String(broker.port), '-V', version, '-F', '%t %q%r %p', ...options]);
+        assert.deepEqual(await messages(back), [`cmd/p2p/${version}-away 10 later`]);
+      });
+    });
+  }
+
+  test("another client's address: refused, and no copy", async () => {
+    for (const version of ['mqttv311', 'mqttv5']) {
+      const { exit, stderr } = await runProgram('mosquitto_sub', [
+        '-p',
+        String(broker.port),
+        '-V',
+        version,
+        '-i',
+        'spy',
+        '-t',
+        'cmd/p2p/dev-1',
+      ]);
+      assert.deepEqual([exit, stderr], [0, 'All subscription requests were denied.\n']);
+    }
+    // MQTT 3.1 has no way to refuse a subscription, so it leads to nothing.
+    const spy = await beginSubscriber('mqttv31', '-i', 'spy', '-t', 'cmd/p2p/dev-1', '-t', 'end', '-C', '1');
+    const target = await beginSubscriber('mqttv5', '-i', 'dev-1', '-t', 'cmd/p2p/dev-1', '-q', '1', '-C', '1');
+    await published('mqttv5', '-t', 'cmd/p2p/dev-1', '-m', 'secret', '-q', '1');
+    assert.deepEqual(await messages(target), ['cmd/p2p/dev-1 10 secret']);
+    await published('mqttv5', '-t', 'end', '-m', 'end', '-q', '1');
+    assert.deepEqual(await messages(spy), ['end 00 end']);
+  });
+
+  test('MQTT 5: User Properties for the broker stay with it, others travel', async () => {
+    const target = beginProgram('mosquitto_sub', [
+      ...[
+        '-p',
+        String(broker.port),
+        '-V',
+        'mqttv5',
+        '-d',
+        '-i',
+        'dev-1',
+        '-t',
+        'cmd/p2p/dev-1',
+        '-q',
+        '1',
+        '-C',
+        '1',
+        '-F',
+        'properties: %P',
+      ],
+    ]);
+    await target.says(/^Subscribed/);
+    const properties = ['-D', 'publish', 'user-property', 'p2p-report', '1', '-D', 'publish', 'user-property', 'colour', 'red'];
+    const { exit, stdout } = await publish('mqttv5', '-t', 'cmd/p2p/dev-1', '-m', 'x', '-q', '1', '-d', ...properties);
+    assert.equal(exit, 0);
+    assert.match(stdout, /received PUBACK \(Mid: 1, RC:0\)/);
+    assert.deepEqual(await messages(target), ['properties: colour:red']);
+  });
+
+  test('MQTT 5: the target as a User Property', async () => {
+    const target = await beginSubscriber('mqttv5', '-i', 'dev-1', '-t', 'cmd/p2p/dev-1', '-q', '1', '-C', '1');
+    await published('mqttv5', '-t', 'cmd/p2p/', '-m', 'x', '-q', '1', '-D', 'publish', 'user-property', 'p2p-target', 'dev-1');
+    assert.deepEqual(await messages(target), ['cmd/p2p/ 10 x']);
+  });
+
+  test('MQTT 5: the sender learns that there is no such client, or no target at all', async () => {
+    const nobody = await publish('mqttv5', '-t', 'cmd/p2p/nobody', '-m', 'x', '-q', '1', '-d');
+    assert.match(nobody.stdout, /received PUBACK \(Mid: 1, RC:16\)/);
+    const noTarget = await publish('mqttv5', '-t', 'cmd/p2p/', '-m', 'x', '-q', '1');
+    assert.equal(noTarget.stderr, 'Warning: Publish 1 failed: Topic Name invalid.\n');
+  });
+}
