@@ -108,10 +108,12 @@ function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Subscribes to the receipts and prints each as it comes; `whole` resolves when there is one for each target. */
+/** Subscribes to the receipts; `whole` prints each as it comes, and resolves when there is one for each target. */
 async function receive(connection: Connection, topic: string, options: P2pOptions): Promise<{ whole(): Promise<void> }> {
   const missing = new Set(options.client);
   const failed: string[] = [];
+  // A receipt may come in the same moment as the answer; the answer is printed first.
+  let early: string[] | null = [];
   let finish = (): void => undefined;
   const finished = new Promise<void>((resolve) => {
     finish = resolve;
@@ -119,7 +121,9 @@ async function receive(connection: Connection, topic: string, options: P2pOption
   connection.client.on('message', (from: string, payload: Uint8Array) => {
     if (from !== topic) return;
     const receipt = JSON.parse(Buffer.from(payload).toString('utf8')) as Receipt;
-    print(`${receipt.target}: ${receiptTexts[receipt.status] ?? receipt.status} at ${new Date(receipt.at).toISOString()}`);
+    const line = `${receipt.target}: ${receiptTexts[receipt.status] ?? receipt.status} at ${new Date(receipt.at).toISOString()}`;
+    if (early === null) print(line);
+    else early.push(line);
     if (receipt.status !== 'acknowledged') failed.push(receipt.target);
     missing.delete(receipt.target);
     if (missing.size === 0) finish();
@@ -127,6 +131,8 @@ async function receive(connection: Connection, topic: string, options: P2pOption
   await Promise.race([connection.client.subscribeAsync(topic, { qos: 1 }), connection.lost]);
   return {
     whole: async () => {
+      for (const line of early ?? []) print(line);
+      early = null;
       const timer = setTimeout(finish, options.timeout * 1_000);
       await finished;
       clearTimeout(timer);

@@ -257,7 +257,7 @@ class Supervisor implements Broker {
     const detached = this.waitForAll('peer-detached', others);
     for (const other of others) this.threads[other]!.tell({ kind: 'peer-died', peer: index });
     await detached;
-    // Sockets that were on their way to it: nobody else knows their descriptors any more.
+    // Sockets that were on their way to it or from it: nobody else knows their descriptors any more.
     for (const fd of this.transit.claimAllOf(index)) closeDescriptor(fd);
   }
 

@@ -76,7 +76,6 @@ export class Connection {
   packetBytesMax: number;
   /** QoS 1 and 2 messages that may still be sent before an acknowledgement comes [MQTT 5.0 §4.9]. */
   sendQuota: number;
-  sendQuotaMax: number;
   outboundAliases: OutboundAliases | null;
   /** Packet Identifiers of the session's earlier messages that are still to be sent again on this connection. */
   resends: number[] | null;
@@ -111,7 +110,6 @@ export class Connection {
     this.blockedBytes = 0;
     this.packetBytesMax = PACKET_BYTES_MAX;
     this.sendQuota = 0;
-    this.sendQuotaMax = 0;
     this.outboundAliases = null;
     this.resends = null;
     this.wantsProblemInformation = true;
@@ -239,6 +237,8 @@ export class Connection {
       this.out = null;
       this.outLength = 0;
     }
+    // The network may still report the write that it held: nobody waits for that now.
+    this.isBlocked = false;
     this.blockedBlock = null;
     this.blockedBytes = 0;
   }

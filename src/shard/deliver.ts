@@ -15,8 +15,8 @@ import { writeAck } from '../protocol/ack.ts';
 import { PUBREL, V5 } from '../protocol/packet-type.ts';
 import { type MessageView, publishLength, writePublish } from '../protocol/publish.ts';
 import { Delivery } from '../session/delivery.ts';
-import { INFLIGHT_RELEASED, Inflight } from '../session/inflight.ts';
-import { viewMessage } from '../session/message.ts';
+import { INFLIGHT_FREE, INFLIGHT_RELEASED, Inflight } from '../session/inflight.ts';
+import { MESSAGE_OVERHEAD_BYTES, viewMessage } from '../session/message.ts';
 import { MessageQueue } from '../session/message-queue.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
@@ -74,7 +74,7 @@ export function deliver(
     return send(shard, connection, view, 0, retain, 0, identifiers, identifierCount) ? DELIVERED : tooLarge(shard, session, view);
   }
   const queue = session.queue;
-  if (connection.sendQuota === 0 || connection.isOverfull || connection.resends !== null || (queue !== null && queue.count > 0)) {
+  if (connection.sendQuota <= 0 || connection.isOverfull || connection.resends !== null || (queue !== null && queue.count > 0)) {
     return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
   }
   // Only what may be needed again is kept: a session that ends with its connection never resends.
@@ -188,7 +188,7 @@ function own(identifiers: Uint32Array | null, count: number): Uint32Array | null
 }
 
 /** Puts the message into the session's queue. @returns QUEUED, FULL, or DROPPED (QoS 0) */
-function enqueue(
+export function enqueue(
   shard: Shard,
   session: ClientSession,
   view: MessageView,
@@ -201,9 +201,11 @@ function enqueue(
   if (session.queue === null) session.queue = new MessageQueue();
   const queue = session.queue;
   const limits = shard.settings.limits;
-  const size = view.topicEnd - view.topicAt + (view.propertiesEnd - view.propertiesAt) + (view.payloadEnd - view.payloadAt);
+  const size =
+    view.topicEnd - view.topicAt + (view.propertiesEnd - view.propertiesAt) + (view.payloadEnd - view.payloadAt) + MESSAGE_OVERHEAD_BYTES;
   while (queue.count >= limits.queueMessages || queue.bytes + size > limits.queueBytes || shard.isOverloaded) {
-    if (shard.settings.queue.overflow !== 'drop-oldest' || queue.count === 0) {
+    // What can never fit must not push out what does.
+    if (shard.settings.queue.overflow !== 'drop-oldest' || queue.count === 0 || size > limits.queueBytes) {
       const isProcessFull = shard.isOverloaded;
       shard.counters[isProcessFull ? DROPPED_PROCESS : DROPPED_FULL]!++;
       shard.events.messageDropped(view, session.clientId, isProcessFull ? 'process_full' : 'queue_full');
@@ -250,7 +252,7 @@ export function pump(shard: Shard, session: ClientSession, connection: Connectio
   if (queue === null || connection.resends !== null) return;
   while (queue.count > 0 && !connection.isOverfull) {
     const next = queue.peek()!;
-    if (next.qos > 0 && connection.sendQuota === 0) return;
+    if (next.qos > 0 && connection.sendQuota <= 0) return;
     const delivery = takeQueued(shard, queue)!;
     const message = delivery.message;
     if (message.expiresAt !== 0 && message.expiresAt <= shard.timers.now) {
@@ -293,6 +295,8 @@ export function resumeInflight(shard: Shard, session: ClientSession, connection:
     if (inflight.state(packetId) === INFLIGHT_RELEASED) {
       const at = connection.reserve(4);
       writeAck(connection.output, at, PUBREL, packetId);
+      // It stays open until PUBCOMP, and PUBCOMP gives its place back. The quota may fall below 0 where the client's Receive Maximum has shrunk.
+      connection.sendQuota--; // [MQTT-3.3.4-9]
     } else resends.push(packetId);
   }
   if (resends.length > 0) connection.resends = resends.reverse();
@@ -304,8 +308,14 @@ function resendPublishes(shard: Shard, session: ClientSession, connection: Conne
   const inflight = session.inflight;
   if (resends === null || inflight === null) return;
   while (resends.length > 0) {
-    if (connection.sendQuota === 0 || connection.isOverfull) return;
+    if (connection.sendQuota <= 0 || connection.isOverfull) return;
     const packetId = resends.pop()!;
+    const state = inflight.state(packetId);
+    if (state === INFLIGHT_FREE || state === INFLIGHT_RELEASED) {
+      // Answered before it was sent again: the answer gave back (or will give back) a place that this connection had not taken.
+      connection.sendQuota--;
+      continue;
+    }
     const delivery = inflight.delivery(packetId);
     if (delivery === null) continue;
     const view = shard.keptView;
@@ -347,7 +357,7 @@ function resendPublishes(shard: Shard, session: ClientSession, connection: Conne
 
 /** A message of the window has been acknowledged: one more may go. */
 export function restoreQuota(shard: Shard, session: ClientSession, connection: Connection): void {
-  if (connection.sendQuota < connection.sendQuotaMax) connection.sendQuota++; // [MQTT-4.9.0-2]
+  connection.sendQuota++; // [MQTT-4.9.0-2]
   if (session.queue !== null || connection.resends !== null) pump(shard, session, connection);
 }
 

@@ -49,6 +49,7 @@ export class Mailboxes {
     let box = this.boxes.get(id, at, end, hash);
     const isFull =
       shard.isOverloaded ||
+      message.sizeBytes > limits.maxBytes ||
       (box === undefined
         ? this.boxes.size >= Math.ceil(limits.maxMailboxes / shard.shards)
         : box.messages.count >= limits.maxMessages || box.bytes + message.sizeBytes > limits.maxBytes);

@@ -73,8 +73,11 @@ function connectError(shard: Shard, packet: ConnectPacket): ReasonCode {
   if (shard.isStopping) return ReasonCode.ServerShuttingDown;
   // Without an authenticator everyone is anonymous.
   if (!shard.settings.auth.allowAnonymous) return ReasonCode.NotAuthorized;
-  if (shard.sumOfAll(CLIENTS) >= limits.connections) return ReasonCode.QuotaExceeded;
-  if (shard.sumOfAll(SESSIONS) >= limits.sessions) return ReasonCode.QuotaExceeded;
+  // At a limit, whoever has a place keeps it: a takeover adds no connection, and a session that is resumed or replaced adds none.
+  const id = packet.clientIdBytes;
+  const existing = shard.sessions.get(id, 0, id.length, hash32(id, 0, id.length));
+  if (!existing?.connection && shard.sumOfAll(CLIENTS) >= limits.connections) return ReasonCode.QuotaExceeded;
+  if (existing === undefined && shard.sumOfAll(SESSIONS) >= limits.sessions) return ReasonCode.QuotaExceeded;
   const will = packet.will;
   if (will === undefined) return ReasonCode.Success;
   if (will.qos > mqtt.maximumQos) return ReasonCode.QosNotSupported; // [MQTT-3.2.2-12]
@@ -140,8 +143,7 @@ function accept(connection: Connection, packet: ConnectPacket): void {
 function agree(shard: Shard, connection: Connection, packet: ConnectPacket, answer: Properties): void {
   const { mqtt, limits } = shard.settings;
   const properties = packet.properties;
-  connection.sendQuotaMax = Math.min(properties.receiveMaximum ?? 65535, limits.inflight); // [MQTT-3.3.4-9]
-  connection.sendQuota = connection.sendQuotaMax;
+  connection.sendQuota = Math.min(properties.receiveMaximum ?? 65535, limits.inflight); // [MQTT-3.3.4-9]
   if (properties.maximumPacketSize !== undefined) connection.packetBytesMax = properties.maximumPacketSize; // [MQTT-3.1.2-24]
   connection.wantsProblemInformation = properties.requestProblemInformation !== 0;
   const aliases = Math.min(properties.topicAliasMaximum ?? 0, mqtt.outboundTopicAliasMaximum); // [MQTT-3.1.2-26]
@@ -161,7 +163,9 @@ function agree(shard: Shard, connection: Connection, packet: ConnectPacket, answ
 /** The timer is not moved by every packet: when it fires it looks at the time of the last one, and sleeps for what is left. */
 function checkKeepAlive(shard: Shard, connection: Connection): void {
   if (connection.state !== CONNECTED) return;
-  const left = connection.keepAliveSeconds * 1500 - ((shard.turnMilliseconds - connection.receivedAt) & 0x3fffffff);
+  // Both are modulo 2^30; the shifts keep the sign of the difference, which is negative after the clock was set back.
+  const idle = ((shard.turnMilliseconds - connection.receivedAt) << 2) >> 2;
+  const left = connection.keepAliveSeconds * 1500 - Math.max(idle, 0);
   // A connection that we stopped reading from cannot show that it lives.
   if (left > 0 || connection.isPaused) {
     shard.timers.arm(connection.timer!, Math.max(left, 1000));

@@ -9,7 +9,7 @@ import { hash32 } from '../base/hash.ts';
 import { Timer } from '../base/timers.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
-import { keepMessage, type Message } from '../session/message.ts';
+import { keepMessage, MESSAGE_OVERHEAD_BYTES, type Message } from '../session/message.ts';
 import { counter } from './counters.ts';
 import { FULL, STORED } from './outcome.ts';
 import { RECORD_RETAIN } from './record.ts';
@@ -60,10 +60,12 @@ export function storeRetained(shard: Shard, view: MessageView): number {
   }
   const limits = shard.settings.limits;
   const known = shard.retained.get(topic);
-  const size = view.topicEnd - view.topicAt + (view.propertiesEnd - view.propertiesAt) + (view.payloadEnd - view.payloadAt);
+  const size =
+    view.topicEnd - view.topicAt + (view.propertiesEnd - view.propertiesAt) + (view.payloadEnd - view.payloadAt) + MESSAGE_OVERHEAD_BYTES;
+  const knownSize = known === undefined ? 0 : known.message.sizeBytes;
   const isOver =
     (known === undefined && shard.counters[COUNT]! >= Math.ceil(limits.retainedMessages / shard.shards)) ||
-    shard.counters[BYTES]! + size > Math.ceil(limits.retainedBytes / shard.shards);
+    shard.counters[BYTES]! - knownSize + size > Math.ceil(limits.retainedBytes / shard.shards);
   if (isOver) {
     shard.counters[REFUSED]!++;
     return FULL;

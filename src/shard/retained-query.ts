@@ -14,7 +14,7 @@ import { hasWildcard } from '../protocol/topic.ts';
 import { type Message, viewMessage } from '../session/message.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
-import { deliver } from './deliver.ts';
+import { deliver, enqueue } from './deliver.ts';
 import { RECORD_RETAINED } from './record.ts';
 import { type RetainedMessage, retainedOwner } from './retain.ts';
 import type { ClientSubscription, Shard } from './shard.ts';
@@ -168,7 +168,10 @@ export function takeRetained(shard: Shard, view: MessageView, id: number, messag
   identifiers[0] = subscription.identifier;
   shard.kept = message;
   // RETAIN 1: this is the answer to a subscription, not a new publication [MQTT-3.3.1-8].
-  deliver(shard, session, view, qos, true, identifiers, subscription.identifier === 0 ? 0 : 1, null);
+  const count = subscription.identifier === 0 ? 0 : 1;
+  // A live message at QoS 0 may be dropped, for a newer one follows; the state that a subscription asks for comes once, so it waits for the network.
+  if (qos === 0 && query.connection.isOverfull) enqueue(shard, session, view, 0, true, identifiers, count, null);
+  else deliver(shard, session, view, qos, true, identifiers, count, null);
   shard.kept = null;
 }
 
@@ -195,12 +198,10 @@ export function endBatch(shard: Shard, peer: number, id: number, isLast: boolean
 export function continueRetained(shard: Shard, connection: Connection): void {
   const ids = connection.retainedQueries;
   if (ids === null || ids.size === 0) return;
-  const session = connection.session;
-  if (session === null || connection.isBlocked || connection.bufferedBytes > shard.settings.limits.outboundBytes / 2) return;
-  if (session.queue !== null && session.queue.count > 0) return;
   for (const id of [...ids]) {
     const query = shard.retainedQueries.asked.get(id);
-    if (query === undefined) continue;
+    if (query === undefined || query.readyMask === 0) continue;
+    if (!hasRoom(shard, connection)) return;
     const ready = query.readyMask;
     query.readyMask = 0;
     for (let peer = 0; peer < shard.shards; peer++) {
@@ -210,6 +211,17 @@ export function continueRetained(shard: Shard, connection: Connection): void {
       else endBatch(shard, peer, id, true);
     }
   }
+}
+
+/** Whether the client has taken what it got. Where it has not, whatever makes room (the network, an acknowledgement, the end of the turn) asks again. */
+function hasRoom(shard: Shard, connection: Connection): boolean {
+  const session = connection.session;
+  if (session === null || connection.isBlocked) return false;
+  if (session.queue !== null && session.queue.count > 0) return false;
+  if (connection.bufferedBytes <= shard.settings.limits.outboundBytes / 2) return true;
+  // The output leaves at the end of this turn, and nobody reports that where the network takes it at once.
+  shard.dirtyQueries.push(connection);
+  return false;
 }
 
 /** The connection ends: its queries are void. */

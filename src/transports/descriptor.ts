@@ -2,14 +2,14 @@
  * File descriptors of sockets: duplicating and closing them, and the table that says which are on their way from one shard to another.
  *
  *   accepting shard: dup → mark(fd, owner) → record on the ring        owner: claim(fd) → adopt
- *   owner died before it claimed: the supervisor closes what is still marked for it
+ *   sender or owner died before it was claimed: the supervisor closes what is still marked for either
  *
  * Ownership passes exactly once, because a mark is taken by compare-and-exchange. Node has no `dup(2)`; koffi calls the C library's, in this file only.
  */
 import { createRequire } from 'node:module';
 
 /** Descriptors beyond this cannot be handed off; such a connection is refused. */
-const DESCRIPTORS_MAX = 1 << 20;
+export const DESCRIPTORS_MAX: number = 1 << 20;
 
 interface Native {
   dup(fd: number): number;
@@ -70,36 +70,45 @@ const SEND_FLAGS = process.platform === 'linux' ? 0x4040 : 0x80;
  * @returns bytes taken by the kernel; -1 when it takes none now or the connection is broken: then the stream is to write them, which finds out which
  */
 export function sendNow(fd: number, bytes: Uint8Array, length: number): number {
-  return native!.send(fd, bytes, length, SEND_FLAGS);
+  return library()!.send(fd, bytes, length, SEND_FLAGS);
 }
 
 /** Bytes of SharedArrayBuffer for the table of descriptors under way. */
-export const TRANSIT_BYTES: number = DESCRIPTORS_MAX;
+export const TRANSIT_BYTES: number = DESCRIPTORS_MAX * 2;
 
-/** The table, seen by one thread. */
+/** The table, seen by one thread. An entry is sender + 1 in the high byte and owner + 1 in the low one; 0 is not under way. */
 export class Transit {
-  private readonly owners: Uint8Array;
+  private readonly entries: Uint16Array;
 
   constructor(shared: SharedArrayBuffer) {
-    this.owners = new Uint8Array(shared);
+    this.entries = new Uint16Array(shared);
   }
 
-  /** `fd` is under way to shard `owner`. @returns false when the number is beyond the table */
-  mark(fd: number, owner: number): boolean {
+  /** `fd` is under way to shard `owner` from shard `sender`. @returns false when the number is beyond the table */
+  mark(fd: number, owner: number, sender: number): boolean {
     if (fd >= DESCRIPTORS_MAX) return false;
-    Atomics.store(this.owners, fd, owner + 1);
+    Atomics.store(this.entries, fd, ((sender + 1) << 8) | (owner + 1));
     return true;
   }
 
   /** Shard `owner` takes `fd` over. @returns false when it was not on its way to it */
   claim(fd: number, owner: number): boolean {
-    return Atomics.compareExchange(this.owners, fd, owner + 1, 0) === owner + 1;
+    if (fd >= DESCRIPTORS_MAX) return false;
+    const entry = Atomics.load(this.entries, fd);
+    return (entry & 0xff) === owner + 1 && Atomics.compareExchange(this.entries, fd, entry, 0) === entry;
   }
 
-  /** Takes everything that was under way to a dead shard. Reads the whole table: for the supervisor, after a crash. */
-  claimAllOf(owner: number): number[] {
+  /**
+   * Takes everything that was under way to a dead shard, or from it and will not arrive. Reads the whole table: for the supervisor, after the other shards
+   * have taken what the dead one had still shown them.
+   */
+  claimAllOf(dead: number): number[] {
     const lost: number[] = [];
-    for (let fd = 0; fd < DESCRIPTORS_MAX; fd++) if (this.owners[fd] === owner + 1 && this.claim(fd, owner)) lost.push(fd);
+    for (let fd = 0; fd < DESCRIPTORS_MAX; fd++) {
+      const entry = this.entries[fd]!;
+      if (entry === 0 || ((entry & 0xff) !== dead + 1 && entry >> 8 !== dead + 1)) continue;
+      if (Atomics.compareExchange(this.entries, fd, entry, 0) === entry) lost.push(fd);
+    }
     return lost;
   }
 }

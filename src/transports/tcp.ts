@@ -148,7 +148,7 @@ export class TcpListener {
       adopt(shard, this.readBuffer, fd, name, read);
       return;
     }
-    if (!this.transit.mark(fd, owner) || !shard.mesh.sendHandoff(owner, fd, utf8Bytes(name), read)) {
+    if (!this.transit.mark(fd, owner, shard.index) || !shard.mesh.sendHandoff(owner, fd, utf8Bytes(name), read)) {
       this.transit.claim(fd, owner);
       closeDescriptor(fd);
       shard.counters[REFUSED]!++;

@@ -5,7 +5,6 @@
  * shard and on different ones.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import test, { after, before, describe } from 'node:test';
 import { connectAsync, type IClientOptions, type IConnackPacket, type IPublishPacket, type MqttClient, type Packet } from 'mqtt';
 import { startBroker, type TestBroker } from '../support/broker.ts';
@@ -20,8 +19,9 @@ class Recorder {
     this.client = client;
     this.packets = [];
     this.waiting = null;
-    client.on('message', (_topic, _payload, packet) => {
-      this.packets.push(packet);
+    client.on('message', (topic, _payload, packet) => {
+      // Where the broker sends an alias alone, the packet has no name; the library still tells it.
+      this.packets.push({ ...packet, topic });
       this.waiting?.();
     });
   }
@@ -104,12 +104,12 @@ function testWith(shards: number, version: 4 | 5): void {
     const sent: Promise<unknown>[] = [];
     const received: string[] = [];
     for (const part of ['a', 'b', 'c']) {
-      const reconnected = once(subscriber.client, 'connect') as Promise<[IConnackPacket]>;
+      const reconnected = new Promise<IConnackPacket>((resolve) => subscriber.client.once('connect', resolve));
       for (const text of numbers(20)) sent.push(publisher.client.publishAsync('broken/x', part + text, { qos: 2 }));
       // The connection breaks with deliveries under way.
       received.push(...(await subscriber.payloads(3)));
       subscriber.client.stream.destroy();
-      assert.equal((await reconnected)[0].sessionPresent, true);
+      assert.equal((await reconnected).sessionPresent, true);
     }
     await Promise.all(sent);
     received.push(...(await subscriber.payloads(60 - received.length)));
@@ -126,7 +126,11 @@ function testWith(shards: number, version: 4 | 5): void {
     const sent = numbers(100).map((text) => sender.client.publishAsync('again', text, { qos: 2 }));
     await sent[0];
     sender.client.stream.destroy();
-    await Promise.all(sent);
+    const outcomes = await Promise.allSettled(sent);
+    for (const outcome of outcomes) {
+      // A PUBREL that is sent again may find its exchange complete: PUBCOMP 0x92, no error during recovery (MQTT 5, 3.7.2.1). MQTT.js calls it one.
+      if (outcome.status === 'rejected') assert.equal((outcome.reason as { code?: unknown }).code, 0x92);
+    }
     const received = await subscriber.payloads(100);
     await publisher.client.publishAsync('again', 'end', { qos: 2 });
     assert.deepEqual(await subscriber.payloads(1), ['end']);
@@ -203,7 +207,7 @@ function testWith(shards: number, version: 4 | 5): void {
 
   test('topic aliases in both directions', async () => {
     const subscriber = await connect('alias-in', { properties: { topicAliasMaximum: 2 } });
-    const sender = await connect('alias-out', { autoUseTopicAlias: true });
+    const sender = await connect('alias-out', { autoAssignTopicAlias: true });
     await subscriber.client.subscribeAsync('alias/#', { qos: 1 });
     const sentTopics: string[] = [];
     sender.client.on('packetsend', (packet: Packet) => {
@@ -213,7 +217,15 @@ function testWith(shards: number, version: 4 | 5): void {
     for (const topic of topics) await sender.client.publishAsync(topic, topic, { qos: 1 });
     // The library sends a name once, then its alias alone.
     assert.deepEqual(sentTopics, ['alias/a', 'alias/b', 'cmd/p2p/alias-in', '', '', '']);
-    assert.deepEqual(await subscriber.payloads(topics.length), topics);
+    const received: [string, string][] = [];
+    for (const _ of topics) {
+      const { topic, payload } = await subscriber.next();
+      received.push([topic, String(payload)]);
+    }
+    assert.deepEqual(
+      received,
+      topics.map((topic) => [topic, topic]),
+    );
   });
 
   test('P2P: report, receipt, properties', async () => {

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { clientIdOn } from '../support/placement.ts';
-import { CounterWatch, descriptorsOf, inParallel, isLong, Random, stage, WATCHED } from './observe.ts';
+import { CounterWatch, descriptorsOf, inParallel, isLong, drawSeed, Random, stage, WATCHED } from './observe.ts';
 import { connectBytes, RawConnection } from './raw-connection.ts';
 
 const CONNECTIONS = isLong ? 100_000 : 10_000;
@@ -16,8 +16,8 @@ const DISCONNECT = Uint8Array.of(0xe0, 0);
 const REFUSED_LEVEL = connectBytes('refused').map((byte, i) => (i === 8 ? 9 : byte));
 
 test(`${CONNECTIONS} connections leave no descriptor behind`, async (t) => {
-  const random = new Random('descriptors');
-  const broker = await stage(t, { shards: SHARDS, 'limits.connectTimeout': '1s', 'log.level': 'warn', ...WATCHED });
+  const random = new Random(drawSeed('descriptors'));
+  const broker = await stage(t, { shards: SHARDS, 'limits.connectTimeout': '1s', ...WATCHED });
   const watch = await CounterWatch.open(broker.port);
   const base = descriptorsOf(broker.pid);
   let answered = 0;

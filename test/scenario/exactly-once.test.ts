@@ -8,7 +8,7 @@ import test from 'node:test';
 import type { ProtocolVersion } from '../../src/protocol/packet-type.ts';
 import { connect, payloadText, type TestClient } from '../support/client.ts';
 import { clientIdOn } from '../support/placement.ts';
-import { isLong, Random, stage } from './observe.ts';
+import { isLong, drawSeed, Random, stage } from './observe.ts';
 
 const MESSAGES = isLong ? 5000 : 150;
 /** One step in so many is followed by the loss of the connection. */
@@ -183,7 +183,7 @@ class Receiver extends Endpoint {
 
 for (const shards of [1, 2, 4]) {
   test(`QoS 2 arrives exactly once and in order through lost connections on both sides, ${shards} shards`, async (t) => {
-    const random = new Random(`exactly-once with ${shards} shards`);
+    const random = new Random(drawSeed(`exactly-once with ${shards} shards`));
     const broker = await stage(t, { shards, 'limits.queueMessages': 100_000 });
     const tally: Tally = { cuts: 0, resumed: 0 };
     const pairs: Promise<void>[] = [];

@@ -37,8 +37,8 @@ export class CounterWatch {
     this.client = client;
   }
 
-  static async open(port: number): Promise<CounterWatch> {
-    const client = await connect(port, { clientId: `watch-${process.pid}` });
+  static async open(port: number, clientId = `watch-${process.pid}`): Promise<CounterWatch> {
+    const client = await connect(port, { clientId });
     const watch = new CounterWatch(client);
     await client.subscribe('$SYS/broker/#');
     void watch.follow();
@@ -125,16 +125,19 @@ export function residentBytesOf(pid: number): number {
   return Number(line?.[1]) * 1024;
 }
 
+/** SEED from the environment, else a new one; printed either way, so that a run can be repeated. */
+export function drawSeed(name: string): number {
+  const seed = SEED === undefined ? Date.now() % 0x7fffffff : Number(SEED);
+  process.stdout.write(`${name}: SEED=${seed}\n`);
+  return seed;
+}
+
 /** Random numbers that a seed repeats. */
 export class Random {
-  readonly seed: number;
   private state: number;
 
-  /** Takes SEED from the environment, else draws one; prints it either way. */
-  constructor(name: string, seed: number = SEED === undefined ? Date.now() % 0x7fffffff : Number(SEED)) {
-    this.seed = seed;
+  constructor(seed: number) {
     this.state = seed | 0;
-    process.stdout.write(`${name}: SEED=${seed}\n`);
   }
 
   /** A whole number from 0 to `count` - 1. */

@@ -94,6 +94,9 @@ inEveryPlace('P2P address', {}, (place) => {
     await areOrdinary(place, [`${root}/#`, '/p2p/#'], (clientId) => [
       `/p2p/${clientId}`,
       `${root}/P2P/${clientId}`,
+      `${root}/x2p/${clientId}`,
+      `${root}/pxp/${clientId}`,
+      `${root}/p2x/${clientId}`,
       `${root}/p2px/${clientId}`,
       `${root}/xp2p/${clientId}`,
       `${root}/p2/p/${clientId}`,

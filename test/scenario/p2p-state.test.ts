@@ -201,6 +201,18 @@ inEveryPlace('P2P with queue.qos0', { 'queue.qos0': true, 'limits.queueMessages'
       assert.deepEqual(await waiting(place, clientId), ['0 0', '1 1', '0 2', '2 3', '0 4']);
     }
   });
+
+  place.test('QoS 0 brings no receipt, whatever becomes of it', async () => {
+    const [sender, clientId] = await Promise.all([place.sender(), place.offlineTarget()]);
+    const properties = { responseTopic: `dev/p2p/${sender.clientId}`, userProperties: [['p2p-receipt', '1']] as [string, string][] };
+    for (const qos of [0, 1]) {
+      const correlationData = Uint8Array.of(qos);
+      await sender.publish(`dev/p2p/${clientId}`, '', { qos, properties: { ...properties, correlationData } });
+    }
+    await place.connect({ clientId, cleanStart: true });
+    assert.equal((await sender.next()).properties.correlationData![0], 1);
+    await sender.expectNone();
+  });
 });
 
 inEveryPlace('P2P with queue.overflow: drop-oldest', { 'queue.overflow': 'drop-oldest', 'limits.queueMessages': 3 }, (place) => {

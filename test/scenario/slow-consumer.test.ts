@@ -25,10 +25,10 @@ function numberOf(message: { payload: Uint8Array }): number {
   return Buffer.from(message.payload).readUInt32BE();
 }
 
-describe('a client that does not read', { concurrency: true }, () => {
+describe('a client that does not read', { concurrency: 4 }, () => {
 for (const placement of ['the same shard', 'different shards']) {
   const receiverShard = placement === 'the same shard' ? 0 : 1;
-  describe(`publisher and receiver on ${placement}`, { concurrency: true }, () => {
+  describe(`publisher and receiver on ${placement}`, { concurrency: 4 }, () => {
     test('QoS 0: what a stuck reader cannot take is dropped and counted; memory is bounded; others get everything', async (t) => {
       const broker = await stage(t, { shards: 2, 'limits.outboundBytes': OUTBOUND_BYTES, ...WATCHED });
       const watch = await CounterWatch.open(broker.port);

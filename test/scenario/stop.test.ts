@@ -13,7 +13,7 @@ import { connectBytes, RawConnection } from './raw-connection.ts';
 describe('stop', { concurrency: true }, () => {
   for (const shards of [1, 2, 4]) {
     test(`${shards} shards: clients are told, what was acknowledged was delivered, exit code 0`, async (t) => {
-      const broker = await stage(t, { shards, 'limits.queueMessages': 100_000 });
+      const broker = await stage(t, { shards, 'limits.inflight': 10_000 });
       const clients: TestClient[] = [];
       for (let shard = 0; shard < shards; shard++) {
         for (const version of [3, 4, 5] as const) {

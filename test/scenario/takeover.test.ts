@@ -13,9 +13,9 @@ import { CounterWatch, descriptorsOf, isLong, stage, WATCHED } from './observe.t
 const STORM_SOCKETS = isLong ? 5000 : 300;
 const persistent = { cleanStart: false, properties: { sessionExpiryInterval: 3600 } } as const;
 
-describe('takeover', { concurrency: true }, () => {
+describe('takeover', { concurrency: 4 }, () => {
 for (const shards of [1, 2, 4]) {
-  describe(`${shards} ${shards === 1 ? 'shard' : 'shards'}`, { concurrency: true }, () => {
+  describe(`${shards} ${shards === 1 ? 'shard' : 'shards'}`, { concurrency: 4 }, () => {
     test('the older connection is told 0x8E, or closed before MQTT 5; the session goes on', async (t) => {
       const broker = await stage(t, { shards });
       for (const version of [3, 4, 5] as const) {

@@ -6,13 +6,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
+import { writeConnect } from '../../src/protocol/connect.ts';
 import { FRAME_INCOMPLETE, Frame, readFrame } from '../../src/protocol/framer.ts';
 import { CONNACK, CONNECT } from '../../src/protocol/packet-type.ts';
 import { ReasonCode } from '../../src/protocol/reason-code.ts';
 import { ADMISSION_OPEN, ADMISSION_REFUSED, Admission } from '../../src/shard/admission.ts';
 import { PACKETS, packetBytes } from '../packets.ts';
 import { connects } from '../protocol/arbitrary.ts';
-import { writeConnect } from '../../src/protocol/connect.ts';
 import { shardOfClientId } from '../support/placement.ts';
 import { packetOf, startShards } from '../support/shard-group.ts';
 import '../protocol/seed.ts';

@@ -46,7 +46,14 @@ function assertEmpty(group: ShardGroup): void {
       { connections: 0, sessions: 0, dirty: 0, queries: 0, paused: 0, waiting: 0, subscriptions: 0, outbox: 0, timers: 0 },
     );
   }
-  for (const name of ['queued/bytes', 'queued/messages', 'clients/connected', 'clients/total', 'routes/waiting', 'mailboxes/count'] as const)
+  for (const name of [
+    'queued/bytes',
+    'queued/messages',
+    'clients/connected',
+    'clients/total',
+    'routes/waiting',
+    'mailboxes/count',
+  ] as const)
     assert.equal(group.count(name), 0, name);
 }
 
@@ -188,6 +195,8 @@ describe('writing', () => {
     subscriber.subscribe('t', 1);
     await group.settle();
     subscriber.channel.isFull = true;
+    subscriber.channel.arrive(PINGREQ_IMAGE);
+    await group.settle();
     for (let i = 0; i < 200; i++) publisher.publish('t', `0-${i}`.padEnd(200, '.'), 0);
     for (let i = 0; i < 50; i++) publisher.publish('t', `1-${i}`, 1, i + 1);
     await group.settle();

@@ -381,7 +381,14 @@ test('the kind of a P2P record travels in its word', (t) => {
   const view = new MessageView();
   view.qos = 1;
   let seen = 0;
-  const end = new Mesh(1, [b.link, null].map(() => null), new SharedArrayBuffer(WAKE_BYTES), RING_BYTES, b.counters, () => {});
+  const end = new Mesh(
+    1,
+    [b.link, null].map(() => null),
+    new SharedArrayBuffer(WAKE_BYTES),
+    RING_BYTES,
+    b.counters,
+    () => {},
+  );
   assert.equal(end.hasWork, false);
   a.mesh.sendMessage(1, RECORD_P2P, view, new RecordFields(), true, null, true);
   a.mesh.publish();

@@ -121,7 +121,9 @@ export interface MemoryClientOptions {
   readonly cleanStart?: boolean;
   readonly keepAlive?: number;
   readonly properties?: Properties;
-  readonly will?: { readonly topic: string; readonly payload?: string; readonly qos?: number; readonly properties?: Properties };
+  readonly will?:
+    | { readonly topic: string; readonly payload?: string; readonly qos?: number; readonly properties?: Properties }
+    | undefined;
 }
 
 /** A packet as it came: the type, and its body. */

@@ -1,13 +1,31 @@
 /**
- * What a client library must be able to do with the broker: one suite for all, with one, two and four shards.
- *
- * The library runs in a process of its own and is told what to do. Several clients at a time make sure that publisher and receiver sit on the same shard and on
- * different ones.
+ * Goal: libraries that others wrote, in other languages, work with the broker as their users expect, P2P included.
+ * Method: one suite for all, with one, two and four shards. Each library runs in a process of its own and is told what to do. Several clients at a time make sure
+ * that publisher and receiver sit on the same shard and on different ones.
  */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import test, { after, before, describe } from 'node:test';
 import { startBroker, type TestBroker } from '../../support/broker.ts';
-import { type Client, ClientProcess, type Library } from './client-process.ts';
+import { type Client, ClientProcess, type Library, preparedFolder, programsFolder } from './client-process.ts';
+
+const python = { command: join(preparedFolder, 'python/bin/python'), args: [join(programsFolder, 'python/client.py')] };
+const goV3 = { command: join(preparedFolder, 'client-v3'), args: [] };
+const goV5 = { command: join(preparedFolder, 'client-v5'), args: [] };
+const javaFolder = join(preparedFolder, 'java');
+// A short life needs no optimising compiler.
+const javaArgs = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-cp', `${javaFolder}:${javaFolder}/*`];
+
+const libraries: readonly Library[] = [
+  { name: 'Paho Java, MQTT 5', version: 5, command: 'java', args: [...javaArgs, 'ClientV5'] },
+  { name: 'Paho Java, MQTT 3.1.1', version: 4, command: 'java', args: [...javaArgs, 'ClientV3'] },
+  { name: 'Paho Python, MQTT 5', version: 5, ...python },
+  { name: 'Paho Python, MQTT 3.1.1', version: 4, ...python },
+  { name: 'Paho Python, MQTT 3.1', version: 3, ...python },
+  { name: 'Paho Go, MQTT 5', version: 5, ...goV5 },
+  { name: 'Paho Go, MQTT 3.1.1', version: 4, ...goV3 },
+  { name: 'Paho Go, MQTT 3.1', version: 3, ...goV3 },
+];
 
 /** Enough clients that some share a shard and some do not. */
 const targetNumbers = [1, 2, 3, 4];
@@ -17,13 +35,14 @@ function numbers(count: number): string[] {
   return Array.from({ length: count }, (_, index) => String(index));
 }
 
-/** Declares the tests of one library. */
-export function testLibrary(library: Library): void {
-  // Some libraries sleep while they connect; the three settings do not wait for each other.
-  describe(library.name, { concurrency: true }, () => {
-    for (const shards of [1, 2, 4]) describe(`${shards} ${shards === 1 ? 'shard' : 'shards'}`, () => testWith(library, shards));
-  });
-}
+// Some libraries sleep while they connect, so several runs at once take little longer than one.
+describe('libraries', { concurrency: 6 }, () => {
+  for (const library of libraries) {
+    for (const shards of [1, 2, 4]) {
+      describe(`${library.name}, ${shards} ${shards === 1 ? 'shard' : 'shards'}`, { concurrency: 1 }, () => testWith(library, shards));
+    }
+  }
+});
 
 function testWith(library: Library, shards: number): void {
   let broker: TestBroker;

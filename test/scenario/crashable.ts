@@ -1,0 +1,103 @@
+/*
+ * A broker whose shards can be told to die, for the scenarios of a crash. Run as a program it is that broker, with `--set`-like arguments and a parent that
+ * sends `{ crash: index }`; imported it starts itself as a child process. It uses the broker as any program would, through `startBroker`.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { startBroker } from '../../src/server/broker.ts';
+import { loadSettings } from '../../src/server/config.ts';
+
+const program = fileURLToPath(import.meta.url);
+
+export class CrashableBroker {
+  readonly port: number;
+  readonly pid: number;
+  /** JSON log lines so far. */
+  readonly log: Record<string, unknown>[];
+  /** Resolves with the exit code. */
+  readonly ended: Promise<number>;
+  private readonly child: ChildProcess;
+  private readonly waiters: Set<() => void>;
+
+  constructor(port: number, child: ChildProcess, log: Record<string, unknown>[], waiters: Set<() => void>, ended: Promise<number>) {
+    this.port = port;
+    this.pid = child.pid!;
+    this.child = child;
+    this.log = log;
+    this.waiters = waiters;
+    this.ended = ended;
+  }
+
+  /** Lines with this message so far. */
+  count(message: string): number {
+    return this.log.filter((line) => line['msg'] === message).length;
+  }
+
+  /** Waits until so many lines with this message have been logged. */
+  async logged(message: string, count: number): Promise<void> {
+    let isOver = false;
+    void this.ended.then(() => {
+      isOver = true;
+      for (const waiter of this.waiters) waiter();
+    });
+    while (this.count(message) < count) {
+      if (isOver) throw new Error(`the broker has ended: ${JSON.stringify(this.log.slice(-3))}`);
+      await new Promise<void>((resolve) => {
+        const waiter = (): void => {
+          this.waiters.delete(waiter);
+          resolve();
+        };
+        this.waiters.add(waiter);
+      });
+    }
+  }
+
+  /** Tells a shard to die. */
+  crash(index: number): void {
+    this.child.send({ crash: index });
+  }
+
+  /** Lets a shard die and waits until its successor serves. */
+  async crashAndWait(index: number): Promise<void> {
+    const served = this.count('a shard serves again');
+    this.crash(index);
+    await this.logged('a shard serves again', served + 1);
+  }
+
+  stop(): Promise<number> {
+    this.child.kill('SIGTERM');
+    return this.ended;
+  }
+}
+
+/** Starts a broker that ends with its test. Options other than `shards` are configuration keys. */
+export async function stageCrashable(t: TestContext, options: { shards: number; [key: string]: unknown }): Promise<CrashableBroker> {
+  const { shards, ...rest } = options;
+  const settings: Record<string, unknown> = { listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }], ...rest };
+  const args = [String(shards), ...Object.entries(settings).map(([key, value]) => `${key}=${JSON.stringify(value)}`)];
+  const child = fork(program, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
+  const log: Record<string, unknown>[] = [];
+  const waiters = new Set<() => void>();
+  const ended = once(child, 'exit').then(([code]) => (code as number | null) ?? -1);
+  t.after(() => child.kill('SIGKILL'));
+  createInterface({ input: child.stdout! }).on('line', (text) => {
+    log.push(text.startsWith('{') ? (JSON.parse(text) as Record<string, unknown>) : { msg: text });
+    for (const waiter of [...waiters]) waiter();
+  });
+  const [ready] = (await once(child, 'message')) as [{ port: number }];
+  return new CrashableBroker(ready.port, child, log, waiters, ended);
+}
+
+async function run(shards: string, set: readonly string[]): Promise<void> {
+  const settings = await loadSettings({ file: undefined, env: {}, set: [...set], shards });
+  const broker = await startBroker(settings);
+  process.on('message', (message: { crash: number }) => broker.crashShard(message.crash));
+  process.on('SIGTERM', () => void broker.stop());
+  void broker.done.then((code) => process.exit(code));
+  process.send!({ port: broker.addresses[0]!.port });
+}
+
+if (process.argv[1] === program) await run(process.argv[2]!, process.argv.slice(3));
