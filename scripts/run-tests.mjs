@@ -7,6 +7,7 @@
  * The last line counts tests. It fails when a test fails, when one is skipped, when a file holds no test, and when none ran at all, so that silence
  * never looks like success.
  */
+import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, relative, sep } from 'node:path';
@@ -38,15 +39,24 @@ const results = new Map(files.map((file) => [file, { passed: 0, failed: 0, skipp
 const problems = [];
 process.chdir(root);
 
-const stream = run({ files, concurrency, timeout: fileTimeoutMilliseconds });
-let current = null;
+// Each file is a run of its own, so that every event belongs to the file that is run: an event names the file in which its test was declared, and that may
+// be one that several test files share.
+const waiting = [...files];
+await Promise.all(Array.from({ length: Math.min(concurrency, files.length) }, runWaiting));
+finish();
 
-stream.on('test:pass', (event) => record(event, true));
-stream.on('test:fail', (event) => record(event, false));
-stream.on('test:stdout', ({ message }) => process.stdout.write(message));
-stream.on('test:stderr', ({ message }) => process.stderr.write(message));
-stream.on('end', finish);
-stream.resume();
+async function runWaiting() {
+  for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+    const stream = run({ files: [file], concurrency: 1, timeout: fileTimeoutMilliseconds });
+    stream.on('test:pass', (event) => record(file, event, true));
+    stream.on('test:fail', (event) => record(file, event, false));
+    stream.on('test:stdout', ({ message }) => process.stdout.write(message));
+    stream.on('test:stderr', ({ message }) => process.stderr.write(message));
+    stream.resume();
+    await once(stream, 'end');
+    print(file);
+  }
+}
 
 function sourceName(file) {
   return relative(join(root, 'dist'), file).split(sep).join('/').replace(/\.js$/, '.ts');
@@ -57,12 +67,8 @@ function wholeFile(event) {
   return event.nesting === 0 ? [event.name, join(root, event.name)].find((path) => results.has(path)) : undefined;
 }
 
-function record(event, isPass) {
-  const { file, name, nesting, details } = event;
-  if (file !== current) {
-    if (current !== null) print(current);
-    current = file;
-  }
+function record(file, event, isPass) {
+  const { name, nesting, details } = event;
   const whole = wholeFile(event);
   if (whole !== undefined) {
     if (!isPass) fail(sourceName(whole), details.error);
@@ -102,7 +108,6 @@ function print(file) {
 }
 
 function finish() {
-  if (current !== null) print(current);
   let passed = 0;
   let failed = 0;
   let skipped = 0;

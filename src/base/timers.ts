@@ -1,13 +1,15 @@
 /**
- * A coarse timer wheel: one-second slots, intrusive entries, one native timer for all of them. It owns "now": nothing else reads the clock on the hot path.
+ * A coarse timer wheel: slots of a quarter of a second, intrusive entries, one native timer for all of them. It owns "now": nothing else reads the clock on the hot path.
  *
- * Keep Alive, session expiry, will delay and connect timeouts need seconds, not milliseconds, and there may be a million of them; arming and
- * disarming is a list operation. Entries further away than one turn of the wheel stay in their slot until their deadline has come.
+ * Keep Alive, session expiry, will delay and connect timeouts need no milliseconds, and there may be a million of them; arming and disarming is a list
+ * operation. Entries further away than one turn of the wheel stay in their slot until their deadline has come.
  * Invariant: an armed entry is in exactly one slot list; `advance` fires no entry before its deadline.
  */
 import { assert } from './assert.ts';
 
 const SLOTS = 4096;
+/** How often `advance` is to be called; a timer fires at most this much (and the wait for the call) after its deadline. */
+export const SLOT_MILLISECONDS = 250;
 
 /** Milliseconds of wall time; a test passes its own. */
 export type Clock = () => number;
@@ -33,18 +35,42 @@ export class Timer {
   }
 }
 
+/**
+ * A clock that starts at wall time and then only runs forward, whatever happens to the wall clock, and reads the same in every thread of the process.
+ * @param origin made once for the process by `clockOrigin`
+ */
+export function steadyClock(origin: ClockOrigin): Clock {
+  const offset = origin.wallMilliseconds + monotonicMilliseconds() - origin.monotonicMilliseconds - performance.now();
+  return () => Math.floor(performance.now() + offset);
+}
+
+/** The same moment on the wall clock and on the machine's monotonic clock, in milliseconds. */
+export interface ClockOrigin {
+  readonly wallMilliseconds: number;
+  readonly monotonicMilliseconds: number;
+}
+
+export function clockOrigin(): ClockOrigin {
+  return { wallMilliseconds: Date.now(), monotonicMilliseconds: monotonicMilliseconds() };
+}
+
+function monotonicMilliseconds(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1000 + nanoseconds / 1e6;
+}
+
 export class TimerWheel {
   /** Wall time in milliseconds, as of the last `tick`. */
   now: number;
   armedCount: number;
   private readonly clock: Clock;
   private readonly slots: (Timer | null)[];
-  private lastSecond: number;
+  private lastSlot: number;
 
   constructor(clock: Clock = Date.now) {
     this.clock = clock;
     this.now = clock();
-    this.lastSecond = Math.floor(this.now / 1000);
+    this.lastSlot = Math.floor(this.now / SLOT_MILLISECONDS);
     this.slots = new Array<Timer | null>(SLOTS).fill(null);
     this.armedCount = 0;
   }
@@ -55,14 +81,14 @@ export class TimerWheel {
     return this.now;
   }
 
-  /** Arms `timer` to fire `milliseconds` from now (rounded up to a whole second); an armed one is moved. */
+  /** Arms `timer` to fire `milliseconds` from now (rounded up to a whole slot); an armed one is moved. */
   arm(timer: Timer, milliseconds: number): void {
     if (timer.slot >= 0) this.disarm(timer);
     timer.deadline = this.now + Math.max(0, milliseconds);
     // The wall clock may have been set back since the last `advance`: the timer must not wait until the old time has come again.
-    this.lastSecond = Math.min(this.lastSecond, Math.floor(this.now / 1000));
-    const second = Math.max(Math.ceil(timer.deadline / 1000), this.lastSecond + 1);
-    const slot = second % SLOTS;
+    this.lastSlot = Math.min(this.lastSlot, Math.floor(this.now / SLOT_MILLISECONDS));
+    const due = Math.max(Math.ceil(timer.deadline / SLOT_MILLISECONDS), this.lastSlot + 1);
+    const slot = due % SLOTS;
     const head = this.slots[slot] ?? null;
     timer.slot = slot;
     timer.previous = null;
@@ -84,18 +110,18 @@ export class TimerWheel {
     assert(this.armedCount >= 0, 'a timer is disarmed once');
   }
 
-  /** Fires what is due. Called about once a second; a clock that jumped forward fires all that was passed, one that jumped back fires later. */
+  /** Fires what is due. Called about once in SLOT_MILLISECONDS; a clock that jumped forward fires all that was passed, one that jumped back fires later. */
   advance(): void {
     const now = this.tick();
-    const second = Math.floor(now / 1000);
-    if (second < this.lastSecond) {
+    const current = Math.floor(now / SLOT_MILLISECONDS);
+    if (current < this.lastSlot) {
       // The wall clock was set back: entries keep their slots and fire when their deadline comes again.
-      this.lastSecond = second;
+      this.lastSlot = current;
       return;
     }
-    const from = Math.max(this.lastSecond + 1, second - SLOTS + 1);
-    this.lastSecond = second;
-    for (let s = from; s <= second; s++) {
+    const from = Math.max(this.lastSlot + 1, current - SLOTS + 1);
+    this.lastSlot = current;
+    for (let s = from; s <= current; s++) {
       let timer = this.slots[s % SLOTS] ?? null;
       while (timer !== null) {
         const next: Timer | null = timer.next;

@@ -8,7 +8,7 @@
  * Hot path.
  */
 
-import { cloneBytes, equalBytes } from '../base/bytes.ts';
+import { cloneKey, equalBytes } from '../base/bytes.ts';
 
 const WAYS = 8;
 /** Uses are counted up to this number, and down again one by one where newcomers find the whole set in use. */
@@ -95,7 +95,7 @@ export class TopicCache<E extends CacheEntry> {
     const uses = this.entries[place] === undefined ? 0 : 1;
     if (uses === 1) this.evict(place);
     if (!this.makeRoom(size, place)) return false;
-    this.keys[place] = cloneBytes(bytes, at, end);
+    this.keys[place] = cloneKey(bytes, at, end);
     this.entries[place] = entry;
     this.hashes[place] = hash;
     this.uses[place] = uses;

@@ -8,6 +8,7 @@ import net from 'node:net';
 import { Worker } from 'node:worker_threads';
 import { createLog, type Log } from '../base/log.ts';
 import type { ListenerSettings, Settings } from '../base/settings.ts';
+import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import { counter } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/mesh.ts';
 import { canHandOff, closeDescriptor, duplicate, Transit } from '../transports/descriptor.ts';
@@ -119,6 +120,7 @@ class Supervisor implements Broker {
   private readonly log: Log;
   private readonly memory: SharedMemory;
   private readonly transit: Transit;
+  private readonly clock: ClockOrigin;
   private readonly threads: Thread[];
   /** Called for every message of a shard, and with null for its end; removes itself by returning true. */
   private readonly waiters: Set<(index: number, message: FromShard | null) => boolean>;
@@ -135,6 +137,7 @@ class Supervisor implements Broker {
     this.addresses = bound.map(({ type, host, port }) => ({ type, host, port }));
     this.memory = new SharedMemory(settings.shards);
     this.transit = new Transit(this.memory.transit);
+    this.clock = clockOrigin();
     this.threads = [];
     this.waiters = new Set();
     this.restarts = Promise.resolve();
@@ -182,6 +185,7 @@ class Supervisor implements Broker {
       wake: this.memory.wake,
       counters: this.memory.counters,
       transit: this.memory.transit,
+      clock: this.clock,
       listeners: this.bound,
       awaitsSnapshots,
     };

@@ -5,6 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import { createLog } from '../base/log.ts';
+import { steadyClock } from '../base/timers.ts';
 import { Shard } from '../shard/shard.ts';
 import { beginStop, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
 import { startStatistics } from '../shard/statistics.ts';
@@ -16,7 +17,7 @@ assert(parentPort !== null, 'a shard runs in a worker thread');
 const port = parentPort;
 const start = workerData as ShardStart;
 const log = createLog(start.settings.log.level, { shard: start.index });
-const shard = new Shard(start.settings, start, log);
+const shard = new Shard(start.settings, start, log, steadyClock(start.clock));
 const transit = new Transit(start.transit);
 const readBuffer = createReadBuffer();
 const listeners: TcpListener[] = [];

@@ -7,6 +7,7 @@
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { ringBufferBytes } from '../base/ring.ts';
 import type { Settings } from '../base/settings.ts';
+import type { ClockOrigin } from '../base/timers.ts';
 import { countersBytes } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/mesh.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';
@@ -30,6 +31,8 @@ export interface ShardStart {
   readonly wake: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly transit: SharedArrayBuffer;
+  /** All shards read the same time. */
+  readonly clock: ClockOrigin;
   readonly listeners: readonly BoundListener[];
   /** The shard waits for the routes of all peers before it serves (a restart). */
   readonly awaitsSnapshots: boolean;

@@ -2,6 +2,7 @@
  * Delivery: one Message on its way to one session, with what the subscription adds to it. It is made only when the message must be kept:
  * queued, or in flight to a session that may need it again.
  */
+import type { Timer } from '../base/timers.ts';
 import type { Message } from './message.ts';
 
 export class Delivery {
@@ -12,8 +13,12 @@ export class Delivery {
   readonly retain: boolean;
   /** Subscription Identifiers, or null. */
   readonly identifiers: Uint32Array | null;
-  /** `$share/{shareName}/{filter}` of the Shared Subscription that brought the message, or null. */
+  /** `{shareName}/{filter}` of the Shared Subscription that brought the message, or null. */
   readonly sharedFilter: string | null;
+  /** Armed while a message waits whose sender wants to hear of its expiry. */
+  expiryTimer: Timer | null;
+  /** It has expired in the queue and its sender knows; it is passed over when its turn comes. */
+  hasExpired: boolean;
 
   constructor(message: Message, qos: number, retain: boolean, identifiers: Uint32Array | null, sharedFilter: string | null) {
     this.message = message;
@@ -21,5 +26,7 @@ export class Delivery {
     this.retain = retain;
     this.identifiers = identifiers;
     this.sharedFilter = sharedFilter;
+    this.expiryTimer = null;
+    this.hasExpired = false;
   }
 }

@@ -140,7 +140,7 @@ export class Connection {
     const at = this.outLength;
     let out = this.out;
     if (out === null) {
-      out = this.shard.blocks.take(length > this.lastLength ? length : this.lastLength);
+      out = this.shard.blocks.take(Math.max(length, this.lastLength));
       this.out = out;
     } else if (at + length > out.length) {
       const grown = this.shard.blocks.take((at + length) * 2);

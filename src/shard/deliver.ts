@@ -11,6 +11,7 @@
 
 import { copyBytes, writeU16 } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
+import { Timer } from '../base/timers.ts';
 import { writeAck } from '../protocol/ack.ts';
 import { PUBREL, V5 } from '../protocol/packet-type.ts';
 import { type MessageView, publishLength, writePublish } from '../protocol/publish.ts';
@@ -35,14 +36,14 @@ const QUEUED_COUNT = counter('publish/queued');
 const QUEUED_BYTES = counter('queued/bytes');
 const QUEUED_MESSAGES = counter('queued/messages');
 
-/** Shards read the clock once a turn, so one may be behind another; the rest of an interval must not come out longer than the interval. */
+/** Shards look at the clock once a turn, so one may be behind another; the rest of an interval must not come out longer than the interval. */
 const CLOCK_SKEW_MILLISECONDS = 100;
 
 /**
  * Delivers the message that `view` shows.
  * @param qos effective QoS; @param retain RETAIN as this receiver sees it
  * @param identifiers Subscription Identifiers, or null; the first `identifierCount` count
- * @param sharedFilter `$share/…` of the Shared Subscription, or null
+ * @param sharedFilter `{shareName}/{filter}` of the Shared Subscription, or null
  * @returns DELIVERED, QUEUED, FULL, TOO_LARGE, or DROPPED (QoS 0)
  */
 export function deliver(
@@ -211,15 +212,29 @@ export function enqueue(
       shard.events.messageDropped(view, session.clientId, isProcessFull ? 'process_full' : 'queue_full');
       return qos === 0 ? DROPPED : FULL;
     }
-    shard.counters[DROPPED_FULL]!++;
-    dropDelivery(shard, session, takeQueued(shard, queue)!, 'queue_full', 'dropped');
+    const oldest = takeQueued(shard, queue)!;
+    if (!oldest.hasExpired) {
+      shard.counters[DROPPED_FULL]!++;
+      dropDelivery(shard, session, oldest, 'queue_full', 'dropped');
+    }
     // Under a full process one message in for one message out is all that is allowed.
     if (shard.isOverloaded) break;
   }
   const delivery = new Delivery(shard.keep(view), qos, retain, own(identifiers, identifierCount), sharedFilter);
   pushQueued(shard, queue, delivery);
+  if (view.wantsReceipt && view.expiresAt !== 0) watchExpiry(shard, session, delivery);
   shard.counters[QUEUED_COUNT]!++;
   return QUEUED;
+}
+
+/** Tells the sender of a waiting message when it expires, not only when its turn comes. */
+function watchExpiry(shard: Shard, session: ClientSession, delivery: Delivery): void {
+  delivery.expiryTimer = new Timer(() => {
+    delivery.hasExpired = true;
+    shard.counters[DROPPED_EXPIRED]!++;
+    dropDelivery(shard, session, delivery, 'expired', 'expired');
+  });
+  shard.timers.arm(delivery.expiryTimer, delivery.message.expiresAt - shard.timers.now);
 }
 
 /** Adds to a queue and to the counters of what waits. */
@@ -233,6 +248,8 @@ export function pushQueued(shard: Shard, queue: MessageQueue, delivery: Delivery
 export function takeQueued(shard: Shard, queue: MessageQueue): Delivery | undefined {
   const delivery = queue.shift();
   if (delivery === undefined) return undefined;
+  if (delivery.expiryTimer !== null) shard.timers.disarm(delivery.expiryTimer);
+  delivery.expiryTimer = null;
   shard.counters[QUEUED_BYTES]! -= delivery.message.sizeBytes;
   shard.counters[QUEUED_MESSAGES]!--;
   return delivery;
@@ -255,6 +272,7 @@ export function pump(shard: Shard, session: ClientSession, connection: Connectio
     if (next.qos > 0 && connection.sendQuota <= 0) return;
     const delivery = takeQueued(shard, queue)!;
     const message = delivery.message;
+    if (delivery.hasExpired) continue;
     if (message.expiresAt !== 0 && message.expiresAt <= shard.timers.now) {
       shard.counters[DROPPED_EXPIRED]!++; // [MQTT-3.3.2-5]
       dropDelivery(shard, session, delivery, 'expired', 'expired');

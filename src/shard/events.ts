@@ -130,6 +130,6 @@ export class Events {
 
   private publish(name: string, facts: object): void {
     if (this.shard.outbox.count >= PENDING_MAX) return;
-    this.shard.outbox.push(ownMessage(this.topicOf(name), NO_PROPERTIES, utf8Bytes(JSON.stringify(facts)), 0, false));
+    this.shard.publishLater(ownMessage(this.topicOf(name), NO_PROPERTIES, utf8Bytes(JSON.stringify(facts)), 0, false));
   }
 }

@@ -5,7 +5,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { utf8Bytes } from '../base/bytes.ts';
+import { cloneKey, utf8Bytes } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { Timer } from '../base/timers.ts';
 import { type ConnectPacket, readConnect, viewWill, writeConnack } from '../protocol/connect.ts';
@@ -99,10 +99,11 @@ function accept(connection: Connection, packet: ConnectPacket): void {
   let clientIdBytes = packet.clientIdBytes;
   if (clientId === '') {
     clientId = assignClientId(shard);
-    clientIdBytes = new Uint8Array(utf8Bytes(clientId));
+    clientIdBytes = utf8Bytes(clientId);
     answer.assignedClientIdentifier = clientId; // [MQTT-3.2.2-16]
   }
-  const { session, isPresent } = openSession(shard, clientId, clientIdBytes, packet.version, packet.cleanStart);
+  const key = cloneKey(clientIdBytes, 0, clientIdBytes.length);
+  const { session, isPresent } = openSession(shard, clientId, key, packet.version, packet.cleanStart);
   const asked = isV5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : NEVER_EXPIRES;
   session.expirySeconds = Math.min(asked, limits.sessionExpirySeconds);
   if (isV5 && session.expirySeconds !== asked) answer.sessionExpiryInterval = session.expirySeconds;
@@ -166,8 +167,9 @@ function checkKeepAlive(shard: Shard, connection: Connection): void {
   // Both are modulo 2^30; the shifts keep the sign of the difference, which is negative after the clock was set back.
   const idle = ((shard.turnMilliseconds - connection.receivedAt) << 2) >> 2;
   const left = connection.keepAliveSeconds * 1500 - Math.max(idle, 0);
-  // A connection that we stopped reading from cannot show that it lives.
-  if (left > 0 || connection.isPaused) {
+  // A client that we stopped reading from cannot show that it lives; one that does not take its own answers has only itself to blame.
+  const isHeldBack = connection.isPaused && (shard.mesh.isCongested || connection.isAckOrderFull);
+  if (left > 0 || isHeldBack) {
     shard.timers.arm(connection.timer!, Math.max(left, 1000));
     return;
   }

@@ -19,6 +19,7 @@ import { shardOfSlot, slotOf } from '../routing/slot.ts';
 import { counter } from './counters.ts';
 import { deliver } from './deliver.ts';
 import { DELIVERED, DROPPED, MAILBOX, NO_SESSION, QUEUED } from './outcome.ts';
+import { receiptOf } from './receipt.ts';
 import { RECORD_P2P } from './record.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -173,10 +174,11 @@ function routeToTarget(shard: Shard, view: MessageView, id: Uint8Array, at: numb
 /** Delivers to a client that this shard owns. @returns its result */
 export function deliverP2p(shard: Shard, view: MessageView, id: Uint8Array, at: number, end: number, hash: number): number {
   const session = shard.sessions.get(id, at, end, hash);
-  if (session === undefined) return withoutSession(shard, view, id, at, end, hash);
-  const result = deliver(shard, session, view, view.qos, false, null, 0, null);
+  const result =
+    session === undefined ? withoutSession(shard, view, id, at, end, hash) : deliver(shard, session, view, view.qos, false, null, 0, null);
   if (result === DELIVERED) shard.counters[P2P_DELIVERED]!++;
   else if (result === QUEUED) shard.counters[P2P_QUEUED]!++;
+  else if (view.wantsReceipt && result > MAILBOX) receiptOf(shard, shard.keep(view), readText(id, at, end), 'dropped');
   return result;
 }
 

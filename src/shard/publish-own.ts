@@ -10,7 +10,18 @@ import type { Shard } from './shard.ts';
 
 const range = new PropertyRange();
 
-export function publishOwn(shard: Shard, message: Message): void {
+/** A message that waits for the end of the turn. */
+export class OwnPublication {
+  readonly message: Message;
+  readonly publisherId: string;
+
+  constructor(message: Message, publisherId: string) {
+    this.message = message;
+    this.publisherId = publisherId;
+  }
+}
+
+export function publishOwn(shard: Shard, message: Message, publisherId: string): void {
   const view = shard.view;
   viewMessage(view, message);
   const kind = p2pKind(shard, view);
@@ -19,5 +30,5 @@ export function publishOwn(shard: Shard, message: Message): void {
   view.hasResponseTopic = kind !== 0 && findResponseTopic(message.bytes, message.topicEnd, message.propertiesEnd, range);
   shard.outcome.begin(null, 0, view.qos);
   if (kind === 0) routeMessage(shard, view, null);
-  else routeP2p(shard, view, kind, '');
+  else routeP2p(shard, view, kind, publisherId);
 }

@@ -25,7 +25,7 @@ export function receiptOf(shard: Shard, message: Message, target: string, status
   writeProperties(properties, { payloadFormatIndicator: 1, contentType: 'application/json', correlationData });
   const payload = Buffer.from(JSON.stringify({ target, status, at: shard.timers.now }));
   shard.counters[RECEIPTS]!++;
-  shard.outbox.push(ownMessage(topic, withoutLength(properties), payload, 1, false));
+  shard.publishLater(ownMessage(topic, withoutLength(properties), payload, 1, false));
 }
 
 /** The raw property block without the length in front of it. */

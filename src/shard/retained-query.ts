@@ -21,7 +21,8 @@ import type { ClientSubscription, Shard } from './shard.ts';
 
 const REFUSED = counter('retained/queries/refused');
 
-/** Messages of one batch. */
+/** Messages that all shards together send in one batch, and one shard of few. Below the shortest queue that is of use, so that a batch is not dropped. */
+const BATCH_OF_ALL = 512;
 const BATCH = 64;
 /** Queries that one shard answers at a time for one asking shard; each holds a list of references. */
 const SCANS_MAX = 10_000;
@@ -34,12 +35,15 @@ class Query {
   openMask: number;
   /** Shards that wait to be asked for the next batch. */
   readyMask: number;
+  /** Shards that have been asked for their first. */
+  begunMask: number;
 
   constructor(connection: Connection, subscription: ClientSubscription) {
     this.connection = connection;
     this.subscription = subscription;
     this.openMask = 0;
     this.readyMask = 0;
+    this.begunMask = 0;
   }
 }
 
@@ -91,13 +95,9 @@ export function queryRetained(shard: Shard, connection: Connection, subscription
   } else {
     query.openMask = 1 << retainedOwner(shard, utf8Bytes(subscription.filter));
   }
-  for (let peer = 0; peer < shard.shards; peer++) {
-    if ((query.openMask & (1 << peer)) === 0) continue;
-    if (peer === shard.index) beginScan(shard, peer, id, subscription.filter);
-    else if (shard.mesh.links[peer]!.isLive)
-      shard.mesh.sendControl(peer, { kind: 'retained-query', query: id, filter: subscription.filter });
-    else endBatch(shard, peer, id, true);
-  }
+  query.readyMask = query.openMask;
+  // Begun at the end of the turn, one query of a connection after the other: a SUBSCRIBE with many filters floods nobody.
+  shard.dirtyQueries.push(connection);
 }
 
 /** Answers a query of `asker` with its first batch. */
@@ -130,7 +130,7 @@ export function cancelScan(shard: Shard, asker: number, query: number): void {
 }
 
 function sendBatch(shard: Shard, scan: Scan): void {
-  const end = Math.min(scan.next + BATCH, scan.matches.length);
+  const end = Math.min(scan.next + Math.min(BATCH, Math.ceil(BATCH_OF_ALL / shard.shards)), scan.matches.length);
   const isLast = end === scan.matches.length;
   for (; scan.next < end; scan.next++) {
     const entry = scan.matches[scan.next]!;
@@ -187,6 +187,7 @@ export function endBatch(shard: Shard, peer: number, id: number, isLast: boolean
     if (query.openMask !== 0) return;
     shard.retainedQueries.asked.delete(id);
     query.connection.retainedQueries?.delete(id);
+    if (query.connection.retainedQueries?.size) shard.dirtyQueries.push(query.connection);
     return;
   }
   query.readyMask |= 1 << peer;
@@ -198,18 +199,28 @@ export function endBatch(shard: Shard, peer: number, id: number, isLast: boolean
 export function continueRetained(shard: Shard, connection: Connection): void {
   const ids = connection.retainedQueries;
   if (ids === null || ids.size === 0) return;
-  for (const id of [...ids]) {
-    const query = shard.retainedQueries.asked.get(id);
-    if (query === undefined || query.readyMask === 0) continue;
-    if (!hasRoom(shard, connection)) return;
-    const ready = query.readyMask;
-    query.readyMask = 0;
-    for (let peer = 0; peer < shard.shards; peer++) {
-      if ((ready & (1 << peer)) === 0) continue;
-      if (peer === shard.index) continueScan(shard, peer, id);
-      else if (shard.mesh.links[peer]!.isLive) shard.mesh.sendControl(peer, { kind: 'retained-more', query: id });
-      else endBatch(shard, peer, id, true);
-    }
+  // The oldest query only; the next one begins when it is complete.
+  const [id] = ids;
+  const query = shard.retainedQueries.asked.get(id!);
+  if (query === undefined || query.readyMask === 0 || !hasRoom(shard, connection)) return;
+  const ready = query.readyMask;
+  query.readyMask = 0;
+  for (let peer = 0; peer < shard.shards; peer++) if ((ready & (1 << peer)) !== 0) askForBatch(shard, query, id!, peer);
+}
+
+function askForBatch(shard: Shard, query: Query, id: number, peer: number): void {
+  const isFirst = (query.begunMask & (1 << peer)) === 0;
+  query.begunMask |= 1 << peer;
+  const filter = query.subscription.filter;
+  if (peer === shard.index) {
+    if (isFirst) beginScan(shard, peer, id, filter);
+    else continueScan(shard, peer, id);
+  } else if (!shard.mesh.links[peer]!.isLive) {
+    endBatch(shard, peer, id, true);
+  } else if (isFirst) {
+    shard.mesh.sendControl(peer, { kind: 'retained-query', query: id, filter });
+  } else {
+    shard.mesh.sendControl(peer, { kind: 'retained-more', query: id });
   }
 }
 
@@ -231,7 +242,8 @@ export function cancelRetained(shard: Shard, connection: Connection): void {
     const query = shard.retainedQueries.asked.get(id);
     if (query === undefined) continue;
     shard.retainedQueries.asked.delete(id);
-    for (let peer = 0; peer < shard.shards; peer++) if ((query.readyMask & (1 << peer)) !== 0) cancel(shard, peer, id);
+    const waiting = query.readyMask & query.begunMask;
+    for (let peer = 0; peer < shard.shards; peer++) if ((waiting & (1 << peer)) !== 0) cancel(shard, peer, id);
   }
   connection.retainedQueries = null;
 }

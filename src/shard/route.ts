@@ -7,7 +7,7 @@
  *
  * Hot path.
  */
-import { cloneBytes, equalBytes, readText } from '../base/bytes.ts';
+import { cloneKey, equalBytes, readText } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import type { ShareInterest } from '../routing/interest.ts';
@@ -59,7 +59,7 @@ export function routeOf(shard: Shard, bytes: Uint8Array, at: number, end: number
   const topic = readText(bytes, at, end);
   const local = shard.subscriptions.match(topic);
   const interest = shard.interest.match(topic);
-  const route = new Route(version, cloneBytes(bytes, at, end), hash, local, interest.shardMask & ~(1 << shard.index), interest.shares);
+  const route = new Route(version, cloneKey(bytes, at, end), hash, local, interest.shardMask & ~(1 << shard.index), interest.shares);
   shard.routes.put(bytes, at, end, hash, route, 96 + (end - at) + local.matches.length * 64);
   return route;
 }

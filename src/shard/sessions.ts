@@ -15,13 +15,14 @@ import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import type { Delivery } from '../session/delivery.ts';
-import { INFLIGHT_QOS1 } from '../session/inflight.ts';
+import { INFLIGHT_QOS1, INFLIGHT_RELEASED } from '../session/inflight.ts';
 import { Message, viewMessage } from '../session/message.ts';
 import { NEVER_EXPIRES, Session } from '../session/session.ts';
 import type { Will } from '../session/will.ts';
 import { CLOSED, CLOSING, CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { dropDelivery, takeQueued } from './deliver.ts';
+import { receiptOf } from './receipt.ts';
 import { cancelRetained } from './retained-query.ts';
 import { routeToGroup } from './route.ts';
 import { announceShare, withdraw } from './routes.ts';
@@ -148,7 +149,7 @@ function publishWill(shard: Shard, session: ClientSession): void {
   if (will === null) return;
   session.will = null;
   shard.counters[WILLS]!++;
-  shard.outbox.push(willMessage(shard, will));
+  shard.publishLater(willMessage(shard, will), session.clientId);
 }
 
 function willMessage(shard: Shard, will: Will): Message {
@@ -182,8 +183,14 @@ export function endSession(shard: Shard, session: ClientSession, cause: string):
     for (const packetId of inflight.inOrder()) {
       const delivery = inflight.delivery(packetId);
       if (delivery === null) continue;
+      const state = inflight.state(packetId);
+      if (state === INFLIGHT_RELEASED) {
+        // PUBREC came: the client has the message, only the end of the exchange is missing.
+        if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, 'acknowledged');
+        continue;
+      }
       // QoS 2 that has begun belongs to this client for good [MQTT-4.8.2-5].
-      abandon(shard, session, delivery, cause, inflight.state(packetId) === INFLIGHT_QOS1);
+      abandon(shard, session, delivery, cause, state === INFLIGHT_QOS1);
     }
     session.inflight = null;
   }
@@ -198,6 +205,7 @@ export function endSession(shard: Shard, session: ClientSession, cause: string):
 
 /** A message of an ended session: to another member of its group, or dropped. */
 function abandon(shard: Shard, session: ClientSession, delivery: Delivery, cause: string, mayMove: boolean): void {
+  if (delivery.hasExpired) return;
   if (mayMove && delivery.sharedFilter !== null && delivery.qos > 0 && redistribute(shard, delivery)) return;
   shard.counters[DROPPED_OFFLINE]!++;
   dropDelivery(shard, session, delivery, cause, 'session-ended');

@@ -32,7 +32,7 @@ export function peerRestarted(shard: Shard, peer: number, link: LinkWiring): voi
 /** Stops reading from all clients and calls `done` when nothing is left on the rings of this shard. */
 export function quiesce(shard: Shard, done: () => void): void {
   shard.isStopping = true;
-  for (const connection of shard.connections) connection.channel.pause();
+  for (const connection of shard.connections) connection.pauseReading();
   const look = (): void => {
     if (shard.mesh.hasWork || shard.mesh.hasOverflow || shard.outbox.count > 0 || shard.dirty.length > 0) {
       shard.startTurn();

@@ -13,7 +13,7 @@ import { Writer } from '../base/bytes.ts';
 import { Fifo } from '../base/fifo.ts';
 import type { Log } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
-import { type Clock, TimerWheel } from '../base/timers.ts';
+import { type Clock, SLOT_MILLISECONDS, TimerWheel } from '../base/timers.ts';
 import { AckView } from '../protocol/ack.ts';
 import { Frame } from '../protocol/framer.ts';
 import { MessageView } from '../protocol/publish.ts';
@@ -35,7 +35,7 @@ import { type LinkWiring, Mesh } from './mesh.ts';
 import type { WaitingSuback } from './on-subscribe.ts';
 import { Outcome } from './outcome.ts';
 import { OutputBlocks } from './output-blocks.ts';
-import { publishOwn } from './publish-own.ts';
+import { OwnPublication, publishOwn } from './publish-own.ts';
 import { resumeReading } from './receive.ts';
 import { RecordFields } from './record.ts';
 import type { RetainedMessage } from './retain.ts';
@@ -99,7 +99,7 @@ export class Shard {
   routeSequence: number;
   readonly waitingSubacks: Fifo<WaitingSuback>;
   /** Messages that the broker itself publishes at the end of the turn: wills, events, receipts. */
-  readonly outbox: Fifo<Message>;
+  readonly outbox: Fifo<OwnPublication>;
   /** All live connections. */
   readonly connections: Set<Connection>;
   readonly dirty: Connection[];
@@ -143,7 +143,7 @@ export class Shard {
   private idleTurns: number;
   private readonly endTurnCallback: () => void;
   private readonly wakeCallback: () => void;
-  private readonly second: NodeJS.Timeout;
+  private readonly heartbeat: NodeJS.Timeout;
 
   constructor(settings: Settings, wiring: ShardWiring, log: Log, clock: Clock = Date.now) {
     this.index = wiring.index;
@@ -210,11 +210,11 @@ export class Shard {
       this.mesh.stayAwake();
       if (!this.isTurnScheduled) this.endTurn();
     };
-    this.second = setInterval(() => {
+    this.heartbeat = setInterval(() => {
       this.startTurn();
       this.timers.advance();
-    }, 1000);
-    this.second.unref();
+    }, SLOT_MILLISECONDS);
+    this.heartbeat.unref();
   }
 
   /** Something happened: a turn runs, and its end is due. Every entry from outside calls this first. */
@@ -224,6 +224,14 @@ export class Shard {
     this.turnMilliseconds = (this.timers.tick() - this.startedAt) & 0x3fffffff;
     this.mesh.stayAwake();
     setImmediate(this.endTurnCallback);
+  }
+
+  /**
+   * Publishes a message of the broker's own at the end of the turn.
+   * @param publisherId Client Identifier in whose name it speaks (a Will), '' for the broker
+   */
+  publishLater(message: Message, publisherId = ''): void {
+    this.outbox.push(new OwnPublication(message, publisherId));
   }
 
   /** The Message of the view being routed; made once, shared by all who keep it. */
@@ -239,7 +247,7 @@ export class Shard {
     this.mesh.publish();
     this.flushDirty();
     this.isOverloaded = this.queuedBytesOfAll() > this.settings.limits.queuedBytesTotal;
-    if (this.paused.size > 0 && !this.mesh.isCongested) this.resumePaused();
+    if (this.paused.size > 0 && !this.mesh.isCongested && !this.isStopping) this.resumePaused();
     if (this.isTurnScheduled) return;
     if (isMore || this.dirty.length > 0 || this.outbox.count > 0 || this.dirtyQueries.length > 0) {
       this.idleTurns = 0;
@@ -268,9 +276,9 @@ export class Shard {
 
   private publishOutbox(): void {
     for (let i = 0; i < OUTBOX_PER_TURN; i++) {
-      const message = this.outbox.shift();
-      if (message === undefined) return;
-      publishOwn(this, message);
+      const own = this.outbox.shift();
+      if (own === undefined) return;
+      publishOwn(this, own.message, own.publisherId);
     }
   }
 
@@ -323,7 +331,7 @@ export class Shard {
 
   /** Stops the clock of the shard; the thread may end when its sockets are closed. */
   stopTimers(): void {
-    clearInterval(this.second);
+    clearInterval(this.heartbeat);
   }
 }
 

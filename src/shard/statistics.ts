@@ -27,7 +27,7 @@ export function startStatistics(shard: Shard): void {
 function publishStatistics(shard: Shard): void {
   shard.startTurn();
   const say = (name: string, value: string): void => {
-    shard.outbox.push(ownMessage(utf8Bytes(`$SYS/broker/${name}`), NO_PROPERTIES, utf8Bytes(value), 0, true));
+    shard.publishLater(ownMessage(utf8Bytes(`$SYS/broker/${name}`), NO_PROPERTIES, utf8Bytes(value), 0, true));
   };
   say('version', `onehop ${VERSION}`);
   say('uptime', String(Math.floor((shard.timers.now - shard.startedAt) / 1000)));

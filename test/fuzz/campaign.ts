@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { createConnection, type Socket } from 'node:net';
+import { CounterWatch, descriptorsOf } from '../scenario/observe.ts';
 import type { TestBroker } from '../support/broker.ts';
 import { connect, payloadText } from '../support/client.ts';
 import { clientIdOn } from '../support/placement.ts';
-import { CounterWatch, descriptorsOf } from '../scenario/observe.ts';
 import { type Action, type Episode, episodeOf } from './episode.ts';
 import { wrongAnswer } from './server-stream.ts';
 

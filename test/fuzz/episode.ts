@@ -6,7 +6,7 @@ import { utf8Bytes, Writer } from '../../src/base/bytes.ts';
 import { writeAckDetail } from '../../src/protocol/ack.ts';
 import { writeConnect } from '../../src/protocol/connect.ts';
 import { DISCONNECT_IMAGE, PINGREQ_IMAGE, writeAuth, writeDisconnect } from '../../src/protocol/disconnect.ts';
-import { PUBACK, PUBCOMP, PUBREC, PUBREL, type ProtocolVersion } from '../../src/protocol/packet-type.ts';
+import { type ProtocolVersion, PUBACK, PUBCOMP, PUBREC, PUBREL } from '../../src/protocol/packet-type.ts';
 import type { Properties } from '../../src/protocol/property.ts';
 import { PublishPacket, writePublishPacket } from '../../src/protocol/publish.ts';
 import { SubscribePacket, UnsubscribePacket, writeSubscribe, writeUnsubscribe } from '../../src/protocol/subscribe.ts';
@@ -159,12 +159,20 @@ function packet(random: Random, version: ProtocolVersion): Uint8Array {
     case 7:
     case 8:
       return written((writer) =>
-        writeAckDetail(writer, random.pick([PUBACK, PUBREC, PUBREL, PUBCOMP]), version, packetId, random.pick([0, 0, 0x10, 0x80, 0x92]), undefined),
+        writeAckDetail(
+          writer,
+          random.pick([PUBACK, PUBREC, PUBREL, PUBCOMP]),
+          version,
+          packetId,
+          random.pick([0, 0, 0x10, 0x80, 0x92]),
+          undefined,
+        ),
       );
     case 9:
       return PINGREQ_IMAGE;
     case 10:
-      if (random.oneIn(3)) return written((writer) => writeDisconnect(writer, version, random.pick([0, 4, 0x81]), { sessionExpiryInterval: random.below(3) }));
+      if (random.oneIn(3))
+        return written((writer) => writeDisconnect(writer, version, random.pick([0, 4, 0x81]), { sessionExpiryInterval: random.below(3) }));
       if (random.oneIn(3)) return connectPacket(random, version);
       if (random.oneIn(3)) return written((writer) => writeAuth(writer, 0x18, { authenticationMethod: 'm' }));
       return random.oneIn(4) ? DISCONNECT_IMAGE : PINGREQ_IMAGE;

@@ -18,7 +18,9 @@ test('a campaign of broken, mixed and torn packets harms nobody', async (t) => {
   const seed = drawSeed('fuzz');
   const broker = await stage(t, FUZZED);
   const result = await runCampaign(broker, { seed, from: 0, seconds: SECONDS, episodes: Number.POSITIVE_INFINITY });
-  t.diagnostic(`${result.episodes} episodes, ${result.connections} connections, ${result.sentBytes} bytes sent, ${result.receivedBytes} received`);
+  t.diagnostic(
+    `${result.episodes} episodes, ${result.connections} connections, ${result.sentBytes} bytes sent, ${result.receivedBytes} received`,
+  );
   assert.ok(result.episodes > 50 && result.receivedBytes > 10_000);
   assert.equal(await broker.stop(), 0);
 });

@@ -29,7 +29,8 @@ export function wrongAnswer(sent: Uint8Array, received: Uint8Array, packetBytesM
     if (code !== 0) return `a fixed header that is wrong at ${at}`;
     const packetType = frame.first >>> 4;
     if ((packetType === types.CONNACK) !== (index === 0)) return `packet ${index} has type ${packetType}`;
-    if (packetType === types.PUBLISH && frame.bodyEnd - at > allowedBytes) return `a PUBLISH of ${frame.bodyEnd - at} bytes, ${allowedBytes} allowed`;
+    if (packetType === types.PUBLISH && frame.bodyEnd - at > allowedBytes)
+      return `a PUBLISH of ${frame.bodyEnd - at} bytes, ${allowedBytes} allowed`;
     if (packetType !== types.PUBLISH && !types.hasValidFlags(frame.first)) return `flags of packet ${index}`;
     const problem = read(packetType, received, frame, version);
     if (problem !== 0) return `packet ${index} of type ${packetType} is wrong: 0x${problem.toString(16)}`;

@@ -96,9 +96,10 @@ describe('filters', () => {
     ['f/p2p/+', 'me', '*', 'other'],
     ['f/p2p/me/#', 'me', '*', 'other'],
     ['f/p2p/a/+', 'a/b', '*', 'other'],
-    ['f/p2p', 'me', '*', 'other'],
-    ['f/p2p/', 'me', '*', 'other'],
-    ['f/p2p/', '', '*', 'other'],
+    // No client is addressed: messages with `p2p-target` come on these topics.
+    ['f/p2p', 'me', '*', 'own'],
+    ['f/p2p/', 'me', '*', 'own'],
+    ['f/p2p/', '', '*', 'own'],
     // A wildcard stands for other clients even where the own identifier reads the same.
     ['f/p2p/+', '+', '*', 'other'],
     ['f/p2p/#', '#', '*', 'other'],

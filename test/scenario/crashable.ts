@@ -1,16 +1,15 @@
 /*
- * A broker whose shards can be told to die, for the scenarios of a crash. Run as a program it is that broker, with `--set`-like arguments and a parent that
- * sends `{ crash: index }`; imported it starts itself as a child process. It uses the broker as any program would, through `startBroker`.
+ * A broker in a child process whose shards can be told to die, for the scenarios of a crash: `crashable-program.ts` as its parent sees it. It never outlives
+ * the test that started it.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { startBroker } from '../../src/server/broker.ts';
-import { loadSettings } from '../../src/server/config.ts';
+import { STAGE_MILLISECONDS_MAX } from './observe.ts';
 
-const program = fileURLToPath(import.meta.url);
+const program = fileURLToPath(new URL('./crashable-program.js', import.meta.url));
 
 export class CrashableBroker {
   readonly port: number;
@@ -82,7 +81,11 @@ export async function stageCrashable(t: TestContext, options: { shards: number; 
   const log: Record<string, unknown>[] = [];
   const waiters = new Set<() => void>();
   const ended = once(child, 'exit').then(([code]) => (code as number | null) ?? -1);
-  t.after(() => child.kill('SIGKILL'));
+  const late = setTimeout(() => child.kill('SIGKILL'), STAGE_MILLISECONDS_MAX);
+  t.after(() => {
+    clearTimeout(late);
+    child.kill('SIGKILL');
+  });
   createInterface({ input: child.stdout! }).on('line', (text) => {
     log.push(text.startsWith('{') ? (JSON.parse(text) as Record<string, unknown>) : { msg: text });
     for (const waiter of [...waiters]) waiter();
@@ -90,14 +93,3 @@ export async function stageCrashable(t: TestContext, options: { shards: number; 
   const [ready] = (await once(child, 'message')) as [{ port: number }];
   return new CrashableBroker(ready.port, child, log, waiters, ended);
 }
-
-async function run(shards: string, set: readonly string[]): Promise<void> {
-  const settings = await loadSettings({ file: undefined, env: {}, set: [...set], shards });
-  const broker = await startBroker(settings);
-  process.on('message', (message: { crash: number }) => broker.crashShard(message.crash));
-  process.on('SIGTERM', () => void broker.stop());
-  void broker.done.then((code) => process.exit(code));
-  process.send!({ port: broker.addresses[0]!.port });
-}
-
-if (process.argv[1] === program) await run(process.argv[2]!, process.argv.slice(3));

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { clientIdOn } from '../support/placement.ts';
-import { CounterWatch, descriptorsOf, inParallel, isLong, drawSeed, Random, stage, WATCHED } from './observe.ts';
+import { CounterWatch, descriptorsOf, drawSeed, inParallel, isLong, Random, stage, WATCHED } from './observe.ts';
 import { connectBytes, RawConnection } from './raw-connection.ts';
 
 const CONNECTIONS = isLong ? 100_000 : 10_000;

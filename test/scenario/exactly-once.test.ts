@@ -8,7 +8,7 @@ import test from 'node:test';
 import type { ProtocolVersion } from '../../src/protocol/packet-type.ts';
 import { connect, payloadText, type TestClient } from '../support/client.ts';
 import { clientIdOn } from '../support/placement.ts';
-import { isLong, drawSeed, Random, stage } from './observe.ts';
+import { drawSeed, isLong, Random, stage } from './observe.ts';
 
 const MESSAGES = isLong ? 5000 : 150;
 /** One step in so many is followed by the loss of the connection. */
@@ -31,6 +31,7 @@ class Endpoint {
   private readonly random: Random;
   private readonly tally: Tally;
   private isKnown = false;
+  private isCut = false;
 
   constructor(port: number, clientId: string, version: ProtocolVersion, random: Random, tally: Tally) {
     this.port = port;
@@ -58,6 +59,7 @@ class Endpoint {
   protected async mayFail(): Promise<void> {
     if (!this.random.oneIn(CUT_ONE_IN)) return;
     this.tally.cuts++;
+    this.isCut = true;
     await this.client.destroy();
     throw new Cut();
   }
@@ -66,13 +68,15 @@ class Endpoint {
   async survive(work: () => Promise<void>): Promise<void> {
     for (;;) {
       await this.open();
+      this.isCut = false;
       const { client } = this;
       try {
         await work();
         return;
       } catch (error) {
-        const closing = await client.closed;
-        if (!(error instanceof Cut) && closing.code !== undefined) throw error;
+        // A cut also fails whatever else waited on the connection; anything else is a fault.
+        if (!(error instanceof Cut) && !this.isCut) throw error;
+        await client.closed;
       }
     }
   }

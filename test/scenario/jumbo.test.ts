@@ -60,7 +60,8 @@ describe('large bodies', { concurrency: true }, () => {
           await Promise.all([publishAll(publisher, topic, qos, lengths), expectBodies(receiver, lengths, topic)]);
         }
         // Retained on whichever shard owns the topic, asked for from every shard.
-        for (let i = 0; i < 4; i++) await publisher.publish(`kept/${qos}/${i}`, body(i, LARGE_BYTES), { qos: Math.max(qos, 1), retain: true });
+        for (let i = 0; i < 4; i++)
+          await publisher.publish(`kept/${qos}/${i}`, body(i, LARGE_BYTES), { qos: Math.max(qos, 1), retain: true });
         for (let shard = 0; shard < shards; shard++) {
           const asker = await connect(broker.port, { clientId: clientIdOn(shard, shards, 'asker') });
           await asker.subscribe(`kept/${qos}/+`, { qos });

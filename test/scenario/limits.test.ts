@@ -126,7 +126,16 @@ describe('limits', { concurrency: 5 }, () => {
   test('topic levels: PUBACK and PUBREC 0x90, SUBACK 0x8f (0x80), CONNACK 0x90 for a Will', async (t) => {
     const broker = await stage(t, { shards: SHARDS, 'limits.topicLevels': 3 });
     const client = await connect(broker.port, { clientId: 'five' });
-    assert.deepEqual((await client.subscribe([{ filter: 'a/b/c', qos: 2 }, { filter: 'a/b/c/d', qos: 2 }, { filter: '+/+/+/#', qos: 2 }])).codes, [2, 0x8f, 0x8f]);
+    assert.deepEqual(
+      (
+        await client.subscribe([
+          { filter: 'a/b/c', qos: 2 },
+          { filter: 'a/b/c/d', qos: 2 },
+          { filter: '+/+/+/#', qos: 2 },
+        ])
+      ).codes,
+      [2, 0x8f, 0x8f],
+    );
     for (const qos of [1, 2]) {
       assert.equal((await client.publish('a/b/c', '', { qos })).code, 0);
       assert.equal((await client.publish('a/b/c/d', '', { qos })).code, 0x90);
@@ -155,7 +164,10 @@ describe('limits', { concurrency: 5 }, () => {
   test('in-flight window: no more than the smaller of both sides is sent without acknowledgement', async (t) => {
     const broker = await stage(t, { shards: SHARDS, 'limits.inflight': 5 });
     const publisher = await connect(broker.port, { clientId: clientIdOn(0, SHARDS) });
-    for (const [receiveMaximum, window] of [[2, 2], [100, 5]] as const) {
+    for (const [receiveMaximum, window] of [
+      [2, 2],
+      [100, 5],
+    ] as const) {
       const receiver = await connect(broker.port, { clientId: clientIdOn(1, SHARDS), autoAck: false, properties: { receiveMaximum } });
       for (let i = 0; i < 20; i++) assert.equal((await publisher.publish(`first/p2p/${receiver.clientId}`, String(i), { qos: 1 })).code, 0);
       await receiver.ping();
@@ -267,7 +279,10 @@ describe('limits', { concurrency: 5 }, () => {
       }
     }
     const bytes = taken.reduce((sum, count) => sum + count, 0) * body.length;
-    assert.ok(refused > 250 && bytes > 2 ** 20 - body.length && bytes < 2 ** 20 + 20 * body.length, `${refused} refused, ${bytes} bytes taken`);
+    assert.ok(
+      refused > 250 && bytes > 2 ** 20 - body.length && bytes < 2 ** 20 + 20 * body.length,
+      `${refused} refused, ${bytes} bytes taken`,
+    );
     await watch.reaches('publish/dropped/process-full', (value) => value === refused);
     // Clients that are online are not harmed.
     const online = await connect(broker.port, { clientId: clientIdOn(1, SHARDS) });
@@ -313,7 +328,10 @@ describe('limits', { concurrency: 5 }, () => {
     await client.publish('kept/1', '', { qos: 1, retain: true });
     assert.equal(await retain('kept/8'), 0x10);
     await client.subscribe('kept/#');
-    assert.deepEqual((await client.nextMany(8)).map((message) => message.topic).sort(), ['kept/0', ...[2, 3, 4, 5, 6, 7, 8].map((i) => `kept/${i}`)]);
+    assert.deepEqual((await client.nextMany(8)).map((message) => message.topic).sort(), [
+      'kept/0',
+      ...[2, 3, 4, 5, 6, 7, 8].map((i) => `kept/${i}`),
+    ]);
     assert.equal(await broker.stop(), 0);
   });
 });

@@ -13,13 +13,21 @@ const { SCENARIO_LONG, SEED } = process.env;
 /** SCENARIO_LONG=1 asks for the long form of the heavy scenarios. */
 export const isLong: boolean = SCENARIO_LONG === '1';
 
+/** Longest life of a broker on a stage. */
+export const STAGE_MILLISECONDS_MAX: number = isLong ? 900_000 : 90_000;
+
 /** How many counter rounds a condition may take. */
 const ROUNDS_MAX = 30;
 
 /** Starts a broker that does not outlive its test, so that a failed one cannot hold up the file. */
 export async function stage(t: TestContext, options: BrokerOptions = {}): Promise<TestBroker> {
   const broker = await startBroker(options);
-  t.after(() => broker.kill());
+  // A scenario that waits for what will not come ends with its broker.
+  const late = setTimeout(() => void broker.kill(), STAGE_MILLISECONDS_MAX);
+  t.after(async () => {
+    clearTimeout(late);
+    await broker.kill();
+  });
   return broker;
 }
 

@@ -95,7 +95,6 @@ inEveryPlace('P2P privacy', {}, (place) => {
 
   place.test('a subscription to one’s own address counts nowhere', async () => {
     const target = await place.target();
-    const before = place.count('subscriptions/count');
     const watcher = await place.sender();
     await watcher.subscribe(['session_subscribed', 'session_unsubscribed'].map((name) => ({ filter: `$events/${name}` })));
     await target.subscribe(`dev/p2p/${target.clientId}`);
@@ -107,7 +106,6 @@ inEveryPlace('P2P privacy', {}, (place) => {
       if (event['clientid'] === target.clientId) events.push(event);
     }
     assert.equal(events.length, 1);
-    assert.ok(before >= 0);
   });
 
   for (const version of [4, 5] as const) {

@@ -71,7 +71,10 @@ export class RawConnection {
   receive(count: number): Promise<boolean> {
     if (this.receivedBytes >= count || this.socket.destroyed) return Promise.resolve(this.receivedBytes >= count);
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`${this.receivedBytes} of ${count} bytes after ${DEADLINE_MILLISECONDS} ms`)), DEADLINE_MILLISECONDS);
+      const late = setTimeout(
+        () => reject(new Error(`${this.receivedBytes} of ${count} bytes after ${DEADLINE_MILLISECONDS} ms`)),
+        DEADLINE_MILLISECONDS,
+      );
       this.waiter = () => {
         if (this.receivedBytes < count && !this.socket.destroyed) return;
         this.waiter = undefined;

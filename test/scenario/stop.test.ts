@@ -69,7 +69,12 @@ describe('stop', { concurrency: true }, () => {
 
   test('a client that takes nothing does not hold up the stop beyond shutdown.timeout', async (t) => {
     const timeoutMilliseconds = 1500;
-    const broker = await stage(t, { shards: 2, 'limits.outboundBytes': 65_536, 'shutdown.timeout': `${timeoutMilliseconds}ms`, ...WATCHED });
+    const broker = await stage(t, {
+      shards: 2,
+      'limits.outboundBytes': 65_536,
+      'shutdown.timeout': `${timeoutMilliseconds}ms`,
+      ...WATCHED,
+    });
     const watch = await CounterWatch.open(broker.port);
     const stuck = await connect(broker.port, { clientId: clientIdOn(1, 2, 'stuck') });
     stuck.pauseReading();

@@ -32,11 +32,15 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
+// A test that is ended by a signal takes its brokers with it.
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1));
+
 /** Starts a broker with one TCP listener. Options other than `shards` are configuration keys, such as `'limits.inflight': 2`. */
 export async function startBroker(options: BrokerOptions = {}): Promise<TestBroker> {
   const args = [program, 'start', '--shards', String(options.shards ?? 1)];
   const settings: Record<string, unknown> = { listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }], 'log.level': 'info', ...options };
-  for (const [key, value] of Object.entries(settings)) if (key !== 'shards') args.push('--set', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+  for (const [key, value] of Object.entries(settings))
+    if (key !== 'shards') args.push('--set', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
   const log: Record<string, unknown>[] = [];

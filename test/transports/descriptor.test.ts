@@ -73,7 +73,11 @@ test('two threads that claim the same descriptors get each of them once', async 
   assert.deepEqual(transit.claimAllOf(5), []);
 });
 
-test('a duplicate is a descriptor of its own', { skip: canHandOff() ? false : 'no C library to call on this platform' }, () => {
+test('a duplicate is a descriptor of its own', () => {
+  if (!canHandOff()) {
+    assert.equal(duplicate(0), -1, 'without a C library there are no duplicates');
+    return;
+  }
   const fd = openSync(fileURLToPath(import.meta.url), 'r');
   const copy = duplicate(fd);
   assert.ok(copy >= 0 && copy !== fd);

@@ -1,0 +1,14 @@
+/*
+ * A broker whose shards can be told to die: a program with the shard count and `--set`-like arguments, and a parent that sends `{ crash: index }` and is told
+ * the port. It uses the broker as any program would, through `startBroker`.
+ */
+import { startBroker } from '../../src/server/broker.ts';
+import { loadSettings } from '../../src/server/config.ts';
+
+const [shards, ...set] = process.argv.slice(2);
+const settings = await loadSettings({ file: undefined, env: {}, set, shards });
+const broker = await startBroker(settings);
+process.on('message', (message: { crash: number }) => broker.crashShard(message.crash));
+process.on('SIGTERM', () => void broker.stop());
+void broker.done.then((code) => process.exit(code));
+process.send!({ port: broker.addresses[0]!.port });
