@@ -393,6 +393,16 @@ inEveryPlace('P2P with p2p.topicTemplate', { 'p2p.topicTemplate': '{first}/inbox
     }
   });
 
+  place.test('the publisher of a Will is the client that was lost', async () => {
+    const target = await place.target();
+    const lost = await place.sender({
+      will: { topic: `dev/p2p/${target.clientId}`, payload: 'gone', qos: 1, retain: false, properties: {} },
+    });
+    await lost.destroy();
+    const packet = await target.next();
+    assert.equal(packet.topic, `dev/inbox/${target.clientId}/from/${lost.clientId}/dev/p2p/${target.clientId}`);
+  });
+
   place.test('subscribers of the topic that the template makes see nothing', async () => {
     const [sender, target, observer] = await Promise.all([place.sender(), place.target(), place.target()]);
     await observer.subscribe(`dev/inbox/${target.clientId}/#`);

@@ -281,6 +281,26 @@ inEveryPlace('P2P receipt', { 'limits.queueMessages': 3 }, (place) => {
     await sender.expectNone();
   });
 
+  place.test('expired: told when it happens, not only when the target comes back', async () => {
+    const [sender, clientId] = await Promise.all([place.sender(), place.offlineTarget()]);
+    await withReceipt(sender, clientId, 1, { messageExpiryInterval: 1 });
+    await nextReceipt(sender, clientId, 'expired');
+    const back = await place.connect({ clientId, ...KEPT });
+    await back.expectNone();
+    await sender.expectNone();
+  });
+
+  place.test('dropped: no session, and a full queue', async () => {
+    const sender = await place.sender();
+    const unknown = `${sender.clientId}-unknown`;
+    assert.equal((await withReceipt(sender, unknown, 1)).code, 0x10);
+    await nextReceipt(sender, unknown, 'dropped');
+    const full = await fill(place, sender);
+    assert.equal((await withReceipt(sender, full, 2)).code, 0x97);
+    await nextReceipt(sender, full, 'dropped');
+    await sender.expectNone();
+  });
+
   place.test('session-ended: by expiry, by Clean Start, by a lost connection without a session', async () => {
     const sender = await place.sender();
     const expiring = await place.offlineTarget({ properties: { sessionExpiryInterval: 1 } });
