@@ -222,7 +222,7 @@ export function enqueue(
   }
   const delivery = new Delivery(shard.keep(view), qos, retain, own(identifiers, identifierCount), sharedFilter);
   pushQueued(shard, queue, delivery);
-  if (view.wantsReceipt && view.expiresAt !== 0) watchExpiry(shard, session, delivery);
+  if (delivery.message.wantsReceipt && delivery.message.expiresAt !== 0) watchExpiry(shard, session, delivery);
   shard.counters[QUEUED_COUNT]!++;
   return QUEUED;
 }

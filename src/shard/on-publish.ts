@@ -161,7 +161,12 @@ function acknowledgeInOrder(connection: Connection, packetId: number, qos: numbe
 export function flushAcks(ack: PendingAck): void {
   const connection = ack.connection;
   const acks = connection.acks;
-  if (acks === null || connection.session === null) return;
+  if (acks === null || connection.session === null) {
+    // The publisher has gone. A refused QoS 2 identifier must be free for its resend, or that would be acknowledged unrouted.
+    if (ack.qos === 2 && ack.remaining === 0 && ack.reason >= 0x80 && ack.session.received !== null)
+      ack.session.received.remove(ack.packetId);
+    return;
+  }
   for (let head = acks.peek(); head !== undefined && head.remaining === 0; head = acks.peek()) {
     acks.shift();
     if (head.qos === 2) connection.pendingQos2--;

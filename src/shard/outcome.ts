@@ -9,6 +9,7 @@
  */
 import { ReasonCode } from '../protocol/reason-code.ts';
 import type { Connection } from './connection.ts';
+import type { ClientSession } from './shard.ts';
 
 /** What one session (or mailbox) did with a message. */
 export const DELIVERED = 0;
@@ -59,6 +60,8 @@ export function reasonOfResult(result: number): ReasonCode {
 /** An acknowledgement that waits for other shards, or for an earlier one that does. */
 export class PendingAck {
   readonly connection: Connection;
+  /** The publisher's session, which may outlive the connection. */
+  readonly session: ClientSession;
   readonly packetId: number;
   readonly qos: number;
   /** Shards that have not answered. */
@@ -73,6 +76,7 @@ export class PendingAck {
 
   constructor(connection: Connection, packetId: number, qos: number, wantsStatus: boolean) {
     this.connection = connection;
+    this.session = connection.session!;
     this.packetId = packetId;
     this.qos = qos;
     this.remaining = 0;

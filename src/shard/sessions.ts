@@ -217,7 +217,8 @@ function redistribute(shard: Shard, delivery: Delivery): boolean {
   const slash = key.indexOf('/');
   const share = shard.interest.shareOf(key.substring(0, slash), key.substring(slash + 1));
   if (share === undefined) return false;
-  const view: MessageView = shard.keptView;
+  // Not `keptView`: the new member's full queue may drop its oldest message, which is shown by that one.
+  const view: MessageView = shard.view;
   viewMessage(view, delivery.message);
   const topicHash = hash32(view.topicBytes, view.topicAt, view.topicEnd);
   shard.outcome.begin(null, 0, view.qos);
