@@ -12,8 +12,3 @@
 export function assert(ok: unknown, why: string): asserts ok {
   if (!ok) throw new Error(`assertion failed: ${why}`);
 }
-
-/** Marks the branch of a switch that the types exclude. Always throws. */
-export function unreachable(x: never): never {
-  throw new Error(`unreachable: ${String(x)}`);
-}

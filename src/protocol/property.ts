@@ -6,18 +6,7 @@
  * Hot path (the functions on raw blocks).
  */
 
-import {
-  cloneBytes,
-  isMqttUtf8,
-  Reader,
-  readText,
-  readU16,
-  readU32,
-  utf8Length,
-  VARINT_MAX,
-  varintLength,
-  type Writer,
-} from '../base/bytes.ts';
+import { cloneBytes, isMqttUtf8, Reader, readText, readU16, readU32, utf8Length, varintLength, type Writer } from '../base/bytes.ts';
 import {
   AUTH,
   CONNACK,
@@ -100,7 +89,6 @@ export interface Properties {
 }
 
 /** Data types of section 1.5. */
-export const NO_TYPE = 0;
 export const BYTE = 1;
 export const TWO_BYTE = 2;
 export const FOUR_BYTE = 3;
@@ -367,7 +355,7 @@ function writeValue(writer: Writer, row: PropertyRow, value: Value): void {
 }
 
 /** Writes one User Property with its identifier: a piece of a raw block. */
-export function writeOneUserProperty(writer: Writer, key: string, value: string): void {
+function writeOneUserProperty(writer: Writer, key: string, value: string): void {
   writer.u8(ID.UserProperty);
   writer.utf8(key);
   writer.utf8(value);
@@ -520,8 +508,3 @@ export function findFourByte(id: number, bytes: Uint8Array, at: number, end: num
   return findProperty(id, bytes, at, end, range) ? readU32(bytes, range.at) : -1;
 }
 const range = new PropertyRange();
-
-/** Says whether a number can be a Subscription Identifier. */
-export function isSubscriptionIdentifier(id: number): boolean {
-  return id >= 1 && id <= VARINT_MAX;
-}

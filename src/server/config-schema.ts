@@ -176,7 +176,8 @@ const root = z.strictObject(
         '1MiB',
         'Largest MQTT packet, in and out, headers included; MQTT 5 clients are told. A larger one must be held in memory whole, for each sender at once.',
       ),
-      topicLevels: key(count(1, 65_535), 128, 'Levels of a topic or filter. Bounds the work for one match.'),
+      // The trees are walked by one call for each level: 5,000 levels still fit on a thread's stack, 8,000 did not on that of the main thread.
+      topicLevels: key(count(1, 2_000), 128, 'Levels of a topic or filter. Bounds the work for one match.'),
       clientIdSize: key(
         size(23, 65_535),
         1_024,
@@ -230,7 +231,7 @@ const root = z.strictObject(
       queuedBytesTotal: key(
         sizeOrAuto(2 ** 20, () => Math.floor(memoryBytes() / 4)),
         'auto',
-        'Bytes that wait in all sessions, rings and connections together. `auto`: a quarter of the memory of the machine, or of the container when that is less. The broker refuses messages before the system kills it.',
+        'Bytes that wait in the queues of all sessions and in all mailboxes together; what is in flight and in connections has limits of its own. `auto`: a quarter of the memory of the machine, or of the container when that is less. The broker refuses messages before the system kills it.',
       ),
       retainedMessages: key(count(0, 1_000 * million), million, 'Retained messages. A further topic is refused with Quota exceeded.'),
       retainedBytes: key(size(0, Number.MAX_SAFE_INTEGER), '256MiB', 'Bytes of all retained messages.'),

@@ -21,7 +21,13 @@ const shard = new Shard(start.settings, start, log, steadyClock(start.clock));
 const transit = new Transit(start.transit);
 const readBuffer = createReadBuffer();
 const listeners: TcpListener[] = [];
-shard.adoptSocket = (fd, name, read) => adoptHandedOff(shard, transit, readBuffer, fd, name, read);
+/** Sockets that came before all peers have sent their routes: a client that publishes too early would not be heard by those it means. */
+const early: { readonly fd: number; readonly name: string; readonly read: Uint8Array }[] = [];
+let isReady = false;
+shard.adoptSocket = (fd, name, read) => {
+  if (isReady) adoptHandedOff(shard, transit, readBuffer, fd, name, read);
+  else early.push({ fd, name, read: Uint8Array.from(read) });
+};
 
 function tell(message: FromShard): void {
   port.postMessage(message);
@@ -67,11 +73,11 @@ port.on('message', (message: ToShard) => {
 
 // The rings must be looked at once: frames may have been written before this thread ran.
 shard.startTurn();
-let isReady = false;
 function ready(): void {
   if (isReady) return;
   isReady = true;
   tell({ kind: 'ready' });
+  for (const { fd, name, read } of early.splice(0)) adoptHandedOff(shard, transit, readBuffer, fd, name, read);
 }
 if (start.awaitsSnapshots) {
   shard.onReady = ready;

@@ -57,9 +57,4 @@ export class Session<C extends object, S extends object> {
     this.willTimer = null;
     this.hasEnded = false;
   }
-
-  /** Whether messages in flight may be needed again after the connection is gone. */
-  get outlivesConnection(): boolean {
-    return this.expirySeconds > 0;
-  }
 }

@@ -1,7 +1,7 @@
 /**
  * Channel: what the shard needs of a network connection, whatever carries it. The shard never sees a socket.
  *
- * A transport implements it and calls `Connection.receive`, `Connection.drained` and `Connection.lost`. Owned by the shard that owns the session.
+ * A transport implements it and calls `receive`, `drained` and `connectionLost`. Owned by the shard that owns the session.
  */
 export interface Channel {
   /**

@@ -2,7 +2,7 @@
  * Counters of the broker: one row for each shard in one SharedArrayBuffer, each row written by its own shard only and read by anyone.
  *
  * A counter is a float64 (exact to 2^53; an aligned 8-byte store is never torn on the machines that Node runs on), so that counting is one add without
- * a lock or a BigInt. `gauge` rows go up and down, the others only up. The names are the last levels under `$SYS/broker/`.
+ * a lock or a BigInt. Those that say how many there are now go up and down, the others only up. The names are the last levels under `$SYS/broker/`.
  */
 export const COUNTERS = [
   'clients/connected',
@@ -26,6 +26,7 @@ export const COUNTERS = [
   'publish/dropped/no-subscriber',
   'publish/dropped/process-full',
   'publish/dropped/not-authorized',
+  'publish/dropped/ring-full',
   'publish/queued',
   'p2p/received',
   'p2p/delivered',

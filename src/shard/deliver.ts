@@ -66,8 +66,11 @@ export function deliver(
     return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
   }
   if (qos === 0) {
-    if (connection.isOverfull) {
-      if (shard.settings.queue.qos0) return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
+    const isKept = shard.settings.queue.qos0;
+    // Where QoS 0 waits too, what waits goes first [MQTT-4.6.0-6].
+    const isBehind = isKept && session.queue !== null && session.queue.count > 0;
+    if (isBehind || connection.isOverfull) {
+      if (isKept) return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
       shard.counters[DROPPED_OUTBOUND]!++;
       shard.events.messageDropped(view, session.clientId, 'outbound_full');
       return DROPPED;

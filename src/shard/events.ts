@@ -2,7 +2,7 @@
  * Events: what happens to clients, sessions and messages, published as JSON on `$events/…` at QoS 0.
  *
  * An event costs one comparison while nobody subscribes to it. Its names and fields are those of the hosted product and of brokers before it. Events about
- * `$` topics are never made, so events cannot breed events; their number in one turn is bounded, what exceeds it is counted as dropped.
+ * `$` topics are never made, so events cannot breed events; and where too many wait to be published, further ones are not made.
  */
 import { readText, utf8Bytes } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';

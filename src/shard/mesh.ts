@@ -41,6 +41,7 @@ const FRAMES_CONTROL = counter('ring/frames/control');
 const FRAMES_JUMBO = counter('ring/frames/jumbo');
 const RING_FULL = counter('ring/full');
 const WAKES = counter('ring/wakes');
+const DROPPED_RING = counter('publish/dropped/ring-full');
 
 /** Frames taken from one ring in one turn, so that sockets are served too. */
 const DRAIN_FRAMES_MAX = 2048;
@@ -199,7 +200,7 @@ export class Mesh {
     this.counters[FRAMES_PUBLISH]!++;
     if (!isTracked) {
       fields.sequence = 0;
-      if (!link.isLive) return false;
+      if (!link.isLive) return this.dropQos0();
       if (length <= this.frameBytesMax && link.overflow.count === 0) {
         const at = link.producer.reserve(length);
         if (at >= 0) {
@@ -210,7 +211,7 @@ export class Mesh {
         }
       }
       // QoS 0 may be lost; it must not grow what waits without bound.
-      if (link.overflowBytes > this.ringBytes * 4) return false;
+      if (link.overflowBytes > this.ringBytes * 4) return this.dropQos0();
       const body = Buffer.allocUnsafe(length);
       writeMessageRecord(body, 0, view, fields);
       this.send(link, word, body);
@@ -225,6 +226,11 @@ export class Mesh {
     if (link.unackedBytes > this.ringBytes * 8) this.isCongested = true;
     if (link.isLive) this.send(link, word, body);
     return true;
+  }
+
+  private dropQos0(): boolean {
+    this.counters[DROPPED_RING]!++;
+    return false;
   }
 
   /** Sends a control record. A peer that is down gets none: its restart begins with a snapshot. */

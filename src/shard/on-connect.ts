@@ -5,7 +5,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { cloneKey, utf8Bytes } from '../base/bytes.ts';
+import { cloneKey, RANGE16_BYTES_MAX, utf8Bytes, utf8Length } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { Timer } from '../base/timers.ts';
 import { type ConnectPacket, readConnect, viewWill, writeConnack } from '../protocol/connect.ts';
@@ -70,7 +70,7 @@ function connectError(shard: Shard, packet: ConnectPacket): ReasonCode {
   const { mqtt, limits } = shard.settings;
   if (packet.properties.authenticationMethod !== undefined) return ReasonCode.BadAuthenticationMethod; // [MQTT-4.12.0-1]
   if (packet.clientIdBytes.length > limits.clientIdBytes) return ReasonCode.ClientIdentifierNotValid;
-  if (shard.isStopping) return ReasonCode.ServerShuttingDown;
+  if (shard.isStopping) return ReasonCode.ServerUnavailable; // CONNACK does not know 0x8B (section 3.2.2.2).
   // Without an authenticator everyone is anonymous.
   if (!shard.settings.auth.allowAnonymous) return ReasonCode.NotAuthorized;
   // At a limit, whoever has a place keeps it: a takeover adds no connection, and a session that is resumed or replaced adds none.
@@ -124,7 +124,8 @@ function accept(connection: Connection, packet: ConnectPacket): void {
   answer.subscriptionIdentifierAvailable = mqtt.subscriptionIdentifierAvailable ? undefined : 0;
   answer.sharedSubscriptionAvailable = mqtt.sharedSubscriptionAvailable ? undefined : 0;
   if (properties.requestResponseInformation === 1 && mqtt.responseInformation !== '') {
-    answer.responseInformation = mqtt.responseInformation.replaceAll('{clientId}', () => clientId); // [MQTT-3.1.2-28]
+    const information = mqtt.responseInformation.replaceAll('{clientId}', () => clientId); // [MQTT-3.1.2-28]
+    if (utf8Length(information) <= RANGE16_BYTES_MAX) answer.responseInformation = information;
   }
   const writer = shard.packetScratch;
   writer.reset();

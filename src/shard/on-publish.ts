@@ -5,6 +5,7 @@
  *
  * Hot path.
  */
+import { RANGE16_BYTES_MAX, utf8Length } from '../base/bytes.ts';
 import { Fifo } from '../base/fifo.ts';
 import { writeAck, writeAckDetail } from '../protocol/ack.ts';
 import { PUBACK, PUBREC, V5 } from '../protocol/packet-type.ts';
@@ -188,13 +189,19 @@ function acknowledge(connection: Connection, packetId: number, qos: number, reas
   const writer = shard.packetScratch;
   writer.reset();
   writeAckDetail(writer, type, V5, packetId, reason, mayExplain(connection) ? statusProperties(statuses) : undefined);
+  if (writer.at > connection.packetBytesMax) {
+    writer.reset();
+    writeAckDetail(writer, type, V5, packetId, reason, undefined); // [MQTT-3.4.2-3] [MQTT-3.5.2-3]
+  }
   connection.send(writer.bytes, 0, writer.at);
 }
 
-/** `p2p-status` User Properties; only for a publisher that asked. */
+/** `p2p-status` User Properties; only for a publisher that asked. A target whose status is longer than a string of MQTT can be is left out. */
 function statusProperties(statuses: string[] | null): Properties | undefined {
   if (statuses === null) return undefined;
   const userProperties: [string, string][] = [];
-  for (let i = 0; i < statuses.length; i++) userProperties.push(['p2p-status', statuses[i]!]);
+  for (let i = 0; i < statuses.length; i++) {
+    if (utf8Length(statuses[i]!) <= RANGE16_BYTES_MAX) userProperties.push(['p2p-status', statuses[i]!]);
+  }
   return { userProperties };
 }

@@ -21,7 +21,7 @@ import { deliver } from './deliver.ts';
 import { DELIVERED, DROPPED, MAILBOX, NO_SESSION, QUEUED } from './outcome.ts';
 import { receiptOf } from './receipt.ts';
 import { RECORD_P2P } from './record.ts';
-import type { ClientSession, Shard } from './shard.ts';
+import type { Shard } from './shard.ts';
 
 const RECEIVED = counter('p2p/received');
 const P2P_DELIVERED = counter('p2p/delivered');
@@ -192,9 +192,4 @@ function withoutSession(shard: Shard, view: MessageView, id: Uint8Array, at: num
   shard.counters[NO_SESSIONS]!++;
   if (shard.events.isWanted) shard.events.messageDropped(view, readText(id, at, end), 'no_session');
   return view.qos === 0 ? DROPPED : NO_SESSION;
-}
-
-/** A session of this shard by its Client Identifier. */
-export function sessionOf(shard: Shard, clientId: Uint8Array): ClientSession | undefined {
-  return shard.sessions.get(clientId, 0, clientId.length, hash32(clientId, 0, clientId.length));
 }

@@ -6,17 +6,21 @@
  */
 import { Writer } from '../base/bytes.ts';
 import { findCorrelationData, findResponseTopic, PropertyRange, writeProperties } from '../protocol/property.ts';
+import { topicLevels } from '../protocol/topic.ts';
 import { Message } from '../session/message.ts';
 import { counter } from './counters.ts';
 import type { Shard } from './shard.ts';
 
 const RECEIPTS = counter('p2p/receipts');
+const DOLLAR = 0x24;
 
 const range = new PropertyRange();
 
-/** Queues the receipt for the end of the turn. */
+/** Queues the receipt for the end of the turn. None goes where the sender itself may not publish: no topic at all, a `$` topic, too many levels. */
 export function receiptOf(shard: Shard, message: Message, target: string, status: string): void {
   if (!findResponseTopic(message.bytes, message.topicEnd, message.propertiesEnd, range)) return;
+  if (range.at === range.end || message.bytes[range.at] === DOLLAR) return;
+  if (topicLevels(message.bytes, range.at, range.end) > shard.settings.limits.topicLevels) return;
   const topic = message.bytes.subarray(range.at, range.end);
   const correlationData = findCorrelationData(message.bytes, message.topicEnd, message.propertiesEnd, range)
     ? message.bytes.subarray(range.at, range.end)

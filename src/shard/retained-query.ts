@@ -161,7 +161,7 @@ export function takeRetained(shard: Shard, view: MessageView, id: number, messag
   const query = shard.retainedQueries.asked.get(id);
   if (query === undefined) return;
   const session = query.connection.session;
-  if (session === null || query.connection.state !== CONNECTED) return;
+  if (session === null || query.connection.state !== CONNECTED || !isSubscribed(query)) return;
   const subscription = query.subscription;
   const qos = Math.min(view.qos, subscription.qos); // [MQTT-3.8.4-8]
   const identifiers = shard.oneIdentifier;
@@ -173,6 +173,12 @@ export function takeRetained(shard: Shard, view: MessageView, id: number, messag
   if (qos === 0 && query.connection.isOverfull) enqueue(shard, session, view, 0, true, identifiers, count, null);
   else deliver(shard, session, view, qos, true, identifiers, count, null);
   shard.kept = null;
+}
+
+/** Whether the client has not unsubscribed since it asked: nothing is added for it afterwards [MQTT-3.10.4-2]. */
+function isSubscribed(query: Query): boolean {
+  // Retained Messages come for ordinary subscriptions only, whose filter is their key.
+  return query.connection.session?.subscriptions?.has(query.subscription.filter) === true;
 }
 
 /** A batch of `peer` is complete. */
@@ -202,7 +208,14 @@ export function continueRetained(shard: Shard, connection: Connection): void {
   // The oldest query only; the next one begins when it is complete.
   const [id] = ids;
   const query = shard.retainedQueries.asked.get(id!);
-  if (query === undefined || query.readyMask === 0 || !hasRoom(shard, connection)) return;
+  if (query === undefined || query.readyMask === 0) return;
+  if (!isSubscribed(query)) {
+    cancelQuery(shard, id!, query);
+    ids.delete(id!);
+    if (ids.size > 0) shard.dirtyQueries.push(connection);
+    return;
+  }
+  if (!hasRoom(shard, connection)) return;
   const ready = query.readyMask;
   query.readyMask = 0;
   for (let peer = 0; peer < shard.shards; peer++) if ((ready & (1 << peer)) !== 0) askForBatch(shard, query, id!, peer);
@@ -240,12 +253,16 @@ export function cancelRetained(shard: Shard, connection: Connection): void {
   if (connection.retainedQueries === null) return;
   for (const id of connection.retainedQueries) {
     const query = shard.retainedQueries.asked.get(id);
-    if (query === undefined) continue;
-    shard.retainedQueries.asked.delete(id);
-    const waiting = query.readyMask & query.begunMask;
-    for (let peer = 0; peer < shard.shards; peer++) if ((waiting & (1 << peer)) !== 0) cancel(shard, peer, id);
+    if (query !== undefined) cancelQuery(shard, id, query);
   }
   connection.retainedQueries = null;
+}
+
+/** Forgets a query, here and where it waits to be continued; a shard that is sending a batch is told when that batch ends. */
+function cancelQuery(shard: Shard, id: number, query: Query): void {
+  shard.retainedQueries.asked.delete(id);
+  const waiting = query.readyMask & query.begunMask;
+  for (let peer = 0; peer < shard.shards; peer++) if ((waiting & (1 << peer)) !== 0) cancel(shard, peer, id);
 }
 
 function cancel(shard: Shard, peer: number, id: number): void {

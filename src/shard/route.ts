@@ -22,6 +22,7 @@ import { retain } from './retain.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
 const NO_SUBSCRIBERS = counter('publish/dropped/no-subscriber');
+const DOLLAR = 0x24;
 
 /** Where messages of one topic go; valid for one version of the subscriptions. */
 export class Route {
@@ -115,7 +116,8 @@ export function routeMessage(shard: Shard, view: MessageView, publisher: ClientS
   for (let i = 0; i < route.shares.length; i++) routeToGroup(shard, view, route.shares[i]!, publisherHash, hash);
   if (route.peerMask === 0 && route.shares.length === 0 && !outcome.wasTaken && outcome.worst === 0) {
     outcome.note(NO_SUBSCRIBER);
-    shard.counters[NO_SUBSCRIBERS]!++;
+    // Statistics and events that nobody reads are no loss.
+    if (view.topicBytes[view.topicAt] !== DOLLAR) shard.counters[NO_SUBSCRIBERS]!++;
   }
   shard.kept = null;
 }

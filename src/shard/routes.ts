@@ -57,11 +57,11 @@ export function announceShare(shard: Shard, shareName: string, filter: string): 
   shard.mesh.broadcast({ kind: 'share', sequence: shard.routeSequence, shareName, filter, onlineCount, memberCount });
 }
 
-/** Sends all routes of this shard to a peer that starts with none. */
+/** Sends all routes of this shard to a peer that starts with none. Only the end bears the number: before that the peer has not installed them all. */
 export function sendSnapshot(shard: Shard, peer: number): void {
   shard.subscriptions.forEachFilter((filter, shareName, onlineCount, memberCount) => {
-    if (shareName === '') shard.mesh.sendControl(peer, { kind: 'route', sequence: shard.routeSequence, filter, isWanted: true });
-    else shard.mesh.sendControl(peer, { kind: 'share', sequence: shard.routeSequence, shareName, filter, onlineCount, memberCount });
+    if (shareName === '') shard.mesh.sendControl(peer, { kind: 'route', sequence: 0, filter, isWanted: true });
+    else shard.mesh.sendControl(peer, { kind: 'share', sequence: 0, shareName, filter, onlineCount, memberCount });
   });
   shard.mesh.sendControl(peer, { kind: 'snapshot-end', sequence: shard.routeSequence });
 }

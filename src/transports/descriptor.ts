@@ -1,5 +1,5 @@
 /**
- * File descriptors of sockets: duplicating and closing them, and the table that says which are on their way from one shard to another.
+ * File descriptors of sockets: duplicating and closing them, sending on them past the stream layer, and the table that says which are on their way from one shard to another.
  *
  *   accepting shard: dup → mark(fd, owner) → record on the ring        owner: claim(fd) → adopt
  *   sender or owner died before it was claimed: the supervisor closes what is still marked for either

@@ -148,11 +148,11 @@ export class TcpListener {
       adopt(shard, this.readBuffer, fd, name, read);
       return;
     }
-    if (!this.transit.mark(fd, owner, shard.index) || !shard.mesh.sendHandoff(owner, fd, utf8Bytes(name), read)) {
-      this.transit.claim(fd, owner);
-      closeDescriptor(fd);
-      shard.counters[REFUSED]!++;
-    }
+    const isMarked = this.transit.mark(fd, owner, shard.index);
+    if (isMarked && shard.mesh.sendHandoff(owner, fd, utf8Bytes(name), read)) return;
+    shard.counters[REFUSED]!++;
+    // The owner is down: the supervisor, which closes what is under way to it, may have been quicker, and the number may be another socket's by now.
+    if (!isMarked || this.transit.claim(fd, owner)) closeDescriptor(fd);
   }
 }
 

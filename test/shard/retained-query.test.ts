@@ -48,6 +48,27 @@ function openScans(group: ShardGroup): number {
   return open;
 }
 
+test('nothing comes after UNSUBACK, though thousands were still to come', async (t) => {
+  const group = await shards(t, 2, ['limits.outboundBytes=20480', 'limits.ringBytes=65536']);
+  await retainMany(group, 4000, Buffer.alloc(100, 0x78));
+  const client = await connected(group, { clientId: clientIdOn(0, 2) });
+  client.channel.isFull = true;
+  client.subscribe('r/+');
+  await group.settle();
+  client.unsubscribe('r/+');
+  for (let quiet = 0; quiet < 3; ) {
+    await group.settle();
+    if (client.channel.heldBytes > 0) client.channel.drain();
+    else quiet++;
+  }
+  const order = client.packets().map((packet) => packet.type);
+  const unsuback = order.indexOf(types.UNSUBACK);
+  assert.ok(unsuback > 0 && order.includes(types.PUBLISH));
+  assert.equal(order.indexOf(types.PUBLISH, unsuback), -1);
+  assert.ok(client.messages().length < 2000);
+  assert.equal(openScans(group), 0);
+});
+
 test('ten thousand messages to a client that reads slowly: all of them, once, and never many at a time', async (t) => {
   const group = await shards(t, 2, ['limits.outboundBytes=20480', 'limits.ringBytes=65536']);
   await retainMany(group, 10_000, Buffer.alloc(100, 0x78));

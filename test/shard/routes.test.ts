@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import test, { describe, type TestContext } from 'node:test';
 import * as types from '../../src/protocol/packet-type.ts';
 import { COUNTERS } from '../../src/shard/counters.ts';
+import { sendSnapshot } from '../../src/shard/routes.ts';
 import { peerDied } from '../../src/shard/shard-life.ts';
 import { startStatistics, VERSION } from '../../src/shard/statistics.ts';
 import { clientIdOn } from '../support/placement.ts';
@@ -68,6 +69,35 @@ describe('SUBACK', () => {
     assert.equal(goes.packetsOf(types.SUBACK).length, 0);
     assert.equal(group.shards[0]!.waitingSubacks.count, 0);
     assert.equal(group.count('routes/waiting'), 0);
+  });
+
+  test('does not count a successor as informed before it has the last route of the snapshot', async (t) => {
+    const FILTERS = 3000;
+    const group = await shards(t, 2, ['limits.subscriptionsPerClient=5000']);
+    const client = await connected(group, { clientId: clientIdOn(0, 2) });
+    for (let i = 0; i < FILTERS; i++) client.subscribe(`f/${i}`, 0, i + 1);
+    await group.settle();
+    const [old, young] = group.shards;
+    const toYoung = old!.mesh.links[1]!;
+    const toOld = young!.mesh.links[0]!;
+    // As after a restart: the young shard has heard nothing, and the old one knows that.
+    young!.interest.clearShard(0);
+    Object.assign(toOld, { hasSnapshot: false, routesInstalled: 0, routesTold: 0 });
+    toYoung.routesKnownByPeer = 0;
+    sendSnapshot(old!, 1);
+    let partial = 0;
+    while (toYoung.routesKnownByPeer === 0) {
+      old!.mesh.publish();
+      young!.mesh.drain();
+      if (!toOld.hasSnapshot) partial++;
+      young!.mesh.publish();
+      old!.mesh.drain();
+      if (toYoung.routesKnownByPeer > 0) assert.ok(toOld.hasSnapshot);
+    }
+    assert.ok(partial > 0, 'the snapshot takes more than one turn');
+    assert.equal(toYoung.routesKnownByPeer, old!.routeSequence);
+    for (let i = 0; i < FILTERS; i++) assert.equal(young!.interest.match(`f/${i}`).shardMask, 1);
+    await group.settle();
   });
 
   test('does not wait for a shard that died', async (t) => {
