@@ -21,6 +21,9 @@ export const ADMISSION_OPEN = -1;
 /** The connection is to be closed, after `answer` if there is one. */
 export const ADMISSION_REFUSED = -2;
 
+/** Bytes of first packets that are not whole, of all connections of one shard. */
+const ADMISSION_BYTES_MAX = 64 * 1024 * 1024;
+
 const frame = new Frame();
 
 /**
@@ -58,6 +61,8 @@ export class Admission {
 
   /** Takes what came. @returns the index of the owning shard, ADMISSION_OPEN or ADMISSION_REFUSED */
   take(chunk: Uint8Array): number {
+    // Nobody has said who they are yet: what all of them together make the shard hold has a bound.
+    if (this.shard.admissionBytes + chunk.length > ADMISSION_BYTES_MAX) return this.refuse(ReasonCode.QuotaExceeded, null);
     this.append(chunk);
     if (this.length > 0 && this.bytes[0] !== CONNECT << 4) return this.refuse(0x82, null); // [MQTT-3.1.0-1]
     const code = readFrame(frame, this.bytes, 0, this.length, this.shard.settings.limits.packetBytes);
@@ -76,6 +81,11 @@ export class Admission {
     return shardOfSlot(slotOf(hash32(id, 0, id.length)), this.shard.shards);
   }
 
+  /** The connection has left admission, whichever way. */
+  leave(): void {
+    this.shard.admissionBytes -= this.length;
+  }
+
   private refuse(reason: number, answer: Uint8Array | null): number {
     this.reason = reason;
     this.answer = answer;
@@ -86,6 +96,7 @@ export class Admission {
     if (this.length === 0) {
       this.bytes = Buffer.from(chunk);
       this.length = chunk.length;
+      this.shard.admissionBytes += chunk.length;
       return;
     }
     if (this.length + chunk.length > this.bytes.length) {
@@ -95,5 +106,6 @@ export class Admission {
     }
     copyBytes(this.bytes, this.length, chunk, 0, chunk.length);
     this.length += chunk.length;
+    this.shard.admissionBytes += chunk.length;
   }
 }

@@ -17,7 +17,6 @@ import type { InboundAliases, OutboundAliases } from '../session/topic-alias.ts'
 import type { Channel, Peer } from './channel.ts';
 import { counter } from './counters.ts';
 import type { PendingAck } from './outcome.ts';
-import type { Route } from './route.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
 export const OPENING = 0;
@@ -55,8 +54,6 @@ export class Connection {
   keepAliveSeconds: number;
   timer: Timer | null;
   inboundAliases: InboundAliases | null;
-  /** Route of the last PUBLISH: devices tend to publish to one topic again and again. */
-  lastRoute: Route | null;
   /** Acknowledgements that wait for other shards, in the order of their PUBLISH packets. */
   acks: Fifo<PendingAck> | null;
   /** How many of `acks` are for QoS 2. */
@@ -98,7 +95,6 @@ export class Connection {
     this.keepAliveSeconds = 0;
     this.timer = null;
     this.inboundAliases = null;
-    this.lastRoute = null;
     this.acks = null;
     this.pendingQos2 = 0;
     this.out = null;

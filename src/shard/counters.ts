@@ -40,6 +40,7 @@ export const COUNTERS = [
   'retained/dropped',
   'queued/bytes',
   'queued/messages',
+  'inflight/bytes',
   'mailboxes/count',
   'ring/frames/sent',
   'ring/frames/publish',

@@ -35,6 +35,7 @@ const DROPPED_PROCESS = counter('publish/dropped/process-full');
 const QUEUED_COUNT = counter('publish/queued');
 const QUEUED_BYTES = counter('queued/bytes');
 const QUEUED_MESSAGES = counter('queued/messages');
+const INFLIGHT_BYTES = counter('inflight/bytes');
 
 /** Shards look at the clock once a turn, so one may be behind another; the rest of an interval must not come out longer than the interval. */
 const CLOCK_SKEW_MILLISECONDS = 100;
@@ -83,6 +84,11 @@ export function deliver(
   }
   // Only what may be needed again is kept: a session that ends with its connection never resends.
   const mustKeep = session.expirySeconds > 0 || sharedFilter !== null || view.wantsReceipt;
+  if (mustKeep && shard.isOverloaded) {
+    shard.counters[DROPPED_PROCESS]!++;
+    shard.events.messageDropped(view, session.clientId, 'process_full');
+    return FULL;
+  }
   const delivery = mustKeep ? new Delivery(shard.keep(view), qos, retain, own(identifiers, identifierCount), sharedFilter) : null;
   return sendTracked(shard, session, connection, view, qos, retain, identifiers, identifierCount, delivery)
     ? DELIVERED
@@ -113,8 +119,17 @@ function sendTracked(
     session.inflight.remove(packetId);
     return false;
   }
+  if (delivery !== null) shard.counters[INFLIGHT_BYTES]! += delivery.message.sizeBytes;
   connection.sendQuota--;
   return true;
+}
+
+/** The exchange of `packetId` is over: its place in the window is free, and so is what was kept for it. @returns that, or null */
+export function removeInflight(shard: Shard, inflight: Inflight, packetId: number): Delivery | null {
+  const delivery = inflight.delivery(packetId);
+  inflight.remove(packetId);
+  if (delivery !== null) shard.counters[INFLIGHT_BYTES]! -= delivery.message.sizeBytes;
+  return delivery;
 }
 
 /** Writes one PUBLISH to the connection's output. @returns false when it exceeds the client's Maximum Packet Size */
@@ -347,7 +362,7 @@ function resendPublishes(shard: Shard, session: ClientSession, connection: Conne
     const length = publishLength(view, connection.version, delivery.qos, identifiers, count, expirySeconds, 0, false);
     if (length > connection.packetBytesMax) {
       // The client came back with a smaller Maximum Packet Size: to it the message counts as delivered [MQTT-3.1.2-25].
-      inflight.remove(packetId);
+      removeInflight(shard, inflight, packetId);
       shard.counters[DROPPED_LARGE]!++;
       dropDelivery(shard, session, delivery, 'too_large', 'dropped');
       continue;

@@ -440,7 +440,7 @@ export class Mesh {
     }
   }
 
-  /** Whether any frame waits for this shard, or any of ours for room. */
+  /** Whether any frame waits for this shard. */
   get hasWork(): boolean {
     for (let peer = 0; peer < this.links.length; peer++) {
       const link = this.links[peer]!;

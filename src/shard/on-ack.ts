@@ -13,7 +13,7 @@ import { PUBACK, PUBCOMP, PUBREC, PUBREL, V5 } from '../protocol/packet-type.ts'
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { INFLIGHT_FREE, INFLIGHT_QOS1, INFLIGHT_QOS2, INFLIGHT_RELEASED } from '../session/inflight.ts';
 import type { Connection } from './connection.ts';
-import { restoreQuota } from './deliver.ts';
+import { removeInflight, restoreQuota } from './deliver.ts';
 import { receiptOf } from './receipt.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -88,8 +88,7 @@ export function onPubrel(connection: Connection, bytes: Uint8Array, at: number, 
 /** The exchange of `packetId` is over: its place in the window is free, its sender gets the receipt. */
 function settle(shard: Shard, session: ClientSession, packetId: number, status: string): void {
   const inflight = session.inflight!;
-  const delivery = inflight.delivery(packetId);
-  inflight.remove(packetId);
+  const delivery = removeInflight(shard, inflight, packetId);
   if (delivery?.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, status);
 }
 

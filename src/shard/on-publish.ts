@@ -18,6 +18,7 @@ import { InboundAliases } from '../session/topic-alias.ts';
 import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { mayExplain } from './deliver.ts';
+import { explainPublish } from './explain.ts';
 import { PendingAck } from './outcome.ts';
 import { p2pKind, routeP2p } from './p2p.ts';
 import { routeMessage } from './route.ts';
@@ -96,6 +97,7 @@ function mergeOutcome(ack: PendingAck, wasTaken: boolean, worst: number, statuse
 /** P2P or ordinary. @returns 0, or the reason code that refuses this one PUBLISH */
 function routeAny(shard: Shard, session: ClientSession): ReasonCode {
   const view = shard.view;
+  if (view.payloadFormat === 1 && !isPayloadUtf8(view)) return ReasonCode.PayloadFormatInvalid;
   const kind = p2pKind(shard, view);
   if (kind !== 0) return routeP2p(shard, view, kind, session.clientId);
   if (view.topicBytes[view.topicAt] === DOLLAR) {
@@ -105,7 +107,6 @@ function routeAny(shard: Shard, session: ClientSession): ReasonCode {
   }
   const levels = view.topicLevels > 0 ? view.topicLevels : topicLevels(view.topicBytes, view.topicAt, view.topicEnd);
   if (levels > shard.settings.limits.topicLevels) return ReasonCode.TopicNameInvalid;
-  if (view.payloadFormat === 1 && !isPayloadUtf8(view)) return ReasonCode.PayloadFormatInvalid;
   routeMessage(shard, view, session);
   return ReasonCode.Success;
 }
@@ -188,12 +189,18 @@ function acknowledge(connection: Connection, packetId: number, qos: number, reas
   const shard = connection.shard;
   const writer = shard.packetScratch;
   writer.reset();
-  writeAckDetail(writer, type, V5, packetId, reason, mayExplain(connection) ? statusProperties(statuses) : undefined);
+  writeAckDetail(writer, type, V5, packetId, reason, mayExplain(connection) ? details(reason, statuses) : undefined);
   if (writer.at > connection.packetBytesMax) {
     writer.reset();
     writeAckDetail(writer, type, V5, packetId, reason, undefined); // [MQTT-3.4.2-3] [MQTT-3.5.2-3]
   }
   connection.send(writer.bytes, 0, writer.at);
+}
+
+/** What a refusal or a report adds to the reason code. */
+function details(reason: ReasonCode, statuses: string[] | null): Properties | undefined {
+  if (statuses !== null) return statusProperties(statuses);
+  return reason >= 0x80 ? explainPublish(reason) : undefined;
 }
 
 /** `p2p-status` User Properties; only for a publisher that asked. A target whose status is longer than a string of MQTT can be is left out. */

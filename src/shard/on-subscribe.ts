@@ -5,6 +5,7 @@
  *
  * Each Topic Filter of a packet has its own answer; one bad filter harms no other.
  */
+import type { Writer } from '../base/bytes.ts';
 import { V5, V311 } from '../protocol/packet-type.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import {
@@ -20,8 +21,11 @@ import { filterError, hasWildcard, parseShared } from '../protocol/topic.ts';
 import { classifyP2pFilter } from '../routing/p2p-address.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
+import { mayExplain } from './deliver.ts';
+import { explainSubscribe } from './explain.ts';
 import { queryRetained } from './retained-query.ts';
 import { install, routesKnownByAll, withdraw } from './routes.ts';
+import { endConnection } from './sessions.ts';
 import type { ClientSession, ClientSubscription, Shard } from './shard.ts';
 
 const ROUTES_WAITING = counter('routes/waiting');
@@ -94,9 +98,24 @@ function confirm(shard: Shard, waiting: WaitingSuback): void {
   if (connection.state !== CONNECTED) return;
   const writer = shard.packetScratch;
   writer.reset();
-  writeSuback(writer, connection.version, waiting.packetId, waiting.codes, undefined); // [MQTT-3.8.4-1] [MQTT-3.8.4-2]
-  connection.send(writer.bytes, 0, writer.at);
+  const details = mayExplain(connection) ? explainSubscribe(waiting.codes) : undefined;
+  writeSuback(writer, connection.version, waiting.packetId, waiting.codes, details); // [MQTT-3.8.4-1] [MQTT-3.8.4-2]
+  if (writer.at > connection.packetBytesMax && details !== undefined) {
+    writer.reset();
+    writeSuback(writer, connection.version, waiting.packetId, waiting.codes, undefined); // [MQTT-3.9.2-1]
+  }
+  if (!sendWithin(connection, writer)) return;
   for (const subscription of waiting.retained) queryRetained(shard, connection, subscription);
+}
+
+/** Sends a packet that must be sent whole. A client that cannot take it asked for more than it can hear: the connection ends [MQTT-3.1.2-24]. */
+function sendWithin(connection: Connection, writer: Writer): boolean {
+  if (writer.at > connection.packetBytesMax) {
+    endConnection(connection, ReasonCode.PacketTooLarge, 'packet_too_large', true);
+    return false;
+  }
+  connection.send(writer.bytes, 0, writer.at);
+  return true;
 }
 
 /** One Topic Filter. @returns its reason code in SUBACK */
@@ -154,7 +173,7 @@ export function onUnsubscribe(connection: Connection, bytes: Uint8Array, at: num
   const writer = shard.packetScratch;
   writer.reset();
   writeUnsuback(writer, connection.version, packet.packetId, codes, undefined); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
-  connection.send(writer.bytes, 0, writer.at);
+  sendWithin(connection, writer);
   return ReasonCode.Success;
 }
 

@@ -34,6 +34,8 @@ const TARGET_KEY = utf8Bytes('p2p-target');
 const REPORT_KEY = utf8Bytes('p2p-report');
 const RECEIPT_KEY = utf8Bytes('p2p-receipt');
 const ONE = 0x31;
+/** Payload bytes times targets that one PUBLISH may ask for. */
+const TARGETS_BYTES_MAX = 16 * 1024 * 1024;
 
 const userProperties = new UserPropertyReader();
 /** Targets named by `p2p-target`, as ranges of the property block: at, end, at, end … Grows to `p2p.maxTargets` pairs. */
@@ -79,6 +81,8 @@ export function routeP2p(shard: Shard, view: MessageView, kind: number, publishe
       shard.counters[NO_SESSIONS]!++;
       return ReasonCode.TopicNameInvalid;
     }
+    // Each target may need a copy of its own: one PUBLISH must not make hundreds of megabytes.
+    if ((targetRanges.length / 2) * (view.payloadEnd - view.payloadAt) > TARGETS_BYTES_MAX) return ReasonCode.QuotaExceeded;
     const topicBytes = view.topicBytes;
     const topicAt = view.topicAt;
     const topicEnd = view.topicEnd;
@@ -124,7 +128,7 @@ function readRequests(shard: Shard, view: MessageView): ReasonCode {
   return ReasonCode.Success;
 }
 
-/** Sets the topic that the receiver sees. Not the default path: with `{topic}` and one target the topic stays as published. */
+/** Sets the topic that the receiver sees. Cold: with the default template the topic stays as published; another one costs these strings per message. */
 function rewriteTopic(shard: Shard, view: MessageView, idBytes: Uint8Array, idAt: number, idEnd: number, publisherId: string): void {
   const template = shard.settings.p2p.topicTemplate;
   if (template === '{topic}') return;

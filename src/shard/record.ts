@@ -1,7 +1,7 @@
 /**
  * Records: what travels between shards in ring frames, hand-laid for the kinds that run per message.
  *
- *   type word:   | kind (8 bits) | qos (2) | retained | wants receipt | wants status | is v5-only … |
+ *   type word:   | kind (8 bits) | qos (2) | retained | wants receipt | wants status |
  *   message:     | f64 expiresAt | u32 sequence | u32 topicHash | u32 publisherHash | u32 topic | u32 properties | u32 payload | u32 extra | u32 number |
  *                | topic | properties | payload | extra |                                    (lengths; little endian; 40 bytes of header)
  *   acks:        | u32 sequence |                      every message up to this one has been taken, except where a result said otherwise

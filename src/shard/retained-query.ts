@@ -24,6 +24,8 @@ const REFUSED = counter('retained/queries/refused');
 /** Messages that all shards together send in one batch, and one shard of few. Below the shortest queue that is of use, so that a batch is not dropped. */
 const BATCH_OF_ALL = 512;
 const BATCH = 64;
+/** References that all lists of one shard hold before new queries are refused; the last one may exceed it by its own length. */
+const REFERENCES_MAX = 4_000_000;
 /** Queries that one shard answers at a time for one asking shard; each holds a list of references. */
 const SCANS_MAX = 10_000;
 
@@ -67,17 +69,27 @@ export class RetainedQueries {
   /** By asking shard. */
   readonly scans: Map<number, Scan>[];
   nextQuery: number;
+  /** Entries of all lists in `scans`. */
+  references: number;
 
   constructor() {
     this.asked = new Map();
     this.scans = [];
+    this.references = 0;
     // Not from 1: an answer to a query of a predecessor of this shard must not meet one of ours.
     this.nextQuery = 1 + Math.floor(Math.random() * 0x7fffffff);
   }
 
+  endScan(asker: number, query: number): void {
+    const scan = this.scans[asker]?.get(query);
+    if (scan === undefined) return;
+    this.scans[asker]!.delete(query);
+    this.references -= scan.matches.length;
+  }
+
   /** A shard died: what it asked is void. */
   forgetAsker(shard: number): void {
-    this.scans[shard]?.clear();
+    for (const query of [...(this.scans[shard]?.keys() ?? [])]) this.endScan(shard, query);
   }
 }
 
@@ -108,12 +120,14 @@ export function beginScan(shard: Shard, asker: number, query: number, filter: st
     shard.retainedQueries.scans[asker] = scans;
   }
   const matches: RetainedMessage[] = [];
-  if (scans.size >= SCANS_MAX) {
+  const queries = shard.retainedQueries;
+  if (scans.size >= SCANS_MAX || queries.references >= REFERENCES_MAX) {
     shard.counters[REFUSED]!++;
-    shard.log.warn({ filter, limit: SCANS_MAX }, 'too many retained queries at once: a new subscription gets no retained messages');
+    shard.log.warn({ filter }, 'too many retained queries at once: a new subscription gets no retained messages');
   } else {
     shard.retained.match(filter, matches);
   }
+  queries.references += matches.length;
   const scan = new Scan(asker, query, matches);
   scans.set(query, scan);
   sendBatch(shard, scan);
@@ -126,7 +140,7 @@ export function continueScan(shard: Shard, asker: number, query: number): void {
 }
 
 export function cancelScan(shard: Shard, asker: number, query: number): void {
-  shard.retainedQueries.scans[asker]?.delete(query);
+  shard.retainedQueries.endScan(asker, query);
 }
 
 function sendBatch(shard: Shard, scan: Scan): void {
@@ -151,7 +165,7 @@ function sendBatch(shard: Shard, scan: Scan): void {
       shard.mesh.sendMessage(scan.asker, RECORD_RETAINED, shard.keptView, fields, false, null, shard.keptView.qos > 0);
     }
   }
-  if (isLast) shard.retainedQueries.scans[scan.asker]?.delete(scan.query);
+  if (isLast) shard.retainedQueries.endScan(scan.asker, scan.query);
   if (scan.asker === shard.index) endBatch(shard, shard.index, scan.query, isLast);
   else shard.mesh.sendControl(scan.asker, { kind: 'retained-end', query: scan.query, isLast });
 }

@@ -7,13 +7,12 @@
  *
  * Hot path.
  */
-import { cloneKey, equalBytes, readText } from '../base/bytes.ts';
+import { readText } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import type { ShareInterest } from '../routing/interest.ts';
 import { pickShard } from '../routing/share-group.ts';
 import type { TopicMatch } from '../routing/subscriptions.ts';
-import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { deliver } from './deliver.ts';
 import { DELIVERED, NO_SUBSCRIBER, TOO_LARGE } from './outcome.ts';
@@ -27,25 +26,13 @@ const DOLLAR = 0x24;
 /** Where messages of one topic go; valid for one version of the subscriptions. */
 export class Route {
   readonly version: number;
-  /** The topic's bytes and their hash. */
-  readonly topic: Uint8Array;
-  readonly hash: number;
   readonly local: TopicMatch<ClientSession>;
   /** Other shards with ordinary subscriptions, a bit each. */
   readonly peerMask: number;
   readonly shares: readonly ShareInterest[];
 
-  constructor(
-    version: number,
-    topic: Uint8Array,
-    hash: number,
-    local: TopicMatch<ClientSession>,
-    peerMask: number,
-    shares: readonly ShareInterest[],
-  ) {
+  constructor(version: number, local: TopicMatch<ClientSession>, peerMask: number, shares: readonly ShareInterest[]) {
     this.version = version;
-    this.topic = topic;
-    this.hash = hash;
     this.local = local;
     this.peerMask = peerMask;
     this.shares = shares;
@@ -60,29 +47,8 @@ export function routeOf(shard: Shard, bytes: Uint8Array, at: number, end: number
   const topic = readText(bytes, at, end);
   const local = shard.subscriptions.match(topic);
   const interest = shard.interest.match(topic);
-  const route = new Route(version, cloneKey(bytes, at, end), hash, local, interest.shardMask & ~(1 << shard.index), interest.shares);
+  const route = new Route(version, local, interest.shardMask & ~(1 << shard.index), interest.shares);
   shard.routes.put(bytes, at, end, hash, route, 96 + (end - at) + local.matches.length * 64);
-  return route;
-}
-
-/**
- * The route of a message; the publisher's last one if it is for the same topic. That saves hash and cache lookup, 48 to 120 ns (native-bench/micro/topic-cache.bench.ts).
- */
-function routeOfView(shard: Shard, view: MessageView, connection: Connection | null): Route {
-  const bytes = view.topicBytes;
-  const at = view.topicAt;
-  const end = view.topicEnd;
-  if (connection === null) return routeOf(shard, bytes, at, end, hash32(bytes, at, end));
-  const last = connection.lastRoute;
-  if (
-    last !== null &&
-    last.version === shard.subscriptions.version + shard.interest.version &&
-    equalBytes(last.topic, 0, last.topic.length, bytes, at, end)
-  ) {
-    return last;
-  }
-  const route = routeOf(shard, bytes, at, end, hash32(bytes, at, end));
-  connection.lastRoute = route;
   return route;
 }
 
@@ -92,8 +58,8 @@ function routeOfView(shard: Shard, view: MessageView, connection: Connection | n
  * The outcome has been begun by the caller.
  */
 export function routeMessage(shard: Shard, view: MessageView, publisher: ClientSession | null): void {
-  const route = routeOfView(shard, view, publisher === null ? null : publisher.connection);
-  const hash = route.hash;
+  const hash = hash32(view.topicBytes, view.topicAt, view.topicEnd);
+  const route = routeOf(shard, view.topicBytes, view.topicAt, view.topicEnd, hash);
   shard.kept = null;
   if (view.isRetained) retain(shard, view, hash);
   deliverLocal(shard, view, route, publisher);

@@ -21,7 +21,7 @@ import { NEVER_EXPIRES, Session } from '../session/session.ts';
 import type { Will } from '../session/will.ts';
 import { CLOSED, CLOSING, CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
-import { dropDelivery, takeQueued } from './deliver.ts';
+import { dropDelivery, removeInflight, takeQueued } from './deliver.ts';
 import { receiptOf } from './receipt.ts';
 import { cancelRetained } from './retained-query.ts';
 import { routeToGroup } from './route.ts';
@@ -181,9 +181,9 @@ export function endSession(shard: Shard, session: ClientSession, cause: string):
   const inflight = session.inflight;
   if (inflight !== null) {
     for (const packetId of inflight.inOrder()) {
-      const delivery = inflight.delivery(packetId);
-      if (delivery === null) continue;
       const state = inflight.state(packetId);
+      const delivery = removeInflight(shard, inflight, packetId);
+      if (delivery === null) continue;
       if (state === INFLIGHT_RELEASED) {
         // PUBREC came: the client has the message, only the end of the exchange is missing.
         if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, 'acknowledged');

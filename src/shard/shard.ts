@@ -47,6 +47,7 @@ export type ClientSession = Session<Connection, ClientSubscription>;
 export type ClientSubscription = Subscription<ClientSession>;
 
 const QUEUED_BYTES = counter('queued/bytes');
+const INFLIGHT_BYTES = counter('inflight/bytes');
 const OPENING = counter('connections/opening');
 const CONNECTED = counter('clients/connected');
 
@@ -107,6 +108,8 @@ export class Shard {
   /** Connections that stopped reading. */
   readonly paused: Set<Connection>;
   isOverloaded: boolean;
+  /** Bytes of first packets that are not whole yet. */
+  admissionBytes: number;
   /** Milliseconds since the shard started, as of this turn, modulo 2^30: a small integer, so that storing it allocates nothing. */
   turnMilliseconds: number;
   isStopping: boolean;
@@ -178,6 +181,7 @@ export class Shard {
     this.dirtyQueries = [];
     this.paused = new Set();
     this.isOverloaded = false;
+    this.admissionBytes = 0;
     this.turnMilliseconds = 0;
     this.isStopping = false;
     this.adoptSocket = () => {
@@ -317,7 +321,9 @@ export class Shard {
 
   private queuedBytesOfAll(): number {
     let sum = 0;
-    for (let at = QUEUED_BYTES; at < this.allCounters.length; at += this.rowWords) sum += this.allCounters[at]!;
+    for (let row = 0; row < this.allCounters.length; row += this.rowWords) {
+      sum += this.allCounters[row + QUEUED_BYTES]! + this.allCounters[row + INFLIGHT_BYTES]!;
+    }
     return sum;
   }
 
@@ -342,6 +348,7 @@ const GAUGES: readonly number[] = COUNTERS.map((name, index) => ({ name, index }
       name.endsWith('/count') ||
       name === 'retained/bytes' ||
       name.startsWith('queued/') ||
+      name === 'inflight/bytes' ||
       name === 'routes/waiting',
   )
   .map(({ index }) => index);

@@ -99,6 +99,7 @@ export class TcpListener {
       isOpen = false;
       shard.timers.disarm(timer);
       shard.counters[OPENING]!--;
+      admission.leave();
       this.opening.delete(socket);
     };
     socket.on('close', leave);
