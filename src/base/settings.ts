@@ -68,7 +68,7 @@ export interface LimitSettings {
   readonly sessions: number;
   /** From accept to a whole CONNECT. */
   readonly connectTimeoutMilliseconds: number;
-  /** Bytes that wait in the queues of all sessions and in all mailboxes of the process; not what is in flight or in connections. */
+  /** Bytes that wait in the queues of all sessions, in all mailboxes, and in flight to sessions that outlive their connection; of the whole process. */
   readonly queuedBytesTotal: number;
   readonly retainedMessages: number;
   readonly retainedBytes: number;

@@ -231,7 +231,7 @@ const root = z.strictObject(
       queuedBytesTotal: key(
         sizeOrAuto(2 ** 20, () => Math.floor(memoryBytes() / 4)),
         'auto',
-        'Bytes that wait in the queues of all sessions and in all mailboxes together; what is in flight and in connections has limits of its own. `auto`: a quarter of the memory of the machine, or of the container when that is less. The broker refuses messages before the system kills it.',
+        'Bytes that wait in the queues of all sessions, in all mailboxes, and in flight to sessions that outlive their connection; what waits in connections has a limit of its own. `auto`: a quarter of the memory of the machine, or of the container when that is less. The broker refuses messages before the system kills it.',
       ),
       retainedMessages: key(count(0, 1_000 * million), million, 'Retained messages. A further topic is refused with Quota exceeded.'),
       retainedBytes: key(size(0, Number.MAX_SAFE_INTEGER), '256MiB', 'Bytes of all retained messages.'),
