@@ -20,7 +20,7 @@ const RESTARTS = counter('shard/restarts');
 const RESTARTS_MAX = 5;
 const RESTART_WINDOW_MILLISECONDS = 60_000;
 /**
- * Young generation of a shard's heap. Its pages count as memory of idle connections: 15,000 of them took 7.5 KB each at 64 MB and 2 to 5 KB at 16 MB;
+ * Young generation of a shard's heap. Its pages count as memory of idle connections: 15,000 of them took 7.5 KB each at 64 MB and 5.9 KB at 16 MB;
  * at 4 MB fan-in cost 12 % more CPU, because the nursery was collected too often (native-bench/build/load, workloads idle and fan-in).
  */
 const YOUNG_GENERATION_MEGABYTES = 16;

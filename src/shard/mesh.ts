@@ -433,7 +433,7 @@ export class Mesh {
 
   private wake(peer: number): void {
     const word = peer * WAKE_STRIDE;
-    // A notify without a sleeper costs 23 ns and a load 1 ns, and most peers under load are awake.
+    // A notify without a sleeper costs 34 ns and a load 6 ns, and most peers under load are awake.
     if (Atomics.load(this.wakeWords, word) === 1 && Atomics.compareExchange(this.wakeWords, word, 1, 0) === 1) {
       Atomics.notify(this.wakeWords, word);
       this.counters[WAKES]!++;
