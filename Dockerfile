@@ -1,7 +1,7 @@
 # The broker in a small image: production dependencies only, not root.
 #
 #   docker build -t onehop .
-#   docker run -p 1883:1883 -e ONEHOP_AUTH__ALLOW_ANONYMOUS=true onehop
+#   docker run -p 1883:1883 -v onehop:/var/lib/onehop -e ONEHOP_AUTH__ALLOW_ANONYMOUS=true onehop
 #
 # A container must listen on all its addresses, or nobody outside can reach it. The broker refuses that until it is said who may connect, so the
 # image does not start without ONEHOP_AUTH__ALLOW_ANONYMOUS=true or a configuration file of one's own that says so:
@@ -28,6 +28,9 @@ RUN echo '{ "private": true }' > package.json \
   && rm -rf /tmp/onehop.tgz ~/.npm
 # A file of one's own is mounted over this one.
 RUN echo 'listeners: [{ type: tcp, bind: 0.0.0.0:1883 }]' > /etc/onehop.yaml
+RUN mkdir /var/lib/onehop && chown node /var/lib/onehop
+ENV ONEHOP_STORE__PATH=/var/lib/onehop
+VOLUME /var/lib/onehop
 USER node
 EXPOSE 1883
 # A TCP connection that is accepted shows that a shard runs.

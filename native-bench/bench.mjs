@@ -2,10 +2,23 @@
  * The benchmark: builds the load generator, starts the brokers on loopback, measures them in turn, writes the report.
  *
  * Rounds are interleaved (A B C, A B C, …), so that the drift of a shared machine meets all brokers alike; the report takes medians. It ends with
- * code 1 when a message to or from onehop was lost, doubled, damaged or out of order. A short or partial run never replaces the report in docs.
+ * code 1 when onehop did not start, or when a message to or from it was lost, doubled, damaged or out of order. A short or partial run never replaces
+ * the report in docs.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { brokers, startBroker } from './brokers.mjs';
@@ -15,6 +28,12 @@ import { workloads } from './workloads.mjs';
 /** A run during which other processes used more than this is made again, so many times at most in all. */
 const foreignCoresMax = 0.15;
 const attemptsMax = 3;
+
+/** How long a broker may take that ends or starts with a million messages. */
+const holdTimeoutMilliseconds = 120_000;
+
+/** The generator's workloads whose receivers are addressed, each broker in its own way. */
+const addressedWorkloads = ['p2p', 'offline', 'hold-fill', 'hold-drain'];
 
 const usage = `npm run bench [-- OPTIONS]
 
@@ -96,10 +115,31 @@ function findBrokers(families) {
   return found;
 }
 
+/**
+ * Whether Linux counts what a process writes into temporary directories as bytes written to a disk. It does not where they are kept in memory (tmpfs);
+ * there fsync costs nothing either.
+ */
+function isDiskCounted() {
+  const directory = mkdtempSync(join(tmpdir(), 'bench-'));
+  const written = () => Number(/^write_bytes: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1]);
+  const before = written();
+  const file = openSync(join(directory, 'probe'), 'w');
+  writeFileSync(file, Buffer.alloc(1 << 20));
+  fsyncSync(file);
+  closeSync(file);
+  rmSync(directory, { recursive: true });
+  return written() > before;
+}
+
+/** What the files below a directory take on the disk. */
+function diskBytes(directory) {
+  return readdirSync(directory, { recursive: true }).reduce((sum, path) => sum + lstatSync(join(directory, path)).blocks * 512, 0);
+}
+
 /** Runs the generator once. Resolves to its result, or to `{ ok: false, error }` when it gave none. */
 function runLoad(generator, broker, args) {
   const all = { ...args, port: broker.port, pid: broker.pid };
-  if (args.workload === 'p2p') all.addressing = brokers[broker.name].addressing;
+  if (addressedWorkloads.includes(args.workload)) all.addressing = brokers[broker.name].addressing;
   const words = Object.entries(all).flatMap(([option, value]) => [`--${option}`, String(value)]);
   return new Promise((resolve) => {
     const child = spawn(generator, words, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -134,33 +174,81 @@ function describe(result) {
   if (result.latencyMicroseconds) parts.push(`p99 ${(result.latencyMicroseconds.p99 / 1000).toFixed(2)} ms`);
   if (result.foreignCores > foreignCoresMax) parts.push(`others used ${result.foreignCores} cores`);
   if (result.bytesPerConnection !== undefined) parts.push(`${result.bytesPerConnection} bytes per connection`);
+  if (result.recoveredPerSecond !== undefined) {
+    parts.push(`${result.bytesPerMessage} bytes per message`, `${Math.round(result.recoveredPerSecond)} recovered/s`);
+  }
   if (!result.ok) parts.push(`FAILED: ${JSON.stringify(result)}`);
   return parts.join(', ');
+}
+
+/**
+ * Fills the broker, ends it by its signal, starts it again over what it has stored, and takes everything. Resolves to one result of all of that. The
+ * broker has ended afterwards, and its directory is gone.
+ */
+async function runHold(generator, broker, args, settings) {
+  const { directory } = broker;
+  try {
+    const fill = await runLoad(generator, broker, { ...args, workload: 'hold-fill' });
+    await broker.end(brokers[broker.name].endSignal, holdTimeoutMilliseconds);
+    if (!fill.ok) return fill;
+    const directoryBytes = diskBytes(directory);
+    const again = await startBroker(broker.name, { settings, directory, timeoutMilliseconds: holdTimeoutMilliseconds });
+    const drain = await runLoad(generator, again, { ...args, workload: 'hold-drain' });
+    await again.stop();
+    if (!drain.ok) return drain;
+    const recoveryMilliseconds = again.startMilliseconds;
+    return {
+      ok: true,
+      count: fill.messages,
+      payloadBytes: fill.payloadBytes,
+      bytesPerMessage: fill.bytesPerMessage,
+      anonymousBytesPerMessage: fill.anonymousBytesPerMessage,
+      filledPerSecond: fill.perSecond,
+      foreignCores: fill.foreignCores,
+      writtenDiskBytes: fill.writtenDiskBytes,
+      writtenCallBytes: fill.writtenCallBytes,
+      directoryBytes,
+      recoveryMilliseconds,
+      recoveredPerSecond: (fill.messages / recoveryMilliseconds) * 1000,
+      recoveredRssBytes: drain.rssBytes,
+      drainedPerSecond: drain.perSecond,
+      fill,
+      drain,
+    };
+  } finally {
+    await broker.stop();
+  }
 }
 
 /** Measures one workload on all its brokers. Adds the start times to `starts`, and returns the results of each broker, one per round. */
 async function measure(workload, names, options, generator, starts) {
   const times = { warmup: options.warmup, seconds: options.seconds };
-  const args = { ...times, ...workload.args, ...(options.isQuick ? { ...workload.quick, ...times, drain: 3 } : {}) };
+  const args = { ...times, ...workload.args, ...(options.isQuick ? { drain: 3, ...workload.quick, ...times } : {}) };
+  const rounds = Math.min(options.rounds, workload.rounds ?? options.rounds);
+  const { settings } = workload;
   const results = Object.fromEntries(names.map((name) => [name, []]));
   const started = {};
   const start = async (name) => {
-    const broker = await startBroker(name);
+    const broker = await startBroker(name, { settings });
     starts[name].push(broker.startMilliseconds);
     return broker;
   };
+  const run = async (name) => {
+    if (workload.isHold) return runHold(generator, await start(name), args, settings);
+    started[name] ??= await start(name);
+    const result = await runQuietly(generator, started[name], args, options.isQuick);
+    if (workload.freshBroker) {
+      await started[name].stop();
+      delete started[name];
+    }
+    return result;
+  };
   try {
-    for (let round = 0; round < options.rounds; round++) {
+    for (let round = 0; round < rounds; round++) {
       for (const name of names) {
-        const broker = started[name] ?? (await start(name));
-        started[name] = broker;
-        const result = await runQuietly(generator, broker, args, options.isQuick);
-        if (workload.freshBroker) {
-          await broker.stop();
-          delete started[name];
-        }
+        const result = await run(name).catch((error) => ({ ok: false, error: error.message })); // a broker that does not start spoils its own figures only
         results[name].push(result);
-        process.stdout.write(`${workload.name} ${round + 1}/${options.rounds} ${name}: ${describe(result)}\n`);
+        process.stdout.write(`${workload.name} ${round + 1}/${rounds} ${name}: ${describe(result)}\n`);
       }
     }
   } finally {
@@ -181,7 +269,8 @@ async function main() {
   const starts = Object.fromEntries(names.map((name) => [name, []]));
   const results = {};
   for (const workload of options.selected) {
-    const takesPart = names.filter((name) => !workload.without?.includes(brokers[name].family));
+    const wanted = (options.isQuick && workload.quickBrokers) || workload.brokers;
+    const takesPart = names.filter((name) => wanted.includes(name));
     if (takesPart.length > 0) results[workload.name] = await measure(workload, takesPart, options, generator, starts);
   }
 
@@ -189,7 +278,7 @@ async function main() {
   const folder = join(import.meta.dirname, isForDocs ? '../docs' : 'build/report');
   mkdirSync(join(folder, 'benchmarks'), { recursive: true });
   const { isQuick, rounds, seconds, warmup } = options;
-  const run = { results, starts, versions, isQuick, rounds, seconds, warmup };
+  const run = { results, starts, versions, isQuick, rounds, seconds, warmup, isDiskCounted: isDiskCounted() };
   writeFileSync(join(import.meta.dirname, 'build/results.json'), `${JSON.stringify(run, null, 1)}\n`);
   const { lines } = writeReport(folder, run);
   process.stdout.write(`\n${lines.join('\n')}\nwritten: ${isForDocs ? 'docs' : 'native-bench/build/report'}/benchmarks.md\n`);

@@ -1,7 +1,8 @@
 /**
- * The brokers of the benchmark: how each is started on a free port of 127.0.0.1, when it counts as started, and how it is stopped.
+ * The brokers of the benchmark: how each is started on a free port of 127.0.0.1, when it counts as started, and how it is ended.
  *
- * A broker counts as started when a client has got its CONNACK. It never touches a broker that it did not start.
+ * A broker counts as started when a client has got its CONNACK. Each has a directory of its own, where it may store what it likes; a broker can be
+ * started again over the directory of one that has ended. It never touches a broker that it did not start.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -23,16 +24,31 @@ function versionOf(packageFile) {
   return JSON.parse(readFileSync(join(root, packageFile), 'utf8')).version;
 }
 
-function onehop(shards) {
+/** `--set key=value` for each of the settings. */
+function setOptions(settings) {
+  return settings.flatMap((setting) => ['--set', setting]);
+}
+
+/** `settings` are those of the variant, `variant` names it. Without both it is onehop as it comes: its store waits for the disk (`fsync`). */
+function onehop(shards, variant = '', settings = []) {
   const main = join(root, 'dist/src/cli/main.js');
+  const listeners = 'listeners=[{type: tcp, bind: "127.0.0.1:0"}]';
   return {
     family: 'onehop',
-    label: shards === 1 ? 'onehop, 1 shard' : `onehop, ${shards} shards`,
+    label: `onehop, ${shards === 1 ? '1 shard' : `${shards} shards`}${variant && `, ${variant}`}`,
     addressing: 'hop',
     version: () => (existsSync(main) ? versionOf('package.json') : undefined),
     missing: 'dist/src/cli/main.js is not built',
     printsPort: true,
-    command: () => [process.execPath, main, 'start', '--shards', String(shards), '--set', 'listeners=[{type: tcp, bind: "127.0.0.1:0"}]'],
+    endSignal: 'SIGKILL',
+    command: (_port, _directory, more) => [
+      process.execPath,
+      main,
+      'start',
+      '--shards',
+      String(shards),
+      ...setOptions([listeners, ...settings, ...more]),
+    ],
   };
 }
 
@@ -40,31 +56,48 @@ function mosquittoPath() {
   return ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto', '/usr/bin/mosquitto', '/opt/homebrew/sbin/mosquitto'].find(existsSync);
 }
 
-const mosquitto = {
-  family: 'mosquitto',
-  label: 'mosquitto',
-  addressing: 'topics',
-  version: () => {
-    const path = mosquittoPath();
-    return path && /version (\S+)/.exec(spawnSync(path, ['-h'], { encoding: 'utf8' }).stdout)?.[1];
-  },
-  missing: 'not installed (Debian: apt-get install mosquitto)',
-  printsPort: false,
-  command: (port, directory) => {
-    const file = join(directory, 'mosquitto.conf');
-    const lines = [
-      `listener ${port} 127.0.0.1`,
-      'allow_anonymous true',
-      'persistence false',
-      'max_inflight_messages 0',
-      'max_queued_messages 0',
-      'set_tcp_nodelay true',
-      'log_dest none',
-    ];
-    writeFileSync(file, `${lines.join('\n')}\n`);
-    return [mosquittoPath(), '-c', file];
-  },
-};
+/** `persistence` gives the lines of its configuration that say what it stores. */
+function mosquitto(label, persistence) {
+  return {
+    family: 'mosquitto',
+    label,
+    addressing: 'topics',
+    version: () => {
+      const path = mosquittoPath();
+      return path && /version (\S+)/.exec(spawnSync(path, ['-h'], { encoding: 'utf8' }).stdout)?.[1];
+    },
+    missing: 'not installed (Debian: apt-get install mosquitto)',
+    printsPort: false,
+    endSignal: 'SIGTERM', // it saves everything at a regular end only
+    command: (port, directory) => {
+      const file = join(directory, 'mosquitto.conf');
+      const lines = [
+        `listener ${port} 127.0.0.1`,
+        'allow_anonymous true',
+        ...persistence(directory),
+        'max_inflight_messages 0',
+        'max_queued_messages 0',
+        'set_tcp_nodelay true',
+        'log_dest none',
+      ];
+      writeFileSync(file, `${lines.join('\n')}\n`);
+      return [mosquittoPath(), '-c', file];
+    },
+  };
+}
+
+/**
+ * The strictest setting that can be worked with. `autosave_interval` counts whole seconds, and each save writes the whole database again; saving
+ * on every change (`autosave_on_changes`) would write all waiting messages for each new one. An acknowledgement never waits for a save.
+ */
+function saveEachSecond(directory) {
+  return [
+    'persistence true',
+    `persistence_location ${directory}/`,
+    'autosave_interval 1',
+    'user root', // started by root it would become another user, who may not write here; another user's mosquitto ignores the line
+  ];
+}
 
 const aedes = {
   family: 'aedes',
@@ -73,11 +106,24 @@ const aedes = {
   version: () => (existsSync(join(root, 'node_modules/aedes/package.json')) ? versionOf('node_modules/aedes/package.json') : undefined),
   missing: 'not installed (npm ci)',
   printsPort: false,
+  endSignal: 'SIGTERM',
   command: (port) => [process.execPath, join(import.meta.dirname, 'aedes-server.mjs'), String(port)],
 };
 
-/** Every broker by its name in results; `family` is its name on the command line. */
-export const brokers = { 'onehop-1': onehop(1), 'onehop-2': onehop(2), mosquitto, aedes };
+/**
+ * Every broker by its name in results; `family` is its name on the command line. `endSignal` ends it in the workload that starts it again: the hardest
+ * signal after which it promises to have its messages.
+ */
+export const brokers = {
+  'onehop-1': onehop(1),
+  'onehop-1-os': onehop(1, 'os', ['store.durability=os']),
+  'onehop-1-none': onehop(1, 'none', ['store.durability=none']),
+  'onehop-1-off': onehop(1, 'no store', ['store.enabled=false']),
+  'onehop-2': onehop(2),
+  mosquitto: mosquitto('mosquitto', () => ['persistence false']),
+  'mosquitto-persistent': mosquitto('mosquitto, persistent', saveEachSecond),
+  aedes,
+};
 
 /** Brokers that run now, so that an interrupted benchmark leaves none behind. */
 const running = new Set();
@@ -94,10 +140,11 @@ async function freePort() {
   return port;
 }
 
-/** One CONNECT; true when its CONNACK says success, false when nobody answers yet. */
-function isAccepting(port) {
+/** One CONNECT; true when its CONNACK says success, false when nobody answers yet, or not within the time. */
+function isAccepting(port, timeoutMilliseconds) {
   return new Promise((resolve) => {
     const socket = connect({ host: '127.0.0.1', port, noDelay: true }, () => socket.write(connectPacket));
+    socket.setTimeout(timeoutMilliseconds, () => socket.destroy());
     socket.once('data', (bytes) => {
       socket.end(disconnectPacket);
       resolve(bytes[0] === 0x20 && bytes[3] === 0);
@@ -121,14 +168,19 @@ function readPort(child) {
 /**
  * Starts a broker and waits for its first CONNACK.
  * @param {string} name a key of `brokers`
- * @returns {Promise<{name: string, port: number, pid: number, startMilliseconds: number, stop: () => Promise<void>}>}
- *   `startMilliseconds` runs from spawn to that CONNACK. Rejects, with what the broker wrote to stderr, when it does not come.
+ * @param {{settings?: Record<string, string[]>, directory?: string, timeoutMilliseconds?: number}} [options] `settings`: those that a workload wants, by
+ *   family (`key=value`, onehop only); `directory`: of a broker that has ended, to be started over what it has stored
+ * @returns {Promise<{name: string, port: number, pid: number, directory: string, startMilliseconds: number,
+ *   end: (signal: string, timeoutMilliseconds?: number) => Promise<void>, stop: () => Promise<void>}>}
+ *   `startMilliseconds` runs from spawn to that CONNACK. `end` leaves the directory, `stop` removes it. Rejects, with what the broker wrote to stderr,
+ *   when it does not start; then the directory is removed too.
  */
-export async function startBroker(name) {
+export async function startBroker(name, options = {}) {
   const broker = brokers[name];
-  const directory = mkdtempSync(join(tmpdir(), 'bench-'));
+  const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'bench-'));
+  const timeout = options.timeoutMilliseconds ?? startTimeoutMilliseconds;
   const chosenPort = broker.printsPort ? 0 : await freePort();
-  const [file, ...args] = broker.command(chosenPort, directory);
+  const [file, ...args] = broker.command(chosenPort, directory, options.settings?.[broker.family] ?? []);
   const spawned = performance.now();
   const child = spawn(file, args, { cwd: directory, stdio: ['ignore', broker.printsPort ? 'pipe' : 'ignore', 'pipe'] });
   running.add(child);
@@ -142,19 +194,24 @@ export async function startBroker(name) {
     hasEnded = true;
     running.delete(child);
   });
-  const stop = async () => {
-    child.kill('SIGTERM');
-    const timer = setTimeout(() => child.kill('SIGKILL'), stopTimeoutMilliseconds);
+  const end = async (signal, timeoutMilliseconds = stopTimeoutMilliseconds) => {
+    child.kill(signal);
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMilliseconds);
     await ended;
     clearTimeout(timer);
+  };
+  const stop = async () => {
+    await end('SIGTERM');
     rmSync(directory, { recursive: true, force: true });
   };
-  const deadline = spawned + startTimeoutMilliseconds;
+  const deadline = spawned + timeout;
   const port = broker.printsPort
-    ? await Promise.race([readPort(child), ended.then(() => 0), wait(startTimeoutMilliseconds, 0, { ref: false })])
+    ? await Promise.race([readPort(child), ended.then(() => 0), wait(timeout, 0, { ref: false })])
     : chosenPort;
   while (port > 0 && !hasEnded && performance.now() < deadline) {
-    if (await isAccepting(port)) return { name, port, pid: child.pid, startMilliseconds: performance.now() - spawned, stop };
+    if (await isAccepting(port, timeout)) {
+      return { name, port, pid: child.pid, directory, startMilliseconds: performance.now() - spawned, end, stop };
+    }
     await wait(2);
   }
   await stop();

@@ -16,7 +16,7 @@ class ConnectStorm : private Listener {
     const uint64_t measureFrom = nowNanoseconds() + static_cast<uint64_t>(options_.warmup * 1e9);
     const uint64_t measureTo = measureFrom + static_cast<uint64_t>(options_.seconds * 1e9);
     for (Connection& connection : connections_) begin(connection);
-    CpuSnapshot from, to;
+    CostSnapshot from, to;
     for (;;) {
       loop_.turn(5);
       loop_.flushAll();
@@ -32,7 +32,7 @@ class ConnectStorm : private Listener {
     const bool ok = latency_.count() > 0 && refused_ == 0;
     printf("{\"workload\":\"connect\",\"ok\":%s,\"protocol\":%d,\"parallel\":%u,\"connects\":%llu,", ok ? "true" : "false", options_.protocol, options_.parallel,
            static_cast<unsigned long long>(latency_.count()));
-    CpuSpan(from, to).print(latency_.count());
+    CostSpan(from, to).print(latency_.count());
     printf("\"latencyMicroseconds\":{\"p50\":%.1f,\"p99\":%.1f,\"p99.9\":%.1f,\"max\":%.1f},\"refused\":%llu}\n", static_cast<double>(latency_.percentile(50)) / 1e3,
            static_cast<double>(latency_.percentile(99)) / 1e3, static_cast<double>(latency_.percentile(99.9)) / 1e3, static_cast<double>(latency_.max()) / 1e3,
            static_cast<unsigned long long>(refused_));
@@ -46,7 +46,7 @@ class ConnectStorm : private Listener {
   }
 
   void onOpen(Connection& connection) override {
-    mqtt::connect(connection.out, options_.protocol, "storm-" + std::to_string(named_++), options_.keepAlive);
+    mqtt::connect(connection.out, options_.protocol, "storm-" + std::to_string(named_++), options_.keepAlive, false);
     loop_.flush(connection);
   }
 
@@ -91,7 +91,7 @@ class IdleLoad : private Fleet {
     connectAll();
     const double ramp = static_cast<double>(nowNanoseconds() - begin) / 1e9;
     turnFor(options_.settle, 0);
-    CpuSnapshot from, to;
+    CostSnapshot from, to;
     broker_.snapshot(nowNanoseconds(), from);
     turnFor(options_.seconds, 0);
     if (!broker_.snapshot(nowNanoseconds(), to) || !broker_.memory(after)) failRun("the broker's process is gone");
@@ -104,7 +104,7 @@ class IdleLoad : private Fleet {
     disconnectAll();
     const double count = static_cast<double>(connections_.size());
     const auto perConnection = [count](uint64_t low, uint64_t high) { return (static_cast<double>(high) - static_cast<double>(low)) / count; };
-    const CpuSpan span(from, to);
+    const CostSpan span(from, to);
     printf("{\"workload\":\"idle\",\"ok\":%s,\"protocol\":%d,\"connections\":%zu,\"bytesPerConnection\":%.0f,\"pssBytesPerConnection\":%.0f,", ok ? "true" : "false",
            options_.protocol, connections_.size(), perConnection(before.rssBytes, after.rssBytes), perConnection(before.pssBytes, after.pssBytes));
     printf("\"rssBeforeBytes\":%llu,\"rssAfterBytes\":%llu,\"rampSeconds\":%.3f,\"brokerCores\":%.4f,\"unanswered\":%zu}\n", static_cast<unsigned long long>(before.rssBytes),

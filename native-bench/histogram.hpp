@@ -6,6 +6,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstdio>
 #include <vector>
 
 class Histogram {
@@ -20,6 +21,13 @@ class Histogram {
 
   uint64_t count() const { return count_; }
   uint64_t max() const { return max_; }
+
+  // The percentiles in microseconds, as a JSON field without braces around it.
+  void print() const {
+    printf("\"latencyMicroseconds\":{");
+    for (const double percent : {50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99}) printf("\"p%g\":%.1f,", percent, static_cast<double>(percentile(percent)) / 1e3);
+    printf("\"max\":%.1f},", static_cast<double>(max_) / 1e3);
+  }
 
   // The value that `percent` of all records do not exceed; the upper edge of its step. 0 when nothing was recorded.
   uint64_t percentile(double percent) const {

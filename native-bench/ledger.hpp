@@ -1,13 +1,14 @@
 // The account of every message: sent once, arrived once, in order.
 //
 // Three shapes of delivery, three ways to number:
-//   flow       each (publisher, receiver) pair counts its own messages       fan-in, p2p
+//   flow       each (publisher, receiver) pair counts its own messages       fan-in, p2p, offline, hold
 //   broadcast  each publisher counts, and each receiver must see all of them  fan-out
 //   group      each publisher counts, one receiver of the group gets each     shared
 // Order is judged per (publisher, receiver). Invariant: after the drain, lost + arrived (without duplicates) = what had to arrive.
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <unordered_set>
 #include <vector>
 
@@ -60,10 +61,17 @@ class Ledger {
     for (size_t at = 0; at < next_.size(); at++) lost += sent_[shape_ == Shape::flow ? at : at / receivers_] - next_[at];
     return lost;
   }
-  uint64_t duplicated() const { return duplicated_; }
-  uint64_t misordered() const { return misordered_; }
-  // Arrivals of what was never sent.
-  uint64_t invented() const { return invented_; }
+  // Whether all that arrived was sent, came once, and in order.
+  bool isRight() const { return duplicated_ + misordered_ + invented_ == 0; }
+
+  // The findings, as JSON fields without braces. `invented` are arrivals of what was never sent.
+  void print(uint64_t lost) const {
+    const auto field = [](const char* name, uint64_t count) { printf("\"%s\":%llu,", name, static_cast<unsigned long long>(count)); };
+    field("lost", lost);
+    field("duplicated", duplicated_);
+    field("misordered", misordered_);
+    field("invented", invented_);
+  }
 
  private:
   static constexpr uint32_t markBits = 1 << 14;

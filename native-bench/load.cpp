@@ -8,6 +8,7 @@
 
 #include "connect-load.hpp"
 #include "message-load.hpp"
+#include "offline-load.hpp"
 
 namespace {
 
@@ -18,14 +19,14 @@ void raiseOpenFiles() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// 60 s for connecting, the workload's own times, and 30 s more.
+// 60 s for connecting, the workload's own times, and 30 s more. Some workloads connect, wait and drain twice.
 void setGuard(const Options& options) {
   signal(SIGALRM, [](int) {
     constexpr char text[] = "load: stopped, the run took far longer than it was told to\n";
     if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(1);
     _exit(1);
   });
-  alarm(static_cast<unsigned>(90 + options.warmup + options.seconds + options.drain + options.settle));
+  alarm(static_cast<unsigned>(150 + options.warmup + options.seconds + 2 * options.drain + 2 * options.settle));
 }
 
 }  // namespace
@@ -36,5 +37,6 @@ int main(int argc, char** argv) {
   setGuard(options);
   if (options.workload == "connect") return ConnectStorm(options).run();
   if (options.workload == "idle") return IdleLoad(options).run();
+  if (OfflineLoad::isMeant(options)) return OfflineLoad(options).run();
   return MessageLoad(options).run();
 }

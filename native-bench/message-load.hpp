@@ -2,20 +2,17 @@
 //
 // Closed loop: a publisher has `window` messages under way and sends the next when one has arrived (at all receivers, for fan-out).
 // Open loop: messages fall due at fixed instants whatever the broker does, and latency counts from that instant, so that a stall is seen by every
-// message that it held up. Only what arrives in the measured seconds is counted; everything that was sent is verified.
-//
-// Payload: publisher u32, receiver u32 (all ones where any may get it), sequence u32, length u32, send time u64, then a fixed filling.
+// message that it held up. Only what arrives in the measured seconds is counted; everything that was sent is verified. With kept sessions the clients
+// take up sessions that outlive them, and stay online all the same.
 #pragma once
 
-#include <sys/timerfd.h>
-
-#include <algorithm>
-#include <cstddef>
 #include <deque>
 
 #include "fleet.hpp"
 #include "histogram.hpp"
 #include "ledger.hpp"
+#include "pace.hpp"
+#include "payload.hpp"
 #include "process.hpp"
 
 class MessageLoad : private Fleet {
@@ -27,37 +24,38 @@ class MessageLoad : private Fleet {
         receiverCount_(isP2p(options) ? options.clients : options.workload == "fan-in" ? 1 : options.receivers),
         ledger_(shapeOf(options), publisherCount_, receiverCount_),
         publishers_(publisherCount_),
+        payload_(options.payload),
+        pace_(options.rate, loop_),
         random_(options.seed * 0x9e3779b97f4a7c15ull | 1) {
     if (options.workload == "fan-in" && options.receivers != 1) failUsage("--receivers: fan-in has one receiver");
     if (isBroadcast_ && options.publishers > 1000) failUsage("--publishers: fan-out takes at most 1000");
-    filling_.resize(options.payload);
-    for (size_t i = 0; i < filling_.size(); i++) filling_[i] = static_cast<uint8_t>('a' + i % 26);
     planClients();
     if (isBroadcast_) remaining_.resize(static_cast<size_t>(publisherCount_) * remainingSlots, 0);
   }
 
   // Runs to the end, prints the result, and returns the exit code.
   int run() {
+    if (options_.session == "kept") forgetSessions(0, connections_.size());
     connectAll();
     const uint64_t begin = nowNanoseconds();
     const uint64_t measureFrom = begin + static_cast<uint64_t>(options_.warmup * 1e9);
     const uint64_t measureTo = measureFrom + static_cast<uint64_t>(options_.seconds * 1e9);
-    const int timer = isOpenLoop() ? startTimer() : -1;
+    pace_.begin(begin);
     isSending_ = true;
     if (!isOpenLoop()) {
       for (uint32_t publisher = 0; publisher < publisherCount_; publisher++) pump(publisher);
       loop_.flushAll();
     }
-    CpuSnapshot from, to;
+    CostSnapshot from, to;
     for (;;) {
-      if (loop_.turn(5)) clearTimer(timer);
+      if (loop_.turn(5)) pace_.clearTimer();
       const uint64_t now = nowNanoseconds();
       if (!isMeasuring_ && now >= measureFrom) {
         from = snapshot();
         isMeasuring_ = true;
       }
       if (now >= measureTo) break;
-      if (isOpenLoop()) sendDue(begin, now);
+      sendDue(now);
       loop_.flushAll();
     }
     to = snapshot();
@@ -69,20 +67,10 @@ class MessageLoad : private Fleet {
     } while ((underWay_ > 0 || unacknowledged_ > 0 || handshakes_ > 0) && nowNanoseconds() < deadline);
     loop_.flushAll();
     disconnectAll();
-    if (timer >= 0) ::close(timer);
-    return print(CpuSpan(from, to));
+    return print(CostSpan(from, to));
   }
 
  private:
-  struct Header {
-    uint32_t publisher;
-    uint32_t receiver;
-    uint32_t sequence;
-    uint32_t length;
-    uint64_t time;
-  };
-  static_assert(sizeof(Header) == 24);
-
   struct Publisher {
     uint32_t inFlight = 0;        // closed loop: not arrived yet
     uint32_t unacknowledged = 0;  // QoS 1 and 2: no PUBACK or PUBCOMP yet
@@ -108,6 +96,7 @@ class MessageLoad : private Fleet {
   void planClients() {
     for (uint32_t i = 0; i < connections_.size(); i++) {
       Plan& plan = plans_[i];
+      plan.isKept = options_.session == "kept";
       if (isP2p(options_)) {
         plan.clientId = "bench-" + std::to_string(i);
         topics_.push_back("bench/p2p/" + plan.clientId);
@@ -161,9 +150,7 @@ class MessageLoad : private Fleet {
       unacknowledged_++;
     }
     uint8_t* p = mqtt::publish(connection.out, options_.protocol, options_.qos, packetId, topics_[isP2p(options_) ? target : index], options_.payload);
-    const Header header{index, target, sequence, options_.payload, time};
-    memcpy(p, &header, sizeof header);
-    memcpy(p + sizeof header, filling_.data() + sizeof header, options_.payload - sizeof header);
+    payload_.write(p, {index, target, sequence, payload_.bytes(), time});
     underWay_ += isBroadcast_ ? receiverCount_ : 1;
     loop_.touch(connection);
   }
@@ -189,32 +176,17 @@ class MessageLoad : private Fleet {
   }
 
   void onPublish(Connection& connection, const mqtt::Frame& frame) {
-    const unsigned qos = frame.first >> 1 & 3;
-    const uint8_t* p = frame.body;
-    if (frame.end - p < 2) return onDamaged();
-    p += 2 + mqtt::readU16(p);
-    if (frame.end - p < 3) return onDamaged();
-    uint16_t packetId = 0;
-    if (qos > 0) {
-      packetId = mqtt::readU16(p);
-      p += 2;
-      mqtt::acknowledge(connection.out, qos == 1 ? mqtt::PUBACK : mqtt::PUBREC, packetId);
+    mqtt::Publication publication;
+    if (!mqtt::readPublish(frame, options_.protocol, publication)) return onDamaged();
+    if (publication.qos > 0) {
+      mqtt::acknowledge(connection.out, publication.qos == 1 ? mqtt::PUBACK : mqtt::PUBREC, publication.packetId);
       loop_.touch(connection);
-      if (qos == 2) handshakes_++;
-    }
-    if (options_.protocol == 5) {
-      const int64_t properties = mqtt::readVarint(p, frame.end);
-      if (properties < 0 || frame.end - p < properties) return onDamaged();
-      p += properties;
+      if (publication.qos == 2) handshakes_++;
     }
     Header header;
-    if (qos != options_.qos || frame.end - p != static_cast<ptrdiff_t>(options_.payload)) return onDamaged();
-    memcpy(&header, p, sizeof header);
+    if (publication.qos != options_.qos || !payload_.read(publication.payload, publication.end, header)) return onDamaged();
     const bool isMine = isReceiver(connection.index) && (header.receiver == connection.index || (header.receiver == anyReceiver && !isP2p(options_)));
-    if (!isMine || header.publisher >= publisherCount_ || header.length != options_.payload ||
-        memcmp(p + sizeof header, filling_.data() + sizeof header, options_.payload - sizeof header) != 0) {
-      return onDamaged();
-    }
+    if (!isMine || header.publisher >= publisherCount_) return onDamaged();
     if (!ledger_.arrive(header.publisher, connection.index, header.sequence)) return;
     underWay_--;
     if (isMeasuring_) {
@@ -246,55 +218,33 @@ class MessageLoad : private Fleet {
 
   uint32_t& remaining(uint32_t publisher, uint32_t sequence) { return remaining_[publisher * remainingSlots + sequence % remainingSlots]; }
 
-  int startTimer() {
-    const int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (timer < 0) failRun(std::string("timerfd_create: ") + strerror(errno));
-    const uint64_t step = std::max<uint64_t>(50'000, static_cast<uint64_t>(1e9 / options_.rate));
-    itimerspec spec{};
-    spec.it_interval.tv_sec = spec.it_value.tv_sec = static_cast<time_t>(step / 1'000'000'000);
-    spec.it_interval.tv_nsec = spec.it_value.tv_nsec = static_cast<long>(step % 1'000'000'000);
-    timerfd_settime(timer, 0, &spec, nullptr);
-    loop_.watchTimer(timer);
-    return timer;
-  }
-
-  static void clearTimer(int timer) {
-    uint64_t expirations = 0;
-    if (::read(timer, &expirations, sizeof expirations) < 0 && errno != EAGAIN) failRun(std::string("timer: ") + strerror(errno));
-  }
-
-  void sendDue(uint64_t begin, uint64_t now) {
-    for (;;) {
-      const uint64_t due = begin + static_cast<uint64_t>(static_cast<double>(dueCount_) * 1e9 / options_.rate);
-      if (due > now) return;
-      const uint32_t index = static_cast<uint32_t>(dueCount_++ % publisherCount_);
+  void sendDue(uint64_t now) {
+    for (uint64_t number, due; pace_.take(now, number, due);) {
+      const uint32_t index = static_cast<uint32_t>(number % publisherCount_);
       if (mayPublish(publishers_[index], index)) publish(index, due);
       else publishers_[index].held.push_back(due);
     }
   }
 
-  CpuSnapshot snapshot() const {
-    CpuSnapshot snapshot;
+  CostSnapshot snapshot() const {
+    CostSnapshot snapshot;
     if (!broker_.snapshot(nowNanoseconds(), snapshot)) failRun("the broker's process is gone");
     return snapshot;
   }
 
-  int print(const CpuSpan& span) const {
+  int print(const CostSpan& span) const {
     const uint64_t lost = ledger_.lost();
-    const bool ok = lost + ledger_.duplicated() + ledger_.misordered() + ledger_.invented() + damaged_ + unacknowledged_ + refused_ == 0 && delivered_ > 0;
+    const bool ok = ledger_.isRight() && lost + damaged_ + unacknowledged_ + refused_ == 0 && delivered_ > 0;
     printf("{\"workload\":\"%s\",\"ok\":%s,\"qos\":%u,\"protocol\":%d,\"payloadBytes\":%u,\"publishers\":%u,\"receivers\":%u,", options_.workload.c_str(),
            ok ? "true" : "false", options_.qos, options_.protocol, options_.payload, publisherCount_, receiverCount_);
     if (isOpenLoop()) printf("\"rate\":%.0f,", options_.rate);
     else printf("\"window\":%u,", options_.window);
     printf("\"delivered\":%llu,", static_cast<unsigned long long>(delivered_));
     span.print(delivered_);
-    printf("\"latencyMicroseconds\":{");
-    for (const double percent : {50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99}) printf("\"p%g\":%.1f,", percent, static_cast<double>(latency_.percentile(percent)) / 1e3);
-    printf("\"max\":%.1f},", static_cast<double>(latency_.max()) / 1e3);
-    printf("\"lost\":%llu,\"duplicated\":%llu,\"misordered\":%llu,\"invented\":%llu,\"damaged\":%llu,\"unacknowledged\":%llu,\"refused\":%llu}\n",
-           static_cast<unsigned long long>(lost), static_cast<unsigned long long>(ledger_.duplicated()), static_cast<unsigned long long>(ledger_.misordered()),
-           static_cast<unsigned long long>(ledger_.invented()), static_cast<unsigned long long>(damaged_), static_cast<unsigned long long>(unacknowledged_),
-           static_cast<unsigned long long>(refused_));
+    latency_.print();
+    ledger_.print(lost);
+    printf("\"damaged\":%llu,\"unacknowledged\":%llu,\"refused\":%llu}\n", static_cast<unsigned long long>(damaged_),
+           static_cast<unsigned long long>(unacknowledged_), static_cast<unsigned long long>(refused_));
     return ok ? 0 : 1;
   }
 
@@ -304,12 +254,12 @@ class MessageLoad : private Fleet {
   const bool isBroadcast_ = options_.workload == "fan-out";
   Ledger ledger_;
   std::vector<Publisher> publishers_;
+  Payload payload_;
+  Pace pace_;
   std::vector<std::string> topics_;  // p2p: of the receivers; else: of the publishers
-  std::vector<uint8_t> filling_;
   std::vector<uint32_t> remaining_;  // fan-out: receivers that still wait, per publisher and sequence
   Histogram latency_;
   uint64_t random_;
-  uint64_t dueCount_ = 0;
   uint64_t delivered_ = 0;
   uint64_t underWay_ = 0;
   uint64_t unacknowledged_ = 0;

@@ -29,29 +29,33 @@ struct Options {
   std::string addressing = "hop";
   std::string targets = "any";
   std::string topics = "each";
+  std::string session = "clean";
+  uint32_t messages = 1'000'000;
   uint64_t seed = 1;
 };
 
 constexpr const char* usageText = R"(load: MQTT load over TCP on 127.0.0.1; one JSON object on stdout.
 
-  --workload NAME     fan-in | fan-out | p2p | shared | connect | idle
+  --workload NAME     fan-in | fan-out | p2p | shared | connect | idle | offline | hold-fill | hold-drain
   --port N            the broker's port
   --pid N             the broker's process, for CPU time and memory
   --protocol 4|5      MQTT 3.1.1 (default) or 5.0
-  --qos 0|1|2         of publishers and of subscriptions (default 0)
-  --publishers N      fan-in, fan-out, shared (default 100)
-  --receivers N       fan-out: subscribers; shared: members of the group (default 1)
+  --qos 0|1|2         of publishers and of subscriptions (default 0); offline and hold: 1
+  --publishers N      all but p2p, connect and idle (default 100)
+  --receivers N       fan-out: subscribers; shared: members of the group; offline and hold: sessions of clients that are away (default 1)
   --clients N         p2p: clients, each sends and receives; idle: connections (default 1000)
   --window N          closed loop: messages that each publisher has under way (default 1)
-  --rate N            open loop: messages per second of all publishers; replaces the window
+  --rate N            open loop: messages per second of all publishers; replaces the window (not for hold)
   --payload BYTES     at least 24 (default 64)
-  --addressing WHAT   p2p: hop (bench/p2p/<clientId>, no subscription) | topics (the same topics, each client subscribes its own)
+  --addressing WHAT   p2p, offline, hold: hop (bench/p2p/<clientId>, no subscription) | topics (the same topics, each client subscribes its own)
   --targets WHAT      p2p: any (a random other client each time) | next (always the same other client) | self
   --topics WHAT       fan-in: each (one topic per publisher, wildcard subscription) | one (one topic for all)
+  --session WHAT      of the clients that send and receive: clean (default) | kept (it outlives the connection; Clean Session 0)
+  --messages N        hold: messages that wait (default 1000000)
   --warmup S          not counted (default 2)
   --seconds S         counted (default 5)
-  --drain S           longest wait for messages still under way at the end (default 10)
-  --settle S          idle: wait before memory is read (default 3)
+  --drain S           longest wait for messages still under way at the end; hold: longest time to fill or to drain (default 10)
+  --settle S          idle, hold: wait before memory is read (default 3)
   --parallel N        connections being opened at once (default 128)
   --keepalive S       of CONNECT (default 600; 0 is none)
   --seed N            of the random targets (default 1)
@@ -98,7 +102,7 @@ inline Options readOptions(int argc, char** argv) {
     const char* text = argv[++i];
     const auto number = [&](double min, double max) { return readNumber(name, text, min, max); };
     const auto count = [&](double min, double max) { return static_cast<uint32_t>(number(min, max)); };
-    if (name == "--workload") options.workload = readChoice(name, text, "fan-in fan-out p2p shared connect idle");
+    if (name == "--workload") options.workload = readChoice(name, text, "fan-in fan-out p2p shared connect idle offline hold-fill hold-drain");
     else if (name == "--port") options.port = static_cast<int>(number(1, 65535));
     else if (name == "--pid") options.pid = static_cast<int>(number(1, 1 << 30));
     else if (name == "--protocol") options.protocol = static_cast<int>(number(4, 5));
@@ -112,6 +116,8 @@ inline Options readOptions(int argc, char** argv) {
     else if (name == "--addressing") options.addressing = readChoice(name, text, "hop topics");
     else if (name == "--targets") options.targets = readChoice(name, text, "any next self");
     else if (name == "--topics") options.topics = readChoice(name, text, "each one");
+    else if (name == "--session") options.session = readChoice(name, text, "clean kept");
+    else if (name == "--messages") options.messages = count(1, 100'000'000);
     else if (name == "--warmup") options.warmup = number(0, 600);
     else if (name == "--seconds") options.seconds = number(0.1, 3600);
     else if (name == "--drain") options.drain = number(0.1, 600);

@@ -97,17 +97,24 @@ inline uint8_t* writeText(uint8_t* p, const char* text, size_t bytes) {
   return p + bytes;
 }
 
-// CONNECT with Clean Session (Clean Start), no will, no credentials. A v5 session ends with its connection.
-inline void connect(OutBuffer& out, int level, const std::string& clientId, unsigned keepAliveSeconds) {
-  const size_t remaining = 10 + (level == 5 ? 1 : 0) + 2 + clientId.size();
+// CONNECT without will and credentials. With `isKept` it takes up the session of an earlier connection, and the session outlives this one; without, it
+// asks for a new one that ends with the connection (Clean Session, Clean Start).
+inline void connect(OutBuffer& out, int level, const std::string& clientId, unsigned keepAliveSeconds, bool isKept) {
+  const size_t properties = level != 5 ? 0 : isKept ? 6 : 1;
+  const size_t remaining = 10 + properties + 2 + clientId.size();
   uint8_t* p = out.grow(1 + varintBytes(remaining) + remaining);
   *p++ = 0x10;
   p = writeVarint(p, remaining);
   p = writeText(p, "MQTT", 4);
   *p++ = static_cast<uint8_t>(level);
-  *p++ = 0x02;
+  *p++ = isKept ? 0 : 0x02;
   p = writeU16(p, keepAliveSeconds);
-  if (level == 5) *p++ = 0;
+  if (properties > 0) *p++ = static_cast<uint8_t>(properties - 1);
+  if (properties > 1) {
+    *p++ = 0x11;  // Session Expiry Interval: never
+    p = writeU16(p, 0xffff);
+    p = writeU16(p, 0xffff);
+  }
   writeText(p, clientId.data(), clientId.size());
 }
 
@@ -144,6 +151,37 @@ inline void acknowledge(OutBuffer& out, uint8_t type, uint16_t packetId) {
 
 inline void pingreq(OutBuffer& out) { writeU16(out.grow(2), 0xc000); }
 inline void disconnect(OutBuffer& out) { writeU16(out.grow(2), 0xe000); }
+
+// A received PUBLISH; the payload is [payload, end).
+struct Publication {
+  unsigned qos;
+  uint16_t packetId;  // 0 with QoS 0
+  const uint8_t* payload;
+  const uint8_t* end;
+};
+
+// False when the packet is malformed.
+inline bool readPublish(const Frame& frame, int level, Publication& publication) {
+  const uint8_t* p = frame.body;
+  publication = {frame.first >> 1u & 3u, 0, p, frame.end};
+  if (frame.end - p < 2) return false;
+  p += 2 + readU16(p);
+  if (publication.qos > 0) {
+    if (frame.end - p < 2) return false;
+    publication.packetId = readU16(p);
+    p += 2;
+  }
+  if (level == 5) {
+    const int64_t properties = readVarint(p, frame.end);
+    if (properties < 0 || frame.end - p < properties) return false;
+    p += properties;
+  }
+  publication.payload = p;
+  return true;
+}
+
+// Whether a received CONNACK says that the broker had a session for this client.
+inline bool readSessionPresent(const Frame& frame) { return frame.end > frame.body && (frame.body[0] & 1) != 0; }
 
 // What a received CONNACK says: 0 is success; for v5 `receiveMaximum` is set from its property.
 inline uint8_t readConnack(const Frame& frame, int level, unsigned& receiveMaximum) {

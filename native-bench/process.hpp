@@ -1,7 +1,8 @@
-// What the kernel says about the broker's process and the machine: CPU time and memory, read from /proc.
+// What the kernel says about the broker's process and the machine: CPU time, memory and bytes written, read from /proc.
 //
 // It only reads. CPU time counts all threads, user and system. `ticks` come from /proc/<pid>/stat (10 ms steps), `nanoseconds` from the
-// schedstat of every thread (exact, but a thread that has ended is gone from the sum).
+// schedstat of every thread (exact, but a thread that has ended is gone from the sum). What another user's process writes may be unreadable; then the
+// fields are left out.
 #pragma once
 
 #include <dirent.h>
@@ -19,11 +20,19 @@ struct CpuTime {
   bool hasSched = false;
 };
 
-struct CpuSnapshot;
+// From /proc/<pid>/io, since the process began.
+struct Written {
+  uint64_t diskBytes = 0;  // handed to a file system on a disk, in whole pages, also through mapped files; 0 where the file system has no disk
+  uint64_t callBytes = 0;  // given to write(2) and the like, whatever it went to: files, pipes, and sockets too
+  bool isKnown = false;
+};
+
+struct CostSnapshot;
 
 struct Memory {
   uint64_t rssBytes = 0;
   uint64_t pssBytes = 0;
+  uint64_t anonymousBytes = 0;  // the part of rssBytes that is not backed by a file
 };
 
 class BrokerProcess {
@@ -59,15 +68,32 @@ class BrokerProcess {
     if (readText(path("smaps_rollup"), text, sizeof text)) {
       memory.rssBytes = kilobytes(text, "\nRss:");
       memory.pssBytes = kilobytes(text, "\nPss:");
+      memory.anonymousBytes = kilobytes(text, "\nAnonymous:");
       return memory.rssBytes > 0;
     }
     if (!readText(path("status"), text, sizeof text)) return false;
     memory.rssBytes = memory.pssBytes = kilobytes(text, "\nVmRSS:");
+    memory.anonymousBytes = kilobytes(text, "\nRssAnon:");
     return memory.rssBytes > 0;
   }
 
+  Written written() const {
+    char text[1024];
+    Written written;
+    unsigned long long callBytes = 0, diskBytes = 0;
+    if (!readText(path("io"), text, sizeof text)) return written;
+    const char* calls = strstr(text, "wchar:");
+    const char* disk = strstr(text, "\nwrite_bytes:");
+    if (calls == nullptr || disk == nullptr) return written;
+    if (sscanf(calls, "wchar: %llu", &callBytes) != 1 || sscanf(disk, "\nwrite_bytes: %llu", &diskBytes) != 1) return written;
+    written.callBytes = callBytes;
+    written.diskBytes = diskBytes;
+    written.isKnown = true;
+    return written;
+  }
+
   // False when the process is gone.
-  bool snapshot(uint64_t time, CpuSnapshot& snapshot) const;
+  bool snapshot(uint64_t time, CostSnapshot& snapshot) const;
 
  private:
   std::string path(const char* file) const { return "/proc/" + std::to_string(pid_) + "/" + file; }
@@ -110,22 +136,24 @@ inline uint64_t ownCpuNanoseconds() {
   return nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
 }
 
-// The CPU accounts at one instant. Two of them give what a stretch of time cost whom.
-struct CpuSnapshot {
+// The accounts at one instant. Two of them give what a stretch of time cost whom.
+struct CostSnapshot {
   uint64_t time = 0;  // of the caller's clock
   CpuTime broker;
+  Written written;
   uint64_t own = 0;
   uint64_t machine = 0;
 };
 
-inline bool BrokerProcess::snapshot(uint64_t time, CpuSnapshot& snapshot) const {
+inline bool BrokerProcess::snapshot(uint64_t time, CostSnapshot& snapshot) const {
   snapshot.time = time;
   snapshot.own = ownCpuNanoseconds();
   snapshot.machine = machineCpuNanoseconds();
+  snapshot.written = written();
   return cpu(snapshot.broker);
 }
 
-struct CpuSpan {
+struct CostSpan {
   double elapsed;     // nanoseconds
   double brokerCpu;   // nanoseconds, by schedstat where readable
   double brokerTicks; // nanoseconds, by the coarse count
@@ -134,7 +162,9 @@ struct CpuSpan {
   // Nanoseconds that others used meanwhile. Much of it makes a measurement worthless: a broker that has to wait for a core finds more to do at once.
   double foreignCpu;
 
-  CpuSpan(const CpuSnapshot& from, const CpuSnapshot& to)
+  Written written;  // by the broker
+
+  CostSpan(const CostSnapshot& from, const CostSnapshot& to)
       : elapsed(static_cast<double>(to.time - from.time)),
         brokerCpu(0),
         brokerTicks(static_cast<double>(to.broker.ticksNanoseconds - from.broker.ticksNanoseconds)),
@@ -144,6 +174,7 @@ struct CpuSpan {
     brokerCpu = hasSched ? static_cast<double>(to.broker.schedNanoseconds - from.broker.schedNanoseconds) : brokerTicks;
     const double foreign = static_cast<double>(to.machine - from.machine) - brokerCpu - ownCpu;
     foreignCpu = foreign > 0 ? foreign : 0;
+    written = {to.written.diskBytes - from.written.diskBytes, to.written.callBytes - from.written.callBytes, from.written.isKnown && to.written.isKnown};
   }
 
   // The fields that every result has, as JSON without braces; `count` is of messages or connects.
@@ -152,5 +183,11 @@ struct CpuSpan {
     printf("\"seconds\":%.3f,\"perSecond\":%.0f,\"cpuMicroseconds\":%.4f,\"cpuTicksMicroseconds\":%.4f,", elapsed / 1e9, static_cast<double>(count) * 1e9 / elapsed,
            brokerCpu / each / 1e3, brokerTicks / each / 1e3);
     printf("\"brokerCores\":%.3f,\"generatorCores\":%.3f,\"foreignCores\":%.3f,", brokerCpu / elapsed, ownCpu / elapsed, foreignCpu / elapsed);
+    printWritten();
+  }
+
+  void printWritten() const {
+    if (!written.isKnown) return;
+    printf("\"writtenDiskBytes\":%llu,\"writtenCallBytes\":%llu,", static_cast<unsigned long long>(written.diskBytes), static_cast<unsigned long long>(written.callBytes));
   }
 };

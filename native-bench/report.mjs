@@ -27,17 +27,29 @@ function passedRounds(run, workload, name) {
   return rounds?.every((result) => result.ok) ? rounds : undefined;
 }
 
-/** The values of a workload's metric, one per round, or undefined. Start times are the pseudo-workload `start`. */
-function metricValues(run, workload, name) {
+/** The values of a metric (default: the workload's own), one per round, or undefined. Start times are the pseudo-workload `start`. */
+function metricValues(run, workload, name, metric = workloads.find((one) => one.name === workload)?.metric) {
   if (workload === 'start') return run.starts[name]?.length > 0 ? run.starts[name] : undefined;
-  const { metric } = workloads.find((one) => one.name === workload);
   return passedRounds(run, workload, name)?.map((result) => result[metric]);
 }
 
-function ratio(run, workload, of, to) {
-  const values = metricValues(run, workload, of);
-  const others = metricValues(run, workload, to);
-  return values && others && median(values.map((value, round) => value / others[round]));
+/** The median of what `combine` makes of the values of two brokers in the same round, or undefined. */
+function compare(run, { workload, metric, of, other }, combine) {
+  const values = metricValues(run, workload, of, metric);
+  const others = metricValues(run, workload, other, metric);
+  return values && others && median(values.map((value, round) => combine(value, others[round])));
+}
+
+function ratio(run, workload, metric, of, to) {
+  return compare(run, { workload, metric, of, other: to }, (value, other) => value / other);
+}
+
+/** What a target bounds, or undefined when it was not measured. */
+function measureTarget(run, { workload, metric, of, to, minus }) {
+  if (to) return ratio(run, workload, metric, of, to);
+  if (minus) return compare(run, { workload, metric, of, other: minus }, (value, other) => value - other);
+  const values = metricValues(run, workload, of, metric);
+  return values && median(values);
 }
 
 function formatNumber(value) {
@@ -55,59 +67,114 @@ function table(head, rows) {
 
 /** One row per target: what is wanted, what was measured, whether it is met. The short form's sizes are not those of the targets, so it judges none. */
 function targetRows(run) {
-  return targets.map(({ text, workload, of, to, max, unit }) => {
-    const values = metricValues(run, workload, of);
-    const measured = to ? ratio(run, workload, of, to) : values && median(values);
+  return targets.map((target) => {
+    const { text, min, max, unit } = target;
     const format = (value) => (unit ? `${formatNumber(value)} ${unit}` : value.toFixed(2));
-    if (measured === undefined) return [text, `≤ ${format(max)}`, 'not measured', '-'];
-    return [text, `≤ ${format(max)}`, format(measured), run.isQuick ? '-' : measured <= max ? 'met' : 'missed'];
+    const wanted = max === undefined ? `≥ ${format(min)}` : `≤ ${format(max)}`;
+    const measured = measureTarget(run, target);
+    if (measured === undefined) return [text, wanted, 'not measured', '-'];
+    const isMet = max === undefined ? measured >= min : measured <= max;
+    return [text, wanted, format(measured), run.isQuick ? '-' : isMet ? 'met' : 'missed'];
   });
+}
+
+/** Bytes that the broker wrote to the disk for each byte of payload, or undefined when that is unknown. */
+function writtenPerPayloadByte(run, result) {
+  const written = run.isDiskCounted ? result.writtenDiskBytes : result.writtenCallBytes;
+  return written === undefined ? undefined : written / (result.count ?? result.delivered) / result.payloadBytes;
+}
+
+/** The median over the rounds of a figure that may be unknown, as text. */
+function formatMedian(rounds, figureOf) {
+  const values = rounds.map(figureOf);
+  return values.includes(undefined) ? '-' : formatNumber(median(values));
+}
+
+/**
+ * A table with one row per broker. Each column is its head and a function from the rounds of a broker, which have all passed, to its text. The brokers
+ * in `marked` bear the mark of a footnote.
+ */
+function brokerTable(run, workload, results, columns, marked = []) {
+  const rows = Object.keys(results).map((name) => {
+    const rounds = passedRounds(run, workload.name, name);
+    const cells = columns.map(([, cell], column) => (rounds ? cell(rounds, name) : column === 0 ? 'failed' : '-'));
+    return [brokers[name].label + (marked.includes(name) ? ' ¹' : ''), ...cells];
+  });
+  return table(['broker', ...columns.map(([head]) => head)], rows);
+}
+
+/** A column with the median of a field, in units of `scale`. */
+function fieldColumn(head, field, scale = 1) {
+  return [head, (rounds) => formatNumber(median(rounds.map((result) => result[field])) / scale)];
+}
+
+/** A column with the lowest and the highest value of a field. */
+function spanColumn(field) {
+  return [
+    'rounds',
+    (rounds) => {
+      const values = rounds.map((result) => result[field]);
+      return `${formatNumber(Math.min(...values))} to ${formatNumber(Math.max(...values))}`;
+    },
+  ];
+}
+
+function writtenColumn(run) {
+  return ['written ÷ payload', (rounds) => formatMedian(rounds, (result) => writtenPerPayloadByte(run, result))];
+}
+
+/** The load generator kept a core busy while the broker had time left. */
+function isGeneratorBound(rounds) {
+  const middle = (field) => median(rounds.map((result) => result[field]));
+  return middle('generatorCores') > generatorBusyCores && middle('brokerCores') < brokerIdleCores;
 }
 
 function messageTable(run, workload, results) {
-  let isGeneratorBound = false;
-  const rows = Object.keys(results).map((name) => {
+  const peer = Object.keys(results).find((name) => brokers[name].family === 'mosquitto');
+  const bound = Object.keys(results).filter((name) => {
     const rounds = passedRounds(run, workload.name, name);
-    if (!rounds) return [brokers[name].label, 'failed', '-', '-', '-', '-', '-', '-'];
-    const middle = (field) => median(rounds.map((result) => result[field]));
-    const latency = (percent) => formatNumber(median(rounds.map((result) => result.latencyMicroseconds[percent])) / 1000);
-    const costs = rounds.map((result) => result.cpuMicroseconds);
-    const isBound = middle('generatorCores') > generatorBusyCores && middle('brokerCores') < brokerIdleCores;
-    isGeneratorBound ||= isBound;
-    const toMosquitto = ratio(run, workload.name, name, 'mosquitto');
-    return [
-      brokers[name].label + (isBound ? ' ¹' : ''),
-      Math.round(middle('perSecond')).toLocaleString('en-US'),
-      formatNumber(median(costs)),
-      `${formatNumber(Math.min(...costs))} to ${formatNumber(Math.max(...costs))}`,
-      toMosquitto ? toMosquitto.toFixed(2) : '-',
-      latency('p50'),
-      latency('p99'),
-      latency('p99.9'),
-    ];
+    return rounds && isGeneratorBound(rounds);
   });
   const noun = workload.args.workload === 'connect' ? 'connect' : 'message';
-  const head = ['broker', `${noun}s/s`, `CPU µs per ${noun}`, 'rounds', 'CPU ÷ mosquitto', 'p50 ms', 'p99 ms', 'p99.9 ms'];
+  const latency = (percent) => [
+    `${percent} ms`,
+    (rounds) => formatNumber(median(rounds.map((result) => result.latencyMicroseconds[percent])) / 1000),
+  ];
+  const columns = [
+    [`${noun}s/s`, (rounds) => Math.round(median(rounds.map((result) => result.perSecond))).toLocaleString('en-US')],
+    fieldColumn(`CPU µs per ${noun}`, 'cpuMicroseconds'),
+    spanColumn('cpuMicroseconds'),
+    ['CPU ÷ mosquitto', (_rounds, name) => (peer && ratio(run, workload.name, 'cpuMicroseconds', name, peer)?.toFixed(2)) ?? '-'],
+    ...['p50', 'p99', 'p99.9'].map(latency),
+    ...(workload.isDurable ? [writtenColumn(run)] : []),
+    ...(workload.args.workload === 'offline' ? [fieldColumn('taken/s', 'drainedPerSecond')] : []),
+  ];
   const note =
     '¹ The load generator, not the broker, set the pace. More load would make the broker batch more, so its CPU per message is an upper bound.';
-  return [...table(head, rows), ...(isGeneratorBound ? ['', note] : [])];
+  return [...brokerTable(run, workload, results, columns, bound), ...(bound.length > 0 ? ['', note] : [])];
 }
 
 function idleTable(run, workload, results) {
-  const rows = Object.keys(results).map((name) => {
-    const rounds = passedRounds(run, workload.name, name);
-    if (!rounds) return [brokers[name].label, 'failed', '-', '-', '-'];
-    const middle = (field) => median(rounds.map((result) => result[field]));
-    const sizes = rounds.map((result) => result.bytesPerConnection);
-    return [
-      brokers[name].label,
-      formatNumber(middle('bytesPerConnection')),
-      `${formatNumber(Math.min(...sizes))} to ${formatNumber(Math.max(...sizes))}`,
-      formatNumber(middle('rssAfterBytes') / 1e6),
-      formatNumber(middle('rampSeconds')),
-    ];
-  });
-  return table(['broker', 'bytes per connection', 'rounds', 'whole process MB', 'seconds to connect all'], rows);
+  return brokerTable(run, workload, results, [
+    fieldColumn('bytes per connection', 'bytesPerConnection'),
+    spanColumn('bytesPerConnection'),
+    fieldColumn('whole process MB', 'rssAfterBytes', 1e6),
+    fieldColumn('seconds to connect all', 'rampSeconds'),
+  ]);
+}
+
+function holdTable(run, workload, results) {
+  return brokerTable(run, workload, results, [
+    fieldColumn('memory bytes per message', 'bytesPerMessage'),
+    fieldColumn('of it not mapped from files', 'anonymousBytesPerMessage'),
+    writtenColumn(run),
+    ['store ÷ payload', (rounds) => formatMedian(rounds, (result) => result.directoryBytes / result.count / result.payloadBytes)],
+    fieldColumn('filled/s', 'filledPerSecond'),
+    fieldColumn('recovery ms', 'recoveryMilliseconds'),
+    fieldColumn('recovered/s', 'recoveredPerSecond'),
+    fieldColumn('recovered process MB', 'recoveredRssBytes', 1e6),
+    fieldColumn('taken/s', 'drainedPerSecond'),
+  ]);
 }
 
 /** A line that says so when other processes took part of the machine. */
@@ -121,17 +188,20 @@ function disturbance(run) {
 }
 
 function startTable(run) {
-  const rows = Object.entries(run.starts).map(([name, starts]) => [
-    brokers[name].label,
-    starts.length > 0 ? formatNumber(median(starts)) : '-',
-    starts.length > 0 ? `${formatNumber(Math.min(...starts))} to ${formatNumber(Math.max(...starts))}` : '-',
-    String(starts.length),
-  ]);
+  const rows = Object.entries(run.starts)
+    .filter(([, starts]) => starts.length > 0)
+    .map(([name, starts]) => [
+      brokers[name].label,
+      formatNumber(median(starts)),
+      `${formatNumber(Math.min(...starts))} to ${formatNumber(Math.max(...starts))}`,
+      String(starts.length),
+    ]);
   return table(['broker', 'ms', 'lowest to highest', 'starts'], rows);
 }
 
 function plots(run) {
-  const names = Object.keys(run.versions);
+  const taken = workloads.filter(({ name, isDurable }) => run.results[name] && !isDurable); // durable workloads have more brokers than a plot can show
+  const names = Object.keys(run.versions).filter((name) => taken.some((workload) => run.results[workload.name][name]));
   const series = names.map((name) => ({ name, label: brokers[name].label }));
   const group = ({ name, title }) => ({
     title,
@@ -140,7 +210,6 @@ function plots(run) {
       return values ? [{ series: one, value: median(values) }] : [];
     }),
   });
-  const taken = workloads.filter(({ name }) => run.results[name]);
   const files = {};
   const moving = taken.filter(({ metric, args }) => metric === 'cpuMicroseconds' && args.workload !== 'connect');
   if (moving.length > 0) {
@@ -164,10 +233,25 @@ function plots(run) {
   return files;
 }
 
+/** What the reader must know of the brokers and of the disk. */
+function durableIntroduction(run) {
+  return [
+    'onehop without another word is as it comes: it acknowledges a message when it is on the disk (`store.durability: fsync`). `os` waits until the system has it,',
+    '`none` for nothing. mosquitto saves everything that it holds every other second, and acknowledges at once: what came after the last save is lost when it is killed.',
+    ...(run.isDiskCounted
+      ? []
+      : [
+          '',
+          'The temporary directory is not on a disk whose writes Linux counts. So "written" counts the bytes of all write calls, those to sockets too, and fsync costs nothing here.',
+        ]),
+  ];
+}
+
 /**
  * Writes `benchmarks.md` and `benchmarks/*.svg` into a folder, replacing older ones.
  * @param {string} folder
- * @param {{results: object, starts: object, versions: object, isQuick: boolean, rounds: number, seconds: number, warmup: number}} run
+ * @param {{results: object, starts: object, versions: object, isQuick: boolean, rounds: number, seconds: number, warmup: number,
+ *   isDiskCounted: boolean}} run
  * @returns {{lines: string[]}} the targets, as lines for the terminal
  */
 export function writeReport(folder, run) {
@@ -179,14 +263,14 @@ export function writeReport(folder, run) {
   const has = (file) => (files[file] ? ['', `![${file.replace('.svg', '')}](benchmarks/${file})`] : []);
   const families = new Map(Object.entries(run.versions).map(([name, version]) => [brokers[name].family, version]));
   const versions = [...families].map(([family, version]) => `${family} ${version}`).join(', ');
-  const sections = workloads
-    .filter(({ name }) => run.results[name])
-    .flatMap((workload) => [
-      '',
-      `### ${workload.title}`,
-      '',
-      ...(workload.metric === 'bytesPerConnection' ? idleTable : messageTable)(run, workload, run.results[workload.name]),
-    ]);
+  const section = (workload) => {
+    const tableOf = workload.isHold ? holdTable : workload.metric === 'bytesPerConnection' ? idleTable : messageTable;
+    const note = workload.note ? [workload.note, ''] : [];
+    return ['', `### ${workload.title}`, '', ...note, ...tableOf(run, workload, run.results[workload.name])];
+  };
+  const taken = workloads.filter(({ name }) => run.results[name]);
+  const sections = taken.filter(({ isDurable }) => !isDurable).flatMap(section);
+  const durableSections = taken.filter(({ isDurable }) => isDurable).flatMap(section);
   const text = [
     '# Benchmarks',
     '',
@@ -194,22 +278,25 @@ export function writeReport(folder, run) {
     '',
     `- Machine: ${cpus().length} cores, ${cpus()[0].model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}. The load generator runs on the same cores.`,
     `- Versions: ${versions}, Node ${process.versions.node}.`,
-    `- MQTT 3.1.1, payloads of 64 bytes, everything in memory. ${run.rounds} interleaved round${run.rounds === 1 ? '' : 's'} of ${run.seconds} s after ${run.warmup} s of warm-up; medians.`,
+    `- MQTT 3.1.1, payloads of 64 bytes. ${run.rounds} interleaved round${run.rounds === 1 ? '' : 's'} of ${run.seconds} s after ${run.warmup} s of warm-up; medians.`,
     ...disturbance(run),
     '- Every message was verified to arrive exactly once and in order. A broker that failed this shows no figure.',
     ...(run.isQuick ? ['- This is the short form with small sizes. Its figures prove that the benchmark runs, and nothing else.'] : []),
     '',
     '## Targets',
     '',
-    'CPU ratios are of broker CPU per delivered message, in one run.',
+    'CPU ratios and differences are of broker CPU per delivered message, in one run.',
     '',
     ...table(['target', 'wanted', 'measured', 'result'], rows),
     '',
     '## Messages, connections, memory',
+    '',
+    'The clients have clean sessions: nothing here outlives the broker.',
     ...has('cpu.svg'),
     ...has('latency.svg'),
     ...has('memory.svg'),
     ...sections,
+    ...(durableSections.length > 0 ? ['', '## Durable messages', '', ...durableIntroduction(run), ...durableSections] : []),
     '',
     '### Start to first accepted connection',
     '',

@@ -4,8 +4,22 @@
  * `args` go to the load generator as they are; `quick` replaces some of them in the short form. Adding a workload is adding a row.
  */
 
-/** The lower-case `name` is what `--only` takes. `metric` is the field of the generator's result that is compared. */
-export const workloads = [
+/** Where a workload runs that moves messages through memory only. */
+const inMemory = ['onehop-1', 'onehop-2', 'mosquitto', 'aedes'];
+const withoutAedes = ['onehop-1', 'onehop-2', 'mosquitto'];
+
+/** Where a workload runs whose messages are to outlive the broker. */
+const durable = ['onehop-1', 'onehop-1-os', 'onehop-1-none', 'onehop-1-off', 'onehop-2', 'mosquitto-persistent'];
+
+/** As many messages may wait as a workload can publish: the broker's speed shall bound it, not a limit. mosquitto is told the same for all workloads. */
+const longQueues = { onehop: ['limits.queueMessages=100000000', 'limits.queueBytes=8GiB', 'limits.queuedBytesTotal=8GiB'] };
+
+/**
+ * The lower-case `name` is what `--only` takes. `metric` is the field of the result that plots and targets compare; a target may name another one.
+ * `brokers` are those that it runs on, `quickBrokers` those in the short form (default: the same). `settings` are for the brokers, by family. `rounds`
+ * is the largest number of them. `note` stands below the title in the report.
+ */
+const memoryWorkloads = [
   {
     name: 'fan-in-1000',
     title: 'Fan-in, 1,000 publishers to 1 subscriber, one message in flight each, QoS 0',
@@ -40,7 +54,7 @@ export const workloads = [
     metric: 'cpuMicroseconds',
     args: { workload: 'shared', publishers: 100, receivers: 8, window: 10, qos },
     quick: { publishers: 20 },
-    without: ['aedes'], // it has no shared subscriptions
+    brokers: withoutAedes, // it has no shared subscriptions
   })),
   {
     name: 'p2p-rate',
@@ -56,7 +70,7 @@ export const workloads = [
     metric: 'cpuMicroseconds',
     onlyQuick: true, // proves that the generator's MQTT 5 side works
     args: { workload: 'p2p', clients: 100, qos: 2, protocol: 5 },
-    without: ['aedes'],
+    brokers: withoutAedes,
   },
   {
     name: 'connect',
@@ -75,7 +89,69 @@ export const workloads = [
   },
 ];
 
-/** Each target is an upper bound: of a ratio to another broker in the same run (`to`), or of a value by itself. */
+/** Those whose messages are to outlive the broker. */
+const durableWorkloads = [
+  {
+    name: 'durable-online',
+    title: 'Durable, online: P2P among 1,000 clients with kept sessions, one message in flight each, QoS 1',
+    metric: 'perSecond',
+    args: { workload: 'p2p', session: 'kept', clients: 1000, window: 1, qos: 1 },
+    quick: { clients: 100 },
+    quickBrokers: ['onehop-1', 'onehop-1-none', 'onehop-1-off', 'onehop-2', 'mosquitto-persistent'],
+  },
+  {
+    name: 'durable-offline',
+    title: 'Durable, offline: 1,000 publishers to 1,000 kept sessions whose clients are away, one message in flight each, QoS 1',
+    note: 'A message counts when it is acknowledged, and latency runs until PUBACK. Afterwards the clients come back, and every acknowledged message must arrive.',
+    metric: 'perSecond',
+    args: { workload: 'offline', publishers: 1000, receivers: 1000, window: 1, qos: 1, drain: 60 },
+    quick: { publishers: 100, receivers: 100, drain: 20 },
+    quickBrokers: ['onehop-1', 'onehop-1-os', 'mosquitto-persistent'],
+  },
+  {
+    name: 'durable-mqtt5',
+    title: 'Durable, offline: 100 publishers to 100 kept sessions, MQTT 5, QoS 1',
+    metric: 'perSecond',
+    onlyQuick: true, // proves that the generator's MQTT 5 side works
+    args: { workload: 'offline', publishers: 100, receivers: 100, window: 1, qos: 1, protocol: 5 },
+    quick: { drain: 20 },
+    brokers: ['onehop-1', 'mosquitto-persistent'],
+  },
+  {
+    name: 'durable-latency',
+    title:
+      'Durable, commit latency: time to PUBACK, 1 publisher at a fixed 200 messages per second (open loop) to a client that is away, QoS 1',
+    note: 'The publisher is told that its message is safe: with fsync after one wait for the disk, because nobody shares it.',
+    rounds: 2, // its rate is fixed, so it varies little
+    args: { workload: 'offline', publishers: 1, receivers: 1, rate: 200, qos: 1 },
+    quick: {},
+    brokers: ['onehop-1', 'onehop-1-none', 'mosquitto-persistent'],
+    quickBrokers: ['onehop-1', 'mosquitto-persistent'],
+  },
+  {
+    name: 'durable-hold',
+    title: 'Durable, recovery: 1,000,000 messages wait for one client that is away; the broker ends and starts again',
+    note: 'onehop is killed (SIGKILL). mosquitto is stopped (SIGTERM), because it saves everything only then. Afterwards the client takes all messages; each must be there, once and in order.',
+    metric: 'bytesPerMessage',
+    isHold: true,
+    rounds: 2, // they are long
+    args: { publishers: 100, receivers: 1, window: 100, qos: 1, messages: 1_000_000, drain: 120 },
+    quick: { publishers: 20, messages: 20_000, settle: 0.3, drain: 20 },
+    brokers: ['onehop-1', 'onehop-2', 'mosquitto-persistent'],
+    quickBrokers: ['onehop-1', 'mosquitto-persistent'],
+  },
+];
+
+/** Every row, whole. */
+export const workloads = [
+  ...memoryWorkloads.map((workload) => ({ brokers: inMemory, ...workload })),
+  ...durableWorkloads.map((workload) => ({ brokers: durable, settings: longQueues, isDurable: true, ...workload })),
+];
+
+/**
+ * Each target is a bound of a value: an upper one (`max`) or a lower one (`min`). The value is a metric of `of`, in the same run divided by that of
+ * `to`, or with that of `minus` taken away, or by itself.
+ */
 export const targets = [
   { text: 'fan-in of 1,000 publishers, against mosquitto', workload: 'fan-in-1000', of: 'onehop-1', to: 'mosquitto', max: 0.55 },
   {
@@ -91,4 +167,24 @@ export const targets = [
   { text: 'P2P QoS 1, two shards against one', workload: 'p2p-qos1', of: 'onehop-2', to: 'onehop-1', max: 1.15 },
   { text: 'memory per idle connection at 15,000', workload: 'idle', of: 'onehop-1', max: 6144, unit: 'bytes' },
   { text: 'start to first accepted connection', workload: 'start', of: 'onehop-1', max: 500, unit: 'ms' },
+  { text: 'durable online, messages/s, fsync against none', workload: 'durable-online', of: 'onehop-1', to: 'onehop-1-none', min: 0.6 },
+  { text: 'durable offline, messages/s, fsync against none', workload: 'durable-offline', of: 'onehop-1', to: 'onehop-1-none', min: 0.6 },
+  ...['none', 'off'].map((variant) => ({
+    text: `durable online, CPU per message, fsync less ${variant === 'off' ? 'no store' : variant}`,
+    workload: 'durable-online',
+    metric: 'cpuMicroseconds',
+    of: 'onehop-1',
+    minus: `onehop-1-${variant}`,
+    max: 1.5,
+    unit: 'µs',
+  })),
+  {
+    text: 'recovery of 1,000,000 waiting messages after SIGKILL',
+    workload: 'durable-hold',
+    metric: 'recoveredPerSecond',
+    of: 'onehop-1',
+    min: 500_000,
+    unit: 'messages/s',
+  },
+  { text: 'memory per waiting message of 64 bytes', workload: 'durable-hold', of: 'onehop-1', max: 150, unit: 'bytes' },
 ];

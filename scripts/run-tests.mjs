@@ -2,7 +2,7 @@
  * Runs the compiled tests and says for each file how many passed: `node scripts/run-tests.mjs [word …]`, where words narrow the files by path.
  *
  * Without words it runs every test that needs Node alone. Those of test/clients/programs run programs in other languages, which
- * `npm run test:clients` gets first.
+ * `npm run test:clients` gets first; those of test/faults compile a library (`npm run test:faults`).
  *
  * The last line counts tests. It fails when a test fails, when one is skipped, when a file holds no test, and when none ran at all, so that silence
  * never looks like success.
@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const testFolder = join(root, 'dist', 'test');
 const otherPrograms = 'test/clients/programs/';
+const compiledFaults = 'test/faults/';
 const fileTimeoutMilliseconds = 600_000;
 
 const words = process.argv.slice(2);
@@ -24,7 +25,9 @@ const all = existsSync(testFolder) ? readdirSync(testFolder, { recursive: true }
 const files = all
   .map((name) => join(testFolder, name))
   .filter((path) =>
-    words.length === 0 ? !sourceName(path).startsWith(otherPrograms) : words.some((word) => sourceName(path).includes(word)),
+    words.length === 0
+      ? !sourceName(path).startsWith(otherPrograms) && !sourceName(path).startsWith(compiledFaults)
+      : words.some((word) => sourceName(path).includes(word)),
   )
   .sort();
 

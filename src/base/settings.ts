@@ -104,6 +104,18 @@ export interface P2pSettings {
   readonly mailbox: MailboxSettings;
 }
 
+/** When a promise counts as kept: on disk, with the operating system, or in memory. */
+export type Durability = 'fsync' | 'os' | 'none';
+
+export interface StoreSettings {
+  readonly enabled: boolean;
+  /** Directory, absolute. */
+  readonly path: string;
+  readonly durability: Durability;
+  /** What a start does with a damaged store: nothing, or go on with what can be read. */
+  readonly onCorruption: 'stop' | 'salvage';
+}
+
 export interface Settings {
   /** Shard count, already resolved from `auto`. */
   readonly shards: number;
@@ -114,6 +126,7 @@ export interface Settings {
   readonly mqtt: MqttSettings;
   readonly limits: LimitSettings;
   readonly queue: QueueSettings;
+  readonly store: StoreSettings;
   readonly p2p: P2pSettings;
   readonly log: { readonly level: LogLevel };
   readonly shutdown: { readonly timeoutMilliseconds: number };

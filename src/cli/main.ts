@@ -9,6 +9,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import type { P2pOptions } from './p2p.ts';
 import type { PubOptions } from './pub.ts';
 import type { StartOptions } from './start.ts';
+import type { InspectOptions } from './store.ts';
 import type { SubOptions } from './sub.ts';
 
 function whole(min: number, max: number): (text: string) => number {
@@ -125,7 +126,80 @@ function program(done: (exitCode: number) => void): Command {
       await p2p(options);
     });
 
+  addStore(root, done);
   return root;
+}
+
+function addStore(root: Command, done: (exitCode: number) => void): void {
+  const store = root.command('store').description('Look into a store, check it, copy it, carry it elsewhere.');
+  const directory = ['<dir>', 'directory of the store (store.path)'] as const;
+  store.addHelpText('after', example('onehop store inspect onehop-data'));
+
+  store
+    .command('inspect')
+    .description('Say what is in a store. A broker may be using it.')
+    .argument(...directory)
+    .option('--json', 'as JSON')
+    .option('--session <id>', 'one session or mailbox, by its Client Identifier')
+    .option('--payloads', 'also the messages of that session, with their payloads')
+    .addHelpText('after', example('onehop store inspect onehop-data --session dev-1'))
+    .action(async (path: string, options: InspectOptions) => {
+      const { inspect } = await import('./store.ts');
+      await inspect(path, options);
+    });
+
+  store
+    .command('verify')
+    .description('Read everything in a store and name every damage; exit code 1 when there is one. A broker may be using it.')
+    .argument(...directory)
+    .addHelpText('after', example('onehop store verify onehop-data'))
+    .action(async (path: string) => {
+      const { verify } = await import('./store.ts');
+      done(await verify(path));
+    });
+
+  store
+    .command('export')
+    .description('Write a store as lines of JSON, payloads included. A broker may be using it.')
+    .argument(...directory)
+    .option('-o, --output <file>', 'file to write; standard output otherwise')
+    .addHelpText('after', example('onehop store export onehop-data -o onehop.jsonl'))
+    .action(async (path: string, options: { output?: string }) => {
+      const { exportTo } = await import('./store.ts');
+      await exportTo(path, options);
+    });
+
+  store
+    .command('import')
+    .description('Make a new store of the lines that export has written.')
+    .argument('<dir>', 'directory for the store; there must be none in it')
+    .argument('[file]', 'file to read; standard input otherwise')
+    .addHelpText('after', example('onehop store import new-data onehop.jsonl'))
+    .action(async (path: string, file: string | undefined) => {
+      const { importFrom } = await import('./store.ts');
+      await importFrom(path, file);
+    });
+
+  store
+    .command('compact')
+    .description('Rewrite a store that no broker uses, so that it holds only what is still needed.')
+    .argument(...directory)
+    .addHelpText('after', example('onehop store compact onehop-data'))
+    .action(async (path: string) => {
+      const { compact } = await import('./store.ts');
+      await compact(path);
+    });
+
+  store
+    .command('backup')
+    .description('Copy one moment of a store, then read the copy. A broker may be using the store.')
+    .argument(...directory)
+    .argument('<target>', 'directory for the copy, new or empty')
+    .addHelpText('after', example('onehop store backup onehop-data backup', 'then "onehop start --set store.path=backup" opens it'))
+    .action(async (path: string, target: string) => {
+      const { backup } = await import('./store.ts');
+      await backup(path, target);
+    });
 }
 
 function example(line: string, remark: string = ''): string {

@@ -13,6 +13,8 @@ import { counter } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/mesh.ts';
 import { canHandOff, closeDescriptor, duplicate, Transit } from '../transports/descriptor.ts';
 import { StartError } from './start-error.ts';
+import type { StoreStart } from './store-link.ts';
+import { openStore, type StoreOwner } from './store-owner.ts';
 import { type BoundListener, createLink, type FromShard, portsOf, type ShardStart, SharedMemory, type ToShard } from './wiring.ts';
 
 const RESTARTS = counter('shard/restarts');
@@ -56,7 +58,8 @@ export async function startBroker(settings: Settings): Promise<Broker> {
   }
   const bound: BoundListener[] = [];
   for (const listener of resolved.listeners) bound.push(await bind(listener));
-  const supervisor = new Supervisor(resolved, bound, log);
+  const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
+  const supervisor = new Supervisor(resolved, bound, log, store);
   await supervisor.start();
   for (const address of supervisor.addresses) log.info(address, 'listening');
   return supervisor;
@@ -115,6 +118,7 @@ class Thread {
 class Supervisor implements Broker {
   addresses: readonly BrokerAddress[];
   readonly done: Promise<number>;
+  private readonly store: StoreOwner | null;
   private readonly settings: Settings;
   private readonly bound: readonly BoundListener[];
   private readonly log: Log;
@@ -130,7 +134,8 @@ class Supervisor implements Broker {
   private isStopping: boolean;
   private hasStarted: boolean;
 
-  constructor(settings: Settings, bound: readonly BoundListener[], log: Log) {
+  constructor(settings: Settings, bound: readonly BoundListener[], log: Log, store: StoreOwner | null) {
+    this.store = store;
     this.settings = settings;
     this.bound = bound;
     this.log = log;
@@ -161,10 +166,22 @@ class Supervisor implements Broker {
       }
     }
     const ready = this.waitForAll('ready');
-    for (let index = 0; index < shards; index++) this.threads.push(new Thread(this.spawn(index, links[index]!, false)));
-    await ready;
+    const recovered = this.waitForAll('recovered');
+    const { store } = this;
+    for (let index = 0; index < shards; index++)
+      this.threads.push(new Thread(this.spawn(index, links[index]!, false, store === null ? null : store.attach(index))));
+    await (store === null ? ready : Promise.race([ready, store.failure]));
     if (this.threads.some((thread) => !thread.isRunning)) throw new StartError('a shard could not start; the log above says why', 1);
+    if (store !== null) {
+      await store.adopt();
+      this.log.info(sumOf(await recovered), 'store recovered');
+    }
     await this.serve();
+    // A record that a restarted shard finds damaged, or a fault of the store's thread: nothing could be promised any more.
+    store?.failure.catch((error: Error) => {
+      this.log.error({ error: error.message }, 'the store cannot be used any more: the broker ends');
+      this.fail();
+    });
   }
 
   private async serve(): Promise<void> {
@@ -177,7 +194,7 @@ class Supervisor implements Broker {
     this.hasStarted = true;
   }
 
-  private spawn(index: number, links: readonly (LinkWiring | null)[], awaitsSnapshots: boolean): Worker {
+  private spawn(index: number, links: readonly (LinkWiring | null)[], awaitsSnapshots: boolean, store: StoreStart | null): Worker {
     const start: ShardStart = {
       settings: this.settings,
       index,
@@ -185,13 +202,14 @@ class Supervisor implements Broker {
       wake: this.memory.wake,
       counters: this.memory.counters,
       transit: this.memory.transit,
+      store,
       clock: this.clock,
       listeners: this.bound,
       awaitsSnapshots,
     };
     const worker = new Worker(new URL('./shard-thread.js', import.meta.url), {
       workerData: start,
-      transferList: portsOf(links),
+      transferList: store === null ? portsOf(links) : [...portsOf(links), store.port],
       name: `shard-${index}`,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MEGABYTES },
     });
@@ -258,9 +276,11 @@ class Supervisor implements Broker {
   /** Tells every other shard that this one is dead; afterwards nobody writes to its rings. */
   private async detach(index: number): Promise<void> {
     const others = this.runningOthers(index);
+    const forgotten = this.store === null ? undefined : this.store.detach(index);
     const detached = this.waitForAll('peer-detached', others);
     for (const other of others) this.threads[other]!.tell({ kind: 'peer-died', peer: index });
     await detached;
+    await forgotten;
     // Sockets that were on their way to it or from it: nobody else knows their descriptors any more.
     for (const fd of this.transit.claimAllOf(index)) closeDescriptor(fd);
   }
@@ -288,7 +308,8 @@ class Supervisor implements Broker {
     const own = new Set([index]);
     const ready = this.waitForAll('ready', own);
     const serving = this.waitForAll('serving', own);
-    thread.worker = this.spawn(index, links, others.size > 0);
+    const store = this.store === null ? null : await this.store.reattach(index);
+    thread.worker = this.spawn(index, links, others.size > 0, store);
     thread.isRunning = true;
     for (const { other, link } of ends) this.threads[other]!.tell({ kind: 'peer-restarted', peer: index, link }, [link.port]);
     await ready;
@@ -317,6 +338,7 @@ class Supervisor implements Broker {
     });
     await Promise.race([this.stopShards(live), timeout]);
     await Promise.all(this.threads.map((thread) => thread.worker.terminate()));
+    if (this.store !== null) await this.store.close(this.settings.shutdown.timeoutMilliseconds);
     for (const { fd } of this.bound) if (fd >= 0) closeDescriptor(fd);
     this.log.info({}, 'stopped');
     this.finish(exitCode);
@@ -337,4 +359,17 @@ class Supervisor implements Broker {
   crashShard(index: number): void {
     this.threads[index]?.tell({ kind: 'crash' });
   }
+}
+
+/** What all shards have recovered, for the log. */
+function sumOf(messages: readonly FromShard[]): { sessions: number; messages: number; retained: number; mailboxes: number } {
+  const sum = { sessions: 0, messages: 0, retained: 0, mailboxes: 0 };
+  for (const message of messages) {
+    if (message.kind !== 'recovered') continue;
+    sum.sessions += message.sessions;
+    sum.messages += message.messages;
+    sum.retained += message.retained;
+    sum.mailboxes += message.mailboxes;
+  }
+  return sum;
 }

@@ -72,6 +72,10 @@ function checkName(value: string): string | undefined {
   return value.length > 256 ? 'expected at most 256 characters' : undefined;
 }
 
+function checkPath(value: string): string | undefined {
+  return value === '' || value.includes('\0') ? `expected a directory such as ./onehop-data, not ${show(value)}` : undefined;
+}
+
 function checkParent(value: string): string | undefined {
   return /^[^$/+#\0][^/+#\0]*$/.test(value) ? undefined : `expected one topic level without $, / and wildcards, not ${show(value)}`;
 }
@@ -249,6 +253,28 @@ const root = z.strictObject(
         'What a full session queue does with a new message. `refuse`: the message is refused, and a P2P sender is told. `drop-oldest`: the oldest makes room.',
       ),
     }),
+    store: section({
+      enabled: key(
+        flag(),
+        true,
+        'Whether sessions that outlive their connection, their messages, retained messages and mailboxes survive the process. `false`: they live in memory.',
+      ),
+      path: key(
+        text(checkPath),
+        './onehop-data',
+        'Directory of the store; made when it is not there. A relative path starts at the configuration file, or without one at the working directory.',
+      ),
+      durability: key(
+        choice('fsync', 'os', 'none'),
+        'fsync',
+        'What an acknowledgement waits for. `fsync`: the disk has it, a power cut loses nothing. `os`: the operating system has it, the death of the process loses nothing. `none`: nothing; a crash may lose the last moments.',
+      ),
+      onCorruption: key(
+        choice('stop', 'salvage'),
+        'stop',
+        'What a start does when the store is damaged. `stop`: say what is damaged and end. `salvage`: put the damaged file aside and go on with everything before the damage.',
+      ),
+    }),
     p2p: section({
       enabled: key(flag(), true, 'Whether `{first}/p2p/{clientId}` addresses a client.'),
       parents: key(
@@ -320,6 +346,7 @@ function toSettings(file: z.output<typeof root>): Settings {
       connectTimeoutMilliseconds: connectTimeout,
     },
     queue: file.queue,
+    store: file.store,
     p2p: { ...p2p, mailbox: { ...mailboxSame, ttlSeconds: ttl } },
     log: file.log,
     shutdown: { timeoutMilliseconds: file.shutdown.timeout },

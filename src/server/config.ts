@@ -6,6 +6,7 @@
  * starting fast matters.
  */
 import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import type { Document, LineCounter } from 'yaml';
 import type { Settings } from '../base/settings.ts';
 import { type ConfigIssue, type ConfigKey, configKeys, readSettings } from './config-schema.ts';
@@ -94,8 +95,14 @@ export async function loadSettings(sources: ConfigSources): Promise<Settings> {
 
   const result = readSettings(tree);
   if ('issues' in result) problems.push(...result.issues.map((issue) => describe(issue, file, origins, keys, sections)));
-  if ('settings' in result && problems.length === 0) return result.settings;
+  if ('settings' in result && problems.length === 0) return withStorePath(result.settings, sources.file, origins.has('store.path'));
   throw new ConfigError(2, problems);
+}
+
+/** A relative path of the store starts where it was written: at the configuration file, or at the working directory. */
+function withStorePath(settings: Settings, file: string | undefined, isOverridden: boolean): Settings {
+  const base = file === undefined || isOverridden ? process.cwd() : dirname(resolve(file));
+  return { ...settings, store: { ...settings.store, path: resolve(base, settings.store.path) } };
 }
 
 async function readYaml(name: string): Promise<YamlFile> {

@@ -11,6 +11,8 @@ import { beginStop, peerDied, peerRestarted, quiesce } from '../shard/shard-life
 import { startStatistics } from '../shard/statistics.ts';
 import { duplicate, Transit } from '../transports/descriptor.ts';
 import { adoptHandedOff, createReadBuffer, TcpListener } from '../transports/tcp.ts';
+import { recoverShard } from './recover-shard.ts';
+import { StoreLink } from './store-link.ts';
 import type { FromShard, ShardStart, ToShard } from './wiring.ts';
 
 assert(parentPort !== null, 'a shard runs in a worker thread');
@@ -73,13 +75,17 @@ port.on('message', (message: ToShard) => {
 
 // The rings must be looked at once: frames may have been written before this thread ran.
 shard.startTurn();
-function ready(): void {
+shard.awaitsSnapshots = start.awaitsSnapshots;
+shard.onReady = () => {
   if (isReady) return;
   isReady = true;
+  shard.isServing = true;
   tell({ kind: 'ready' });
   for (const { fd, name, read } of early.splice(0)) adoptHandedOff(shard, transit, readBuffer, fd, name, read);
-}
-if (start.awaitsSnapshots) {
-  shard.onReady = ready;
-  shard.snapshotCame();
-} else ready();
+};
+if (start.store === null) shard.checkReady();
+else
+  recoverShard(shard, start.store, new StoreLink(start.store.port, shard.journal), (counts) => {
+    tell({ kind: 'recovered', ...counts });
+    shard.checkReady();
+  });

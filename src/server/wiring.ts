@@ -11,6 +11,7 @@ import type { ClockOrigin } from '../base/timers.ts';
 import { countersBytes } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/mesh.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';
+import type { StoreStart } from './store-link.ts';
 
 const WAKE_BYTES_PER_SHARD = 64;
 
@@ -34,6 +35,8 @@ export interface ShardStart {
   /** All shards read the same time. */
   readonly clock: ClockOrigin;
   readonly listeners: readonly BoundListener[];
+  /** The shard's end of the store; null: there is none. */
+  readonly store: StoreStart | null;
   /** The shard waits for the routes of all peers before it serves (a restart). */
   readonly awaitsSnapshots: boolean;
 }
@@ -50,6 +53,14 @@ export type ToShard =
 /** From a shard to the supervisor. */
 export type FromShard =
   | { readonly kind: 'ready' }
+  /** Everything that the store had for this shard is there. */
+  | {
+      readonly kind: 'recovered';
+      readonly sessions: number;
+      readonly messages: number;
+      readonly retained: number;
+      readonly mailboxes: number;
+    }
   | { readonly kind: 'serving'; readonly ports: readonly number[] }
   | { readonly kind: 'peer-detached'; readonly peer: number }
   | { readonly kind: 'quiesced'; readonly round: number }

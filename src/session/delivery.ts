@@ -5,6 +5,12 @@
 import type { Timer } from '../base/timers.ts';
 import type { Message } from './message.ts';
 
+/** Something that was promised to a publisher and rests on entries of the journal. */
+export interface Promised {
+  /** One of the entries is not needed any more. */
+  entryGone(): void;
+}
+
 export class Delivery {
   readonly message: Message;
   /** Effective QoS of this delivery. */
@@ -19,6 +25,13 @@ export class Delivery {
   expiryTimer: Timer | null;
   /** It has expired in the queue and its sender knows; it is passed over when its turn comes. */
   hasExpired: boolean;
+  /** Number of the delivery within its session, in the journal; 0: the journal does not know it. */
+  sequence: number;
+  /** Record whose entry says so, and where; of use only while that record is being collected. */
+  record: number;
+  entryAt: number;
+  /** Told when the receiver has acknowledged before the entry was written: then nobody needs the entry. */
+  promise: Promised | null;
 
   constructor(message: Message, qos: number, retain: boolean, identifiers: Uint32Array | null, sharedFilter: string | null) {
     this.message = message;
@@ -28,5 +41,9 @@ export class Delivery {
     this.sharedFilter = sharedFilter;
     this.expiryTimer = null;
     this.hasExpired = false;
+    this.sequence = 0;
+    this.record = 0;
+    this.entryAt = 0;
+    this.promise = null;
   }
 }

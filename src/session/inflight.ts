@@ -59,6 +59,26 @@ export class Inflight {
     return packetId;
   }
 
+  /** Puts back what was in flight when the broker ended, in the order of the calls. @param state `INFLIGHT_…` */
+  restore(packetId: number, state: number, delivery: Delivery): void {
+    assert(this.state(packetId) === INFLIGHT_FREE, 'an identifier is restored once');
+    while (this.count > this.mask >> 1 || this.states[packetId & this.mask] !== 0) this.grow();
+    const slot = packetId & this.mask;
+    this.packetIds[slot] = packetId;
+    this.states[slot] = state;
+    this.orders[slot] = this.nextOrder++;
+    this.deliveries[slot] = delivery;
+    this.nextPacketId = (packetId + 1) & 0xffff;
+    this.count++;
+  }
+
+  /** Packet Identifier of the delivery with this number in the journal; 0: none. Walks the window: not for the hot path. */
+  packetIdOf(sequence: number): number {
+    for (let slot = 0; slot <= this.mask; slot++)
+      if (this.states[slot] !== 0 && this.deliveries[slot]?.sequence === sequence) return this.packetIds[slot]!;
+    return 0;
+  }
+
   /** State of `packetId`: INFLIGHT_FREE when it is not in flight. */
   state(packetId: number): number {
     const slot = packetId & this.mask;

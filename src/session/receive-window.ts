@@ -7,10 +7,11 @@
  * Hot path.
  */
 export class ReceiveWindow {
-  private readonly packetIds: Set<number>;
+  /** Whether the journal knows that the message of this identifier has been routed. */
+  private readonly packetIds: Map<number, boolean>;
 
   constructor() {
-    this.packetIds = new Set();
+    this.packetIds = new Map();
   }
 
   get count(): number {
@@ -22,7 +23,23 @@ export class ReceiveWindow {
   }
 
   add(packetId: number): void {
-    this.packetIds.add(packetId);
+    this.packetIds.set(packetId, false);
+  }
+
+  /** The journal has the identifier from now on. */
+  markStored(packetId: number): void {
+    this.packetIds.set(packetId, true);
+  }
+
+  isStored(packetId: number): boolean {
+    return this.packetIds.get(packetId) === true;
+  }
+
+  /** Identifiers that the journal has; a list of the caller's. */
+  stored(): number[] {
+    const list: number[] = [];
+    for (const [packetId, isStored] of this.packetIds) if (isStored) list.push(packetId);
+    return list;
   }
 
   /** PUBREL came. @returns false when the identifier was not in use */

@@ -15,7 +15,19 @@ import type { Will } from './will.ts';
 /** Session Expiry Interval that never expires [MQTT 5.0 §3.1.2.11.2]. */
 export const NEVER_EXPIRES = 0xffffffff;
 
-export class Session<C extends object, S extends object> {
+/** What the journal knows by a number of its own and whose messages it holds: a session, or a mailbox. */
+export interface StoredHolder {
+  /** Number in the journal, never used again. */
+  id: number;
+  /** Number of the next delivery. */
+  nextSequence: number;
+  /** Record that holds the last whole entry about this holder. */
+  snapshotRecord: number;
+  queue: MessageQueue | null;
+  inflight: Inflight | null;
+}
+
+export class Session<C extends object, S extends object> implements StoredHolder {
   readonly clientId: string;
   /** UTF-8 of the Client Identifier; the session owns it. */
   readonly clientIdBytes: Uint8Array;
@@ -39,8 +51,20 @@ export class Session<C extends object, S extends object> {
   /** Armed while the client is away: Will Delay Interval. */
   willTimer: Timer | null;
   hasEnded: boolean;
+  /** Number that no other session has or had, of this broker or of an earlier start over the same store. */
+  id: number;
+  /** The journal has this session: it outlives the process. */
+  isStored: boolean;
+  /** It has taken over a mailbox and ends with its connection: the journal goes on to know it as that mailbox. */
+  isMailbox: boolean;
+  nextSequence: number;
+  snapshotRecord: number;
+  /** Wall milliseconds at which the connection ended; 0 while there is one. */
+  closedAt: number;
+  /** Other shards remember QoS 2 messages of this publisher, until they hear that they need not. */
+  hasOrigins: boolean;
 
-  constructor(clientId: string, clientIdBytes: Uint8Array, hash: number, version: ProtocolVersion) {
+  constructor(clientId: string, clientIdBytes: Uint8Array, hash: number, version: ProtocolVersion, id: number) {
     this.clientId = clientId;
     this.clientIdBytes = clientIdBytes;
     this.hash = hash;
@@ -56,5 +80,12 @@ export class Session<C extends object, S extends object> {
     this.expiryTimer = null;
     this.willTimer = null;
     this.hasEnded = false;
+    this.id = id;
+    this.isStored = false;
+    this.isMailbox = false;
+    this.nextSequence = 1;
+    this.snapshotRecord = 0;
+    this.closedAt = 0;
+    this.hasOrigins = false;
   }
 }

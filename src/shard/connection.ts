@@ -69,6 +69,10 @@ export class Connection {
   isBlocked: boolean;
   private blockedBlock: Uint8Array | null;
   private blockedBytes: number;
+  /** Record of the journal that must be committed before anything more is sent; 0: none. */
+  holdUntil: number;
+  /** Output waits for that commit. */
+  private isHeld: boolean;
   /** Maximum Packet Size of the client. */
   packetBytesMax: number;
   /** QoS 1 and 2 messages that may still be sent before an acknowledgement comes [MQTT 5.0 §4.9]. */
@@ -104,6 +108,8 @@ export class Connection {
     this.isBlocked = false;
     this.blockedBlock = null;
     this.blockedBytes = 0;
+    this.holdUntil = 0;
+    this.isHeld = false;
     this.packetBytesMax = PACKET_BYTES_MAX;
     this.sendQuota = 0;
     this.outboundAliases = null;
@@ -165,7 +171,7 @@ export class Connection {
 
   /** Sends early when a batch has grown large. */
   flushIfLarge(): void {
-    if (this.outLength > EARLY_FLUSH_BYTES && !this.isBlocked) this.flush();
+    if (this.outLength > EARLY_FLUSH_BYTES && !this.isBlocked && !this.isHeld) this.flush();
   }
 
   /** One write to the channel. Called once a turn for each dirty connection. */
@@ -173,6 +179,10 @@ export class Connection {
     this.isDirty = false;
     const out = this.out;
     if (out === null || this.isBlocked || this.state === CLOSED) return;
+    if (this.holdUntil > this.shard.journal.committedRecord) {
+      this.waitForCommit();
+      return;
+    }
     const length = this.outLength;
     this.out = null;
     this.outLength = 0;
@@ -188,6 +198,20 @@ export class Connection {
     if (this.state === CLOSING && !this.isBlocked) this.channel.end();
   }
 
+  private waitForCommit(): void {
+    if (this.isHeld) return;
+    this.isHeld = true;
+    this.shard.journal.addHeld(this);
+  }
+
+  /** A commit is done. */
+  unhold(): void {
+    this.isHeld = false;
+    this.flush();
+    // What waited because too much was held may go now.
+    if (this.state === CONNECTED && !this.isHeld && !this.isBlocked && this.session!.queue !== null) this.shard.connectionDrained(this);
+  }
+
   /** The channel took everything. */
   unblock(): void {
     this.isBlocked = false;
@@ -201,7 +225,7 @@ export class Connection {
 
   /** Whether QoS 0 output must be dropped and other output must wait. */
   get isOverfull(): boolean {
-    return this.isBlocked && this.blockedBytes + this.outLength > this.shard.settings.limits.outboundBytes;
+    return (this.isBlocked || this.isHeld) && this.blockedBytes + this.outLength > this.shard.settings.limits.outboundBytes;
   }
 
   /** Sends what is written, then closes; nothing more is read or written. */
@@ -215,8 +239,8 @@ export class Connection {
       if (this.out !== null) this.flush();
       else this.channel.end();
     }
-    if (this.isBlocked) {
-      // A client that does not read would keep the connection open for ever.
+    if (this.isBlocked || this.isHeld) {
+      // A client that does not read, or a disk that does not write, would keep the connection open for ever.
       this.timer = new Timer(() => this.channel.destroy());
       this.shard.timers.arm(this.timer, CLOSE_MILLISECONDS);
     }

@@ -33,6 +33,11 @@ export interface SnapshotEndControl {
   readonly sequence: number;
 }
 
+/** A restarted shard has announced all that its recovered sessions want. */
+export interface RecoveredControl {
+  readonly kind: 'recovered';
+}
+
 /** Asks for Retained Messages that match a filter; `more` asks for the next batch, `cancel` forgets the query. */
 export interface RetainedQueryControl {
   readonly kind: 'retained-query';
@@ -68,6 +73,7 @@ export type Control =
   | ShareControl
   | InstalledControl
   | SnapshotEndControl
+  | RecoveredControl
   | RetainedQueryControl
   | RetainedMoreControl
   | RetainedCancelControl

@@ -25,6 +25,7 @@ export const COUNTERS = [
   'publish/dropped/no-session',
   'publish/dropped/no-subscriber',
   'publish/dropped/process-full',
+  'publish/dropped/store-degraded',
   'publish/dropped/not-authorized',
   'publish/dropped/ring-full',
   'publish/queued',
@@ -57,6 +58,16 @@ export const COUNTERS = [
   'wills/published',
   'shard/restarts',
   'retained/queries/refused',
+  'store/commits',
+  'store/bytes',
+  'store/spared',
+  'store/failures',
+  'store/degraded',
+  'store/loads',
+  'store/lost',
+  'store/log-bytes',
+  'store/rewritten',
+  'store/origins-forgotten',
 ] as const;
 
 export type CounterName = (typeof COUNTERS)[number];

@@ -4,6 +4,7 @@
  *   message → [ window has room, nothing waits before it ] → connection output
  *           → [ queue ] → pump, when an acknowledgement or the network makes room
  *
+ * What a stored session must not forget is noted in the journal (`durable.ts`) before anyone is told that it is held.
  * Invariant: at one QoS a session's messages leave in the order in which they came; nothing overtakes the queue but QoS 0, which promises no order with others.
  *
  * Hot path.
@@ -18,12 +19,15 @@ import { type MessageView, publishLength, writePublish } from '../protocol/publi
 import { Delivery } from '../session/delivery.ts';
 import { INFLIGHT_FREE, INFLIGHT_RELEASED, Inflight } from '../session/inflight.ts';
 import { MESSAGE_OVERHEAD_BYTES, viewMessage } from '../session/message.ts';
-import { MessageQueue } from '../session/message-queue.ts';
+import { MessageQueue, REF_BYTES } from '../session/message-queue.ts';
+import type { StoredHolder } from '../session/session.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
-import { DELIVERED, DROPPED, FULL, QUEUED, TOO_LARGE } from './outcome.ts';
+import { noteQueued, noteRefSettled, noteSent, noteSettled, takesAgain } from './durable.ts';
+import { DELIVERED, DROPPED, FULL, QUEUED, TOO_LARGE, UNSTORABLE } from './outcome.ts';
 import { receiptOf } from './receipt.ts';
 import type { ClientSession, Shard } from './shard.ts';
+import { FRONT_LOW, FRONT_MAX, loadWaiting, pin, reportDropped, takeOldestRef } from './waiting.ts';
 
 const SENT = counter('publish/sent');
 const DROPPED_OFFLINE = counter('publish/dropped/offline');
@@ -31,6 +35,7 @@ const DROPPED_FULL = counter('publish/dropped/queue-full');
 const DROPPED_OUTBOUND = counter('publish/dropped/outbound-full');
 const DROPPED_LARGE = counter('publish/dropped/too-large');
 const DROPPED_EXPIRED = counter('publish/dropped/expired');
+const DROPPED_STORE = counter('publish/dropped/store-degraded');
 const DROPPED_PROCESS = counter('publish/dropped/process-full');
 const QUEUED_COUNT = counter('publish/queued');
 const QUEUED_BYTES = counter('queued/bytes');
@@ -45,7 +50,7 @@ const CLOCK_SKEW_MILLISECONDS = 100;
  * @param qos effective QoS; @param retain RETAIN as this receiver sees it
  * @param identifiers Subscription Identifiers, or null; the first `identifierCount` count
  * @param sharedFilter `{shareName}/{filter}` of the Shared Subscription, or null
- * @returns DELIVERED, QUEUED, FULL, TOO_LARGE, or DROPPED (QoS 0)
+ * @returns DELIVERED, QUEUED, FULL, TOO_LARGE, UNSTORABLE, or DROPPED (QoS 0)
  */
 export function deliver(
   shard: Shard,
@@ -58,6 +63,11 @@ export function deliver(
   sharedFilter: string | null,
 ): number {
   const connection = session.connection;
+  if (session.isStored && qos > 0) {
+    if (shard.journal.isDegraded) return unstorable(shard, session, view);
+    // The publisher sent it again after a crash, and this session has it.
+    if (shard.originId !== 0 && takesAgain(shard, session)) return DELIVERED;
+  }
   if (connection === null || connection.state !== CONNECTED) {
     if (qos === 0 && !shard.settings.queue.qos0) {
       shard.counters[DROPPED_OFFLINE]!++;
@@ -95,6 +105,12 @@ export function deliver(
     : tooLarge(shard, session, view);
 }
 
+function unstorable(shard: Shard, session: ClientSession, view: MessageView): number {
+  shard.counters[DROPPED_STORE]!++;
+  shard.events.messageDropped(view, session.clientId, 'store_degraded');
+  return view.qos === 0 ? DROPPED : UNSTORABLE;
+}
+
 function tooLarge(shard: Shard, session: ClientSession, view: MessageView): number {
   shard.counters[DROPPED_LARGE]!++; // [MQTT-3.1.2-25]
   shard.events.messageDropped(view, session.clientId, 'too_large');
@@ -115,11 +131,16 @@ function sendTracked(
 ): boolean {
   if (session.inflight === null) session.inflight = new Inflight();
   const packetId = session.inflight.add(qos, delivery);
+  // The Packet Identifier of a QoS 2 message must outlive a crash: sent again under another one it would be a second message.
+  if (qos === 2 && session.isStored) shard.journal.hold(connection);
   if (!send(shard, connection, view, qos, retain, packetId, identifiers, identifierCount)) {
     session.inflight.remove(packetId);
     return false;
   }
-  if (delivery !== null) shard.counters[INFLIGHT_BYTES]! += delivery.message.sizeBytes;
+  if (delivery !== null) {
+    shard.counters[INFLIGHT_BYTES]! += delivery.message.sizeBytes;
+    if (session.isStored) noteSent(shard, session, view, delivery, packetId);
+  }
   connection.sendQuota--;
   return true;
 }
@@ -220,6 +241,7 @@ export function enqueue(
   if (session.queue === null) session.queue = new MessageQueue();
   const queue = session.queue;
   const limits = shard.settings.limits;
+  if (session.isStored && shard.journal.isDegraded) return unstorable(shard, session, view);
   const size =
     view.topicEnd - view.topicAt + (view.propertiesEnd - view.propertiesAt) + (view.payloadEnd - view.payloadAt) + MESSAGE_OVERHEAD_BYTES;
   while (queue.count >= limits.queueMessages || queue.bytes + size > limits.queueBytes || shard.isOverloaded) {
@@ -230,23 +252,86 @@ export function enqueue(
       shard.events.messageDropped(view, session.clientId, isProcessFull ? 'process_full' : 'queue_full');
       return qos === 0 ? DROPPED : FULL;
     }
-    const oldest = takeQueued(shard, queue)!;
-    if (!oldest.hasExpired) {
-      shard.counters[DROPPED_FULL]!++;
-      dropDelivery(shard, session, oldest, 'queue_full', 'dropped');
-    }
+    dropOldest(shard, session, queue);
     // Under a full process one message in for one message out is all that is allowed.
     if (shard.isOverloaded) break;
   }
-  const delivery = new Delivery(shard.keep(view), qos, retain, own(identifiers, identifierCount), sharedFilter);
-  pushQueued(shard, queue, delivery);
-  if (delivery.message.wantsReceipt && delivery.message.expiresAt !== 0) watchExpiry(shard, session, delivery);
+  if (session.isStored) {
+    enqueueStored(shard, session, queue, view, size, qos, retain, identifiers, identifierCount, sharedFilter);
+  } else {
+    const delivery = new Delivery(shard.keep(view), qos, retain, own(identifiers, identifierCount), sharedFilter);
+    pushQueued(shard, queue, delivery);
+    if (delivery.message.wantsReceipt && delivery.message.expiresAt !== 0) watchExpiry(shard, session, delivery);
+  }
   shard.counters[QUEUED_COUNT]!++;
   return QUEUED;
 }
 
+function dropOldest(shard: Shard, session: ClientSession, queue: MessageQueue): void {
+  if (queue.frontCount === 0 && queue.refCount > 0) {
+    const { delivery, sequence, record, messageEntry } = takeOldestRef(shard, queue);
+    noteRefSettled(shard, session, sequence);
+    shard.counters[DROPPED_FULL]!++;
+    if (delivery !== undefined) dropDelivery(shard, session, delivery, 'queue_full', 'dropped');
+    else reportDropped(shard, session, record, messageEntry, 'queue_full');
+    return;
+  }
+  const oldest = takeQueued(shard, queue)!;
+  noteSettled(shard, session, oldest);
+  if (oldest.hasExpired) return;
+  shard.counters[DROPPED_FULL]!++;
+  dropDelivery(shard, session, oldest, 'queue_full', 'dropped');
+}
+
+/** What waits in a stored session is written; in memory it is an object as long as the queue is short and its client there, and a reference otherwise. */
+function enqueueStored(
+  shard: Shard,
+  holder: ClientSession,
+  queue: MessageQueue,
+  view: MessageView,
+  size: number,
+  qos: number,
+  retain: boolean,
+  identifiers: Uint32Array | null,
+  identifierCount: number,
+  sharedFilter: string | null,
+): void {
+  const sequence = holder.nextSequence++;
+  const at = noteQueued(shard, holder, view, sequence, qos, retain, identifiers, identifierCount, sharedFilter);
+  const isReference = queue.refCount > 0 || holder.connection === null || queue.frontCount >= FRONT_MAX;
+  const mustStay = view.wantsReceipt || sharedFilter !== null;
+  if (isReference) {
+    queue.pushRef(sequence, shard.journal.open.record, shard.keptEntryAt, at, size);
+    shard.counters[QUEUED_BYTES]! += REF_BYTES;
+    shard.counters[QUEUED_MESSAGES]!++;
+    if (!mustStay) return;
+  }
+  const delivery = new Delivery(shard.keep(view), qos, retain, own(identifiers, identifierCount), sharedFilter);
+  delivery.sequence = sequence;
+  delivery.record = shard.journal.open.record;
+  delivery.entryAt = at;
+  if (isReference) pin(shard, queue, delivery);
+  else pushQueued(shard, queue, delivery);
+  if (view.wantsReceipt && view.expiresAt !== 0) watchExpiry(shard, holder, delivery);
+}
+
+/** Keeps a message for a mailbox: only referred to, unless its sender wants to hear of its end. */
+export function enqueueInMailbox(shard: Shard, holder: StoredHolder, queue: MessageQueue, view: MessageView, size: number): void {
+  const sequence = holder.nextSequence++;
+  const at = noteQueued(shard, holder, view, sequence, view.qos, false, null, 0, null);
+  queue.pushRef(sequence, shard.journal.open.record, shard.keptEntryAt, at, size);
+  shard.counters[QUEUED_BYTES]! += REF_BYTES;
+  shard.counters[QUEUED_MESSAGES]!++;
+  if (!view.wantsReceipt) return;
+  const delivery = new Delivery(shard.keep(view), view.qos, false, null, null);
+  delivery.sequence = sequence;
+  delivery.record = shard.journal.open.record;
+  delivery.entryAt = at;
+  pin(shard, queue, delivery);
+}
+
 /** Tells the sender of a waiting message when it expires, not only when its turn comes. */
-function watchExpiry(shard: Shard, session: ClientSession, delivery: Delivery): void {
+export function watchExpiry(shard: Shard, session: ClientSession, delivery: Delivery): void {
   delivery.expiryTimer = new Timer(() => {
     delivery.hasExpired = true;
     shard.counters[DROPPED_EXPIRED]!++;
@@ -277,7 +362,7 @@ export function takeQueued(shard: Shard, queue: MessageQueue): Delivery | undefi
 export function dropDelivery(shard: Shard, session: ClientSession, delivery: Delivery, reason: string, receiptStatus: string): void {
   viewMessage(shard.keptView, delivery.message);
   shard.events.messageDropped(shard.keptView, session.clientId, reason);
-  if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, receiptStatus);
+  if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, receiptStatus, session.isStored);
 }
 
 /** Sends what waits, as far as window and network allow: first what this connection must send again, then the queue. */
@@ -286,20 +371,28 @@ export function pump(shard: Shard, session: ClientSession, connection: Connectio
   const queue = session.queue;
   if (queue === null || connection.resends !== null) return;
   while (queue.count > 0 && !connection.isOverfull) {
-    const next = queue.peek()!;
+    if (queue.refCount > 0 && queue.frontCount < FRONT_LOW) loadWaiting(shard, session);
+    const next = queue.peek();
+    // What is next comes from the store, and with it the next call.
+    if (next === undefined) return;
     if (next.qos > 0 && connection.sendQuota <= 0) return;
     const delivery = takeQueued(shard, queue)!;
     const message = delivery.message;
-    if (delivery.hasExpired) continue;
+    if (delivery.hasExpired) {
+      noteSettled(shard, session, delivery);
+      continue;
+    }
     if (message.expiresAt !== 0 && message.expiresAt <= shard.timers.now) {
       shard.counters[DROPPED_EXPIRED]!++; // [MQTT-3.3.2-5]
+      noteSettled(shard, session, delivery);
       dropDelivery(shard, session, delivery, 'expired', 'expired');
       continue;
     }
     if (!sendKept(shard, session, connection, delivery)) {
       shard.counters[DROPPED_LARGE]!++; // [MQTT-3.1.2-25]
+      noteSettled(shard, session, delivery);
       dropDelivery(shard, session, delivery, 'too_large', 'dropped');
-    }
+    } else if (delivery.qos === 0) noteSettled(shard, session, delivery);
   }
 }
 
@@ -364,6 +457,7 @@ function resendPublishes(shard: Shard, session: ClientSession, connection: Conne
       // The client came back with a smaller Maximum Packet Size: to it the message counts as delivered [MQTT-3.1.2-25].
       removeInflight(shard, inflight, packetId);
       shard.counters[DROPPED_LARGE]!++;
+      noteSettled(shard, session, delivery);
       dropDelivery(shard, session, delivery, 'too_large', 'dropped');
       continue;
     }

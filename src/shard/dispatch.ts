@@ -1,7 +1,7 @@
 /**
- * Dispatch: one switch on the packet type, PUBLISH first, and the only place where a reason code of a client's fault becomes a DISCONNECT or a close.
+ * Dispatch: one switch on the packet type, PUBLISH first.
  *
- * Handlers return 0 or the reason code that ends the connection. Refusals inside a packet (PUBACK, SUBACK …) are theirs.
+ * Handlers return 0 or the reason code that ends the connection, which `refuse.ts` puts into words. Refusals inside a packet (PUBACK, SUBACK …) are theirs.
  *
  * Hot path.
  */
@@ -22,17 +22,13 @@ import {
   SUBSCRIBE,
   UNSUBSCRIBE,
 } from '../protocol/packet-type.ts';
-import { ReasonCode, reasonName } from '../protocol/reason-code.ts';
+import { ReasonCode } from '../protocol/reason-code.ts';
 import { CONNECTED, type Connection, OPENING } from './connection.ts';
-import { counter } from './counters.ts';
 import { onPuback, onPubcomp, onPubrec, onPubrel } from './on-ack.ts';
 import { onConnect } from './on-connect.ts';
 import { onAuth, onDisconnect } from './on-disconnect.ts';
 import { onPublish } from './on-publish.ts';
 import { onSubscribe, onUnsubscribe } from './on-subscribe.ts';
-import { endConnection } from './sessions.ts';
-
-const MALFORMED = counter('packets/malformed');
 
 /** Handles one packet. @returns 0, or the reason code that ends the connection */
 export function dispatch(connection: Connection, bytes: Uint8Array, frame: Frame): ReasonCode {
@@ -71,15 +67,4 @@ export function dispatch(connection: Connection, bytes: Uint8Array, frame: Frame
       // A second CONNECT [MQTT-3.1.0-2], or a packet that only a server sends.
       return type === 0 ? ReasonCode.MalformedPacket : ReasonCode.ProtocolError;
   }
-}
-
-/** Ends the connection for the client's fault: v5 is told by DISCONNECT, v3 by the close alone. */
-export function refuse(connection: Connection, code: ReasonCode): void {
-  const shard = connection.shard;
-  shard.counters[MALFORMED]!++;
-  shard.log.info(
-    { client: connection.session?.clientId, peer: connection.peer.name, reason: code, name: reasonName(code) },
-    'connection refused: the client broke the protocol',
-  );
-  endConnection(connection, code, reasonName(code), true); // [MQTT-4.13.1-1]
 }

@@ -112,6 +112,28 @@ export class Events {
     });
   }
 
+  /** The store takes nothing: what needs it is refused. */
+  storeDegraded(reason: string): void {
+    if (!this.hasSubscribers('store_degraded')) return;
+    this.publish('store_degraded', {
+      event: 'store.degraded',
+      shard: this.shard.index,
+      reason,
+      node: this.shard.settings.node,
+      timestamp: this.shard.timers.now,
+    });
+  }
+
+  storeRecovered(): void {
+    if (!this.hasSubscribers('store_recovered')) return;
+    this.publish('store_recovered', {
+      event: 'store.recovered',
+      shard: this.shard.index,
+      node: this.shard.settings.node,
+      timestamp: this.shard.timers.now,
+    });
+  }
+
   private topicOf(name: string): Uint8Array {
     let topic = this.topics.get(name);
     if (topic === undefined) {

@@ -16,7 +16,7 @@ const PUBLISH_SENTENCES: ReadonlyMap<number, string> = new Map([
 const SUBSCRIBE_SENTENCES: ReadonlyMap<number, string> = new Map([
   [ReasonCode.NotAuthorized, 'the filter names the address of another client'],
   [ReasonCode.TopicFilterInvalid, 'not a valid Topic Filter, or too many levels'],
-  [ReasonCode.QuotaExceeded, 'too many subscriptions in this session'],
+  [ReasonCode.QuotaExceeded, 'too many subscriptions in this session, or the store is degraded'],
   [ReasonCode.SharedSubscriptionsNotSupported, 'Shared Subscriptions are switched off'],
   [ReasonCode.WildcardSubscriptionsNotSupported, 'wildcards are switched off'],
 ]);
@@ -25,6 +25,11 @@ const SUBSCRIBE_SENTENCES: ReadonlyMap<number, string> = new Map([
 export function explainPublish(reason: ReasonCode): Properties | undefined {
   const reasonString = PUBLISH_SENTENCES.get(reason);
   return reasonString === undefined ? undefined : { reasonString };
+}
+
+/** Properties of a PUBACK or PUBREC for a message that must be stored and cannot be. */
+export function explainUnstorable(): Properties {
+  return { reasonString: 'the store is degraded: its disk takes nothing at the moment; send the message again later' };
 }
 
 /** Properties of a SUBACK: the sentence for its first refusal, or undefined when all is granted. */

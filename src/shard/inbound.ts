@@ -4,16 +4,19 @@
  * Hot path.
  */
 import { readText } from '../base/bytes.ts';
+import { flushAcks } from './acks.ts';
 import { counter } from './counters.ts';
+import { noteOriginDone } from './durable.ts';
 import { type Link, readControl } from './mesh.ts';
-import { flushAcks } from './on-publish.ts';
 import { confirmSubacks } from './on-subscribe.ts';
-import { NO_SUBSCRIBER, STATUS_WORDS, STORED } from './outcome.ts';
+import { NO_SUBSCRIBER, STATUS_WORDS, STORED, UNSTORABLE } from './outcome.ts';
 import { deliverP2p } from './p2p.ts';
 import {
+  KNOWN_BIT,
   RECORD_ACKS,
   RECORD_CONTROL,
   RECORD_HANDOFF,
+  RECORD_ORIGIN_DONE,
   RECORD_P2P,
   RECORD_PUBLISH,
   RECORD_RESULT,
@@ -55,6 +58,9 @@ export function handleRecord(shard: Shard, link: Link, word: number, bytes: Buff
       shard.adoptSocket(fd, readText(bytes, at + 8, nameEnd), bytes.subarray(nameEnd, end));
       return;
     }
+    case RECORD_ORIGIN_DONE:
+      for (let one = at; one < end; one += 12) noteOriginDone(shard, bytes.readDoubleLE(one), bytes.readUInt32LE(one + 8));
+      return;
     case RECORD_CONTROL:
       handleControl(shard, link, bytes, at, end);
       return;
@@ -69,9 +75,13 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
   readMessageRecord(bytes, at, word, view, fields);
   // The fields are reused by anything that is sent from here on.
   const { sequence, topicHash, publisherHash, number, extraAt, extraEnd } = fields;
+  const position = shard.journal.position;
+  shard.originId = fields.originId;
+  shard.originPacketId = fields.originPacketId;
+  shard.mayBeKnown = (word & KNOWN_BIT) !== 0;
   const outcome = shard.outcome;
   outcome.begin(null, 0, view.qos);
-  shard.kept = null;
+  shard.newMessage();
   let idAt = extraAt;
   let idEnd = extraEnd;
   switch (kind) {
@@ -90,18 +100,24 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
       outcome.note(deliverToMember(shard, view, bytes, extraAt, extraEnd, publisherHash, topicHash));
       break;
     case RECORD_RETAIN:
-      outcome.note(storeRetained(shard, view));
+      outcome.note(storeRetained(shard, view, topicHash));
       break;
     default:
       takeRetained(shard, view, number, null);
       outcome.wasTaken = true;
   }
-  shard.kept = null;
+  shard.newMessage();
+  shard.originId = 0;
   if (sequence === 0) return;
+  if (shard.journal.isGated && shard.journal.position !== position) {
+    shard.mesh.gate(link, link.takenSequence);
+    shard.journal.awaited(true);
+  }
   link.takenSequence = sequence;
   // Plain success needs no record of its own: the next acknowledgement says it.
-  if (outcome.wasTaken && !recordWantsStatus(word)) return;
-  const result = outcome.wasTaken ? outcome.taken : outcome.isStored ? STORED : outcome.worst;
+  const isRefused = outcome.worst === UNSTORABLE;
+  if (outcome.wasTaken && !isRefused && !recordWantsStatus(word)) return;
+  const result = isRefused ? UNSTORABLE : outcome.wasTaken ? outcome.taken : outcome.isStored ? STORED : outcome.worst;
   if (kind !== RECORD_P2P) idEnd = idAt;
   shard.mesh.sendResult(link, sequence, result, bytes, idAt, idEnd);
 }
@@ -114,26 +130,47 @@ function handleResult(shard: Shard, link: Link, bytes: Buffer, at: number, end: 
     ack.statuses.push(readText(bytes, at + 8, end).concat('=', STATUS_WORDS[result]!));
 }
 
+/** A restarted peer has announced all that it wants again: the rest was wanted by sessions that ended with its predecessor. */
+function forgetUnlearned(shard: Shard, link: Link): void {
+  const learned = link.learned;
+  link.learned = null;
+  if (learned === null) return;
+  const gone: { filter: string; shareName: string }[] = [];
+  shard.interest.forEachOf(link.peer, (filter, shareName) => {
+    if (!learned.has(`${shareName}/${filter}`)) gone.push({ filter, shareName }); // cold: once for each restart
+  });
+  for (const { filter, shareName } of gone) {
+    if (shareName === '') shard.interest.remove(filter, link.peer);
+    else shard.interest.setShare(shareName, filter, link.peer, 0, 0);
+  }
+}
+
 function handleControl(shard: Shard, link: Link, bytes: Buffer, at: number, end: number): void {
   const control = readControl(bytes, at, end);
   switch (control.kind) {
     case 'route':
+      link.learned?.add(`/${control.filter}`); // cold: while a peer restarts
       if (control.isWanted) shard.interest.add(control.filter, link.peer);
       else shard.interest.remove(control.filter, link.peer);
       link.routesInstalled = control.sequence;
       return;
     case 'share':
+      link.learned?.add(`${control.shareName}/${control.filter}`); // cold: while a peer restarts
       shard.interest.setShare(control.shareName, control.filter, link.peer, control.onlineCount, control.memberCount);
       link.routesInstalled = control.sequence;
       return;
     case 'installed':
       link.routesKnownByPeer = control.sequence;
       confirmSubacks(shard);
+      if (!shard.isServing) shard.checkReady();
+      return;
+    case 'recovered':
+      forgetUnlearned(shard, link);
       return;
     case 'snapshot-end':
       link.routesInstalled = control.sequence;
       link.hasSnapshot = true;
-      shard.snapshotCame();
+      shard.checkReady();
       return;
     case 'retained-query':
       beginScan(shard, link.peer, control.query, control.filter);

@@ -7,28 +7,45 @@
 
 import { ByteMap } from '../base/byte-map.ts';
 import { readText } from '../base/bytes.ts';
-import { Fifo } from '../base/fifo.ts';
 import { Timer } from '../base/timers.ts';
-import { type Message, viewMessage } from '../session/message.ts';
+import type { MessageView } from '../protocol/publish.ts';
+import { Delivery } from '../session/delivery.ts';
+import { MESSAGE_OVERHEAD_BYTES, viewMessage } from '../session/message.ts';
+import { MessageQueue } from '../session/message-queue.ts';
+import type { StoredHolder } from '../session/session.ts';
 import { counter } from './counters.ts';
-import { FULL, MAILBOX } from './outcome.ts';
+import { enqueueInMailbox, pushQueued, takeQueued } from './deliver.ts';
+import { noteEnd, noteMailbox, takesAgain } from './durable.ts';
+import { FULL, MAILBOX, UNSTORABLE } from './outcome.ts';
 import { receiptOf } from './receipt.ts';
 import type { Shard } from './shard.ts';
+import { takeOldestRef } from './waiting.ts';
 
 const COUNT = counter('mailboxes/count');
-const QUEUED_BYTES = counter('queued/bytes');
-const QUEUED_MESSAGES = counter('queued/messages');
 const DROPPED_EXPIRED = counter('publish/dropped/expired');
 const DROPPED_FULL = counter('publish/dropped/queue-full');
 
-class Mailbox {
-  readonly messages: Fifo<Message>;
-  bytes: number;
+class Mailbox implements StoredHolder {
+  readonly id: number;
+  readonly clientId: Uint8Array;
+  readonly hash: number;
+  /** Wall milliseconds of its first message. */
+  readonly createdAt: number;
+  nextSequence: number;
+  snapshotRecord: number;
+  readonly queue: MessageQueue;
+  readonly inflight: null;
   timer: Timer | null;
 
-  constructor() {
-    this.messages = new Fifo();
-    this.bytes = 0;
+  constructor(id: number, clientId: Uint8Array, hash: number, createdAt: number) {
+    this.id = id;
+    this.clientId = clientId;
+    this.hash = hash;
+    this.createdAt = createdAt;
+    this.nextSequence = 1;
+    this.snapshotRecord = 0;
+    this.queue = new MessageQueue();
+    this.inflight = null;
     this.timer = null;
   }
 }
@@ -42,59 +59,79 @@ export class Mailboxes {
     this.boxes = new ByteMap();
   }
 
-  /** Keeps a message for the Client Identifier id[at, end). @returns MAILBOX or FULL */
-  put(id: Uint8Array, at: number, end: number, hash: number, message: Message): number {
+  /** Keeps the message for the Client Identifier id[at, end). @returns MAILBOX, FULL or UNSTORABLE */
+  put(id: Uint8Array, at: number, end: number, hash: number, view: MessageView): number {
     const shard = this.shard;
     const limits = shard.settings.p2p.mailbox;
+    if (shard.journal.isDegraded) return UNSTORABLE;
+    const size =
+      view.topicEnd - view.topicAt + (view.propertiesEnd - view.propertiesAt) + (view.payloadEnd - view.payloadAt) + MESSAGE_OVERHEAD_BYTES;
     let box = this.boxes.get(id, at, end, hash);
     const isFull =
       shard.isOverloaded ||
-      message.sizeBytes > limits.maxBytes ||
+      size > limits.maxBytes ||
       (box === undefined
         ? this.boxes.size >= Math.ceil(limits.maxMailboxes / shard.shards)
-        : box.messages.count >= limits.maxMessages || box.bytes + message.sizeBytes > limits.maxBytes);
+        : box.queue.count >= limits.maxMessages || box.queue.bytes + size > limits.maxBytes);
     if (isFull) {
       shard.counters[DROPPED_FULL]!++;
       return FULL;
     }
     if (box === undefined) {
-      const made = new Mailbox();
       const key = Uint8Array.prototype.slice.call(id, at, end);
-      this.boxes.set(key, hash, made);
-      shard.counters[COUNT]!++;
-      made.timer = new Timer(() => this.expire(key, hash));
-      shard.timers.arm(made.timer, limits.ttlSeconds * 1000);
-      box = made;
+      box = this.open(shard.nextSessionId(), key, hash, shard.timers.now);
+      if (shard.journal.isOn) noteMailbox(shard, box, key, box.createdAt);
     }
-    box.messages.push(message);
-    box.bytes += message.sizeBytes;
-    shard.counters[QUEUED_BYTES]! += message.sizeBytes;
-    shard.counters[QUEUED_MESSAGES]!++;
+    if (shard.originId !== 0 && view.qos === 2 && takesAgain(shard, box)) return MAILBOX;
+    if (shard.journal.isOn) enqueueInMailbox(shard, box, box.queue, view, size);
+    else pushQueued(shard, box.queue, new Delivery(shard.keep(view), view.qos, false, null, null));
     return MAILBOX;
   }
 
-  /** Hands the mailbox of a client over, oldest first, and ends it. */
-  takeAll(id: Uint8Array, hash: number): Message[] {
-    const box = this.boxes.delete(id, 0, id.length, hash);
-    if (box === undefined) return [];
-    if (box.timer !== null) this.shard.timers.disarm(box.timer);
-    this.shard.counters[COUNT]!--;
-    const messages: Message[] = [];
-    for (let message = box.messages.shift(); message !== undefined; message = box.messages.shift()) {
-      this.shard.counters[QUEUED_BYTES]! -= message.sizeBytes;
-      this.shard.counters[QUEUED_MESSAGES]!--;
-      messages.push(message);
-    }
-    return messages;
+  /** Begins a mailbox, or puts back one that the store has. */
+  open(id: number, clientId: Uint8Array, hash: number, createdAt: number): Mailbox {
+    const { shard } = this;
+    const box = new Mailbox(id, clientId, hash, createdAt);
+    this.boxes.set(clientId, hash, box);
+    shard.counters[COUNT]!++;
+    box.timer = new Timer(() => this.expire(box));
+    shard.timers.arm(box.timer, createdAt + shard.settings.p2p.mailbox.ttlSeconds * 1000 - shard.timers.now);
+    return box;
   }
 
-  private expire(key: Uint8Array, hash: number): void {
-    const clientId = readText(key, 0, key.length);
-    for (const message of this.takeAll(key, hash)) {
-      this.shard.counters[DROPPED_EXPIRED]!++;
-      viewMessage(this.shard.keptView, message);
-      this.shard.events.messageDropped(this.shard.keptView, clientId, 'expired');
-      if (message.wantsReceipt) receiptOf(this.shard, message, clientId, 'expired');
+  /** Ends the mailbox of a client and hands it over. */
+  takeOver(id: Uint8Array, hash: number): Mailbox | undefined {
+    const box = this.boxes.delete(id, 0, id.length, hash);
+    if (box === undefined) return undefined;
+    if (box.timer !== null) this.shard.timers.disarm(box.timer);
+    this.shard.counters[COUNT]!--;
+    return box;
+  }
+
+  /** Whether `holder` is a mailbox; then `packMailbox` wants its name and age. */
+  static isMailbox(holder: StoredHolder): holder is Mailbox {
+    return holder instanceof Mailbox;
+  }
+
+  private expire(box: Mailbox): void {
+    const { shard } = this;
+    this.takeOver(box.clientId, box.hash);
+    if (shard.journal.isOn) noteEnd(shard, box);
+    const clientId = readText(box.clientId, 0, box.clientId.length);
+    const drop = (delivery: Delivery): void => {
+      viewMessage(shard.keptView, delivery.message);
+      shard.events.messageDropped(shard.keptView, clientId, 'expired');
+      if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, clientId, 'expired', shard.journal.isOn);
+    };
+    const { queue } = box;
+    for (let delivery = takeQueued(shard, queue); delivery !== undefined; delivery = takeQueued(shard, queue)) {
+      shard.counters[DROPPED_EXPIRED]!++;
+      drop(delivery);
+    }
+    while (queue.refCount > 0) {
+      shard.counters[DROPPED_EXPIRED]!++;
+      const { delivery } = takeOldestRef(shard, queue);
+      if (delivery !== undefined) drop(delivery);
     }
   }
 }

@@ -12,22 +12,24 @@
  * Owned by one shard. Hot path.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import { pack, unpack } from 'msgpackr';
 import { assert } from '../base/assert.ts';
 import { copyBytes } from '../base/bytes.ts';
 import { Fifo } from '../base/fifo.ts';
+import { packObject, unpackObject } from '../base/pack.ts';
 import { RingConsumer, RingProducer, ringFrameBytesMax } from '../base/ring.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import type { Control } from './control.ts';
 import { counter } from './counters.ts';
 import type { PendingAck } from './outcome.ts';
 import {
+  KNOWN_BIT,
   messageRecordBytes,
   messageWord,
   RECORD_ACKS,
   RECORD_CONTROL,
   RECORD_HANDOFF,
   RECORD_JUMBO,
+  RECORD_ORIGIN_DONE,
   RECORD_RESULT,
   type RecordFields,
   recordKind,
@@ -105,6 +107,13 @@ export class Link {
   /** Highest sequence of the peer that this shard has taken, and the highest one that it has told. */
   takenSequence: number;
   toldSequence: number;
+  /** What may be told while entries of the open batch, or of the one under way to the disk, are not committed; -1: they hold nothing of this peer. */
+  openLimit: number;
+  sealedLimit: number;
+  /** Filters that the restarted peer has announced so far; null: it is not restarting. */
+  learned: Set<string> | null;
+  /** Publisher and Packet Identifier, in turn, of what the peer need not remember any more. */
+  readonly originsDone: number[];
   jumboOutstanding: number;
   jumboTaken: number;
   jumboTold: number;
@@ -127,6 +136,10 @@ export class Link {
     this.nextSequence = 1;
     this.takenSequence = 0;
     this.toldSequence = 0;
+    this.openLimit = -1;
+    this.sealedLimit = -1;
+    this.learned = null;
+    this.originsDone = [];
     this.jumboOutstanding = 0;
     this.jumboTaken = 0;
     this.jumboTold = 0;
@@ -144,6 +157,8 @@ export class Mesh {
   readonly links: (Link | null)[];
   /** Connections stop reading while this is true. */
   isCongested: boolean;
+  /** Frames of the peers wait: the shard does not have its sessions yet. */
+  isHeld: boolean;
   private readonly counters: Float64Array;
   private readonly wakeWords: Int32Array;
   private readonly ringBytes: number;
@@ -171,6 +186,7 @@ export class Mesh {
       this.links.push(ends === null ? null : new Link(peer, ends));
     }
     this.isCongested = false;
+    this.isHeld = false;
     this.counters = counters;
     this.wakeWords = new Int32Array(wake);
     this.ringBytes = ringBytes;
@@ -238,13 +254,13 @@ export class Mesh {
     const link = this.links[peer]!;
     if (!link.isLive) return;
     this.counters[FRAMES_CONTROL]!++;
-    this.send(link, RECORD_CONTROL, pack(control));
+    this.send(link, RECORD_CONTROL, packObject(control) as Buffer);
   }
 
   /** Sends the same control record to every peer. */
   broadcast(control: Control): void {
     if (this.shards === 1) return;
-    const body = pack(control);
+    const body = packObject(control) as Buffer;
     for (let peer = 0; peer < this.links.length; peer++) {
       const link = this.links[peer]!;
       if (link === null || !link.isLive) continue;
@@ -319,6 +335,7 @@ export class Mesh {
   /** Handles a bounded number of records of every peer. @returns whether frames are left */
   drain(): boolean {
     let isMore = false;
+    if (this.isHeld) return false;
     for (let peer = 0; peer < this.links.length; peer++) {
       const link = this.links[peer]!;
       if (link?.isLive && this.drainLink(link, DRAIN_FRAMES_MAX)) isMore = true;
@@ -403,12 +420,25 @@ export class Mesh {
   }
 
   private sendOwed(link: Link): void {
-    if (link.takenSequence !== link.toldSequence) {
-      link.toldSequence = link.takenSequence;
+    // What rests on the journal is told when it is committed.
+    const taken = link.sealedLimit >= 0 ? link.sealedLimit : link.openLimit >= 0 ? link.openLimit : link.takenSequence;
+    if (taken !== link.toldSequence) {
+      link.toldSequence = taken;
       const body = Buffer.allocUnsafe(4);
-      body.writeUInt32LE(link.takenSequence, 0);
+      body.writeUInt32LE(taken, 0);
       this.counters[FRAMES_ACK]!++;
       this.send(link, RECORD_ACKS, body);
+    }
+    const done = link.originsDone;
+    if (done.length > 0) {
+      const body = Buffer.allocUnsafe(done.length * 6);
+      for (let i = 0; i < done.length; i += 2) {
+        body.writeDoubleLE(done[i]!, i * 6);
+        body.writeUInt32LE(done[i + 1]!, i * 6 + 8);
+      }
+      done.length = 0;
+      this.counters[FRAMES_ACK]!++;
+      this.send(link, RECORD_ORIGIN_DONE, body);
     }
     if (link.routesInstalled !== link.routesTold) {
       link.routesTold = link.routesInstalled;
@@ -419,6 +449,44 @@ export class Mesh {
       this.sendControl(link.peer, { kind: 'jumbo-taken', count: link.jumboTaken });
       link.jumboTaken = 0;
       link.jumboTold = 0;
+    }
+  }
+
+  /** The message `sequence` of the peer has entries in the open batch. @param before the last one that was taken before it */
+  gate(link: Link, before: number): void {
+    if (link.openLimit < 0) link.openLimit = before;
+  }
+
+  /** All other shards, a bit each. */
+  get peerMask(): number {
+    return ((1 << this.shards) - 1) & ~(1 << this.index);
+  }
+
+  /** The open batch is under way to the disk. */
+  sealGates(): void {
+    for (let peer = 0; peer < this.links.length; peer++) {
+      const link = this.links[peer]!;
+      if (link === null) continue;
+      link.sealedLimit = link.openLimit;
+      link.openLimit = -1;
+    }
+  }
+
+  /** It is there. */
+  openGates(): void {
+    for (let peer = 0; peer < this.links.length; peer++) {
+      const link = this.links[peer]!;
+      if (link !== null) link.sealedLimit = -1;
+    }
+  }
+
+  /** Tells the shards in `mask`, with the frames of this turn, that they need not remember a QoS 2 message any more. @param packetId 0: all of this publisher */
+  sendOriginDone(mask: number, publisher: number, packetId: number): void {
+    for (let left = mask; left !== 0; left &= left - 1) {
+      const link = this.links[31 - Math.clz32(left & -left)]!;
+      // A peer that is down learns it when the identifier is used again.
+      if (link === null || !link.isLive) continue;
+      link.originsDone.push(publisher, packetId);
     }
   }
 
@@ -442,6 +510,7 @@ export class Mesh {
 
   /** Whether any frame waits for this shard. */
   get hasWork(): boolean {
+    if (this.isHeld) return false;
     for (let peer = 0; peer < this.links.length; peer++) {
       const link = this.links[peer]!;
       if (link?.isLive && link.consumer.hasFrames()) return true;
@@ -499,11 +568,15 @@ export class Mesh {
     while (link.overflow.shift() !== undefined);
     link.overflowBytes = 0;
     link.jumboOutstanding = 0;
+    link.originsDone.length = 0;
     link.port.close();
   }
 
-  /** The peer runs again, on new rings. The caller sends its snapshot of routes first, then calls `resend`. */
-  peerRestarted(peer: number, wiring: LinkWiring): void {
+  /**
+   * The peer runs again, on new rings. The caller sends its snapshot of routes first, then calls `resend`.
+   * @param keepsRoutes what the predecessor wanted is kept until the peer has announced what it still wants
+   */
+  peerRestarted(peer: number, wiring: LinkWiring, keepsRoutes: boolean): void {
     const link = this.links[peer]!;
     link.producer = new RingProducer(wiring.outbound);
     link.consumer = new RingConsumer(wiring.inbound);
@@ -511,6 +584,9 @@ export class Mesh {
     link.isLive = true;
     link.takenSequence = 0;
     link.toldSequence = 0;
+    link.openLimit = -1;
+    link.sealedLimit = -1;
+    link.learned = keepsRoutes ? new Set() : null;
     link.jumboTaken = 0;
     link.jumboTold = 0;
     link.routesInstalled = 0;
@@ -524,12 +600,13 @@ export class Mesh {
     const link = this.links[peer]!;
     for (let i = 0; i < link.unacked.count; i++) {
       const frame = link.unacked.at(i)!;
-      this.send(link, frame.word, frame.body);
+      // Its predecessor may have stored it and died before it could say so.
+      this.send(link, frame.word | KNOWN_BIT, frame.body);
     }
   }
 }
 
 /** The object in a control record. */
 export function readControl(bytes: Buffer, at: number, end: number): Control {
-  return unpack(Buffer.from(bytes.subarray(at, end))) as Control;
+  return unpackObject(bytes, at, end) as Control;
 }

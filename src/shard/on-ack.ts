@@ -14,6 +14,7 @@ import { ReasonCode } from '../protocol/reason-code.ts';
 import { INFLIGHT_FREE, INFLIGHT_QOS1, INFLIGHT_QOS2, INFLIGHT_RELEASED } from '../session/inflight.ts';
 import type { Connection } from './connection.ts';
 import { removeInflight, restoreQuota } from './deliver.ts';
+import { noteReceivedEnd, noteReleased, noteSettled } from './durable.ts';
 import { receiptOf } from './receipt.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -54,6 +55,7 @@ export function onPubrec(connection: Connection, bytes: Uint8Array, at: number, 
     answer(connection, PUBREL, packetId, ReasonCode.PacketIdentifierNotFound);
     return ReasonCode.Success;
   }
+  if (state !== INFLIGHT_RELEASED) noteReleased(shard, session, inflight!.delivery(packetId), connection);
   inflight!.release(packetId);
   answer(connection, PUBREL, packetId, ReasonCode.Success); // [MQTT-4.3.3-4]
   return ReasonCode.Success;
@@ -79,7 +81,9 @@ export function onPubrel(connection: Connection, bytes: Uint8Array, at: number, 
   const code = readAck(shard.ackView, PUBREL, bytes, at, end, connection.version);
   if (code !== ReasonCode.Success) return code;
   const packetId = shard.ackView.packetId;
-  const received = connection.session!.received;
+  const session = connection.session!;
+  const received = session.received;
+  if (received?.isStored(packetId)) noteReceivedEnd(shard, session, packetId, connection);
   const wasKnown = received?.remove(packetId);
   answer(connection, PUBCOMP, packetId, wasKnown ? ReasonCode.Success : ReasonCode.PacketIdentifierNotFound); // [MQTT-4.3.3-11]
   return ReasonCode.Success;
@@ -89,7 +93,8 @@ export function onPubrel(connection: Connection, bytes: Uint8Array, at: number, 
 function settle(shard: Shard, session: ClientSession, packetId: number, status: string): void {
   const inflight = session.inflight!;
   const delivery = removeInflight(shard, inflight, packetId);
-  if (delivery?.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, status);
+  if (delivery !== null) noteSettled(shard, session, delivery);
+  if (delivery?.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, status, session.isStored);
 }
 
 /** Retained messages wait until the client has taken what it got. */

@@ -15,16 +15,15 @@ import { isPayloadUtf8, MessageView } from '../protocol/publish.ts';
 import { ReasonCode, reasonName } from '../protocol/reason-code.ts';
 import { topicLevels } from '../protocol/topic.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
-import { Delivery } from '../session/delivery.ts';
 import { keepMessage } from '../session/message.ts';
-import { MessageQueue } from '../session/message-queue.ts';
 import { NEVER_EXPIRES } from '../session/session.ts';
 import { OutboundAliases } from '../session/topic-alias.ts';
 import { Will } from '../session/will.ts';
 import { hasAnswer } from './admission.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
-import { dropDelivery, pump, pushQueued, resumeInflight } from './deliver.ts';
+import { pump, resumeInflight } from './deliver.ts';
+import { noteConnected, noteSession } from './durable.ts';
 import { endConnection, markGroups, openSession } from './sessions.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -32,7 +31,6 @@ const CLIENTS = counter('clients/connected');
 const SESSIONS = counter('clients/total');
 const REFUSED = counter('connections/refused');
 const KEEP_ALIVE_EXPIRED = counter('keepalive/expired');
-const DROPPED_FULL = counter('publish/dropped/queue-full');
 
 const willView = new MessageView();
 
@@ -78,6 +76,8 @@ function connectError(shard: Shard, packet: ConnectPacket): ReasonCode {
   const existing = shard.sessions.get(id, 0, id.length, hash32(id, 0, id.length));
   if (!existing?.connection && shard.sumOfAll(CLIENTS) >= limits.connections) return ReasonCode.QuotaExceeded;
   if (existing === undefined && shard.sumOfAll(SESSIONS) >= limits.sessions) return ReasonCode.QuotaExceeded;
+  // A session that must be kept cannot begin while the disk takes nothing; one that is there may be taken up.
+  if (existing === undefined && shard.journal.isDegraded && outlivesConnection(packet)) return ReasonCode.QuotaExceeded;
   const will = packet.will;
   if (will === undefined) return ReasonCode.Success;
   if (will.qos > mqtt.maximumQos) return ReasonCode.QosNotSupported; // [MQTT-3.2.2-12]
@@ -87,6 +87,10 @@ function connectError(shard: Shard, packet: ConnectPacket): ReasonCode {
   if (will.topic.startsWith('$')) return ReasonCode.NotAuthorized;
   viewWill(willView, will);
   return isPayloadUtf8(willView) ? ReasonCode.Success : ReasonCode.PayloadFormatInvalid;
+}
+
+function outlivesConnection(packet: ConnectPacket): boolean {
+  return packet.version === V5 ? (packet.properties.sessionExpiryInterval ?? 0) > 0 : !packet.cleanStart;
 }
 
 function accept(connection: Connection, packet: ConnectPacket): void {
@@ -103,6 +107,7 @@ function accept(connection: Connection, packet: ConnectPacket): void {
     answer.assignedClientIdentifier = clientId; // [MQTT-3.2.2-16]
   }
   const key = cloneKey(clientIdBytes, 0, clientIdBytes.length);
+  const position = shard.journal.position;
   const { session, isPresent } = openSession(shard, clientId, key, packet.version, packet.cleanStart);
   const asked = isV5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : NEVER_EXPIRES;
   session.expirySeconds = Math.min(asked, limits.sessionExpirySeconds);
@@ -110,6 +115,11 @@ function accept(connection: Connection, packet: ConnectPacket): void {
   session.version = packet.version;
   session.username = packet.username;
   session.will = willOf(packet);
+  session.closedAt = 0;
+  if (!isPresent) openMailbox(shard, session);
+  store(shard, session);
+  // Whatever has changed must be on disk before the client hears of it: a session that began, ended, or has another Will.
+  if (shard.journal.position !== position) shard.journal.hold(connection);
   session.connection = connection;
   connection.session = session;
   connection.state = CONNECTED;
@@ -135,8 +145,6 @@ function accept(connection: Connection, packet: ConnectPacket): void {
   if (isPresent) {
     markGroups(shard, session, true);
     resumeInflight(shard, session, connection); // [MQTT-4.4.0-1]
-  } else {
-    openMailbox(shard, session);
   }
   if (session.queue !== null) pump(shard, session, connection);
 }
@@ -169,7 +177,7 @@ function checkKeepAlive(shard: Shard, connection: Connection): void {
   const idle = ((shard.turnMilliseconds - connection.receivedAt) << 2) >> 2;
   const left = connection.keepAliveSeconds * 1500 - Math.max(idle, 0);
   // A client that we stopped reading from cannot show that it lives; one that does not take its own answers has only itself to blame.
-  const isHeldBack = connection.isPaused && (shard.mesh.isCongested || connection.isAckOrderFull);
+  const isHeldBack = connection.isPaused && (shard.isCongested || connection.isAckOrderFull);
   if (left > 0 || isHeldBack) {
     shard.timers.arm(connection.timer!, Math.max(left, 1000));
     return;
@@ -198,19 +206,24 @@ function assignClientId(shard: Shard): string {
   }
 }
 
-/** P2P messages that came before the client's first connection. */
+/** Notes a session that outlives its connection in the journal. One that ends with it costs the store nothing. */
+function store(shard: Shard, session: ClientSession): void {
+  if (!shard.journal.isOn) return;
+  if (session.isStored && session.snapshotRecord > 0 && !session.isMailbox) noteConnected(shard, session);
+  else if (session.expirySeconds > 0) noteSession(shard, session);
+}
+
+/** P2P messages that came before the client's first connection. They stay what the store knows them as until the client has taken them. */
 function openMailbox(shard: Shard, session: ClientSession): void {
   if (!shard.settings.p2p.mailbox.enabled) return;
-  const messages = shard.mailboxes.takeAll(session.clientIdBytes, session.hash);
-  if (messages.length === 0) return;
-  const queue = new MessageQueue();
-  session.queue = queue;
-  for (const message of messages) {
-    const delivery = new Delivery(message, message.qos, false, null, null);
-    if (queue.count < shard.settings.limits.queueMessages) pushQueued(shard, queue, delivery);
-    else {
-      shard.counters[DROPPED_FULL]!++;
-      dropDelivery(shard, session, delivery, 'queue_full', 'dropped');
-    }
-  }
+  const box = shard.mailboxes.takeOver(session.clientIdBytes, session.hash);
+  if (box === undefined) return;
+  session.queue = box.queue;
+  if (!shard.journal.isOn) return;
+  session.id = box.id;
+  session.nextSequence = box.nextSequence;
+  session.snapshotRecord = box.snapshotRecord;
+  session.isStored = true;
+  session.isMailbox = true;
+  shard.journal.holders.set(session.id, session);
 }

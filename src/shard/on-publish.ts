@@ -5,21 +5,17 @@
  *
  * Hot path.
  */
-import { RANGE16_BYTES_MAX, utf8Length } from '../base/bytes.ts';
-import { Fifo } from '../base/fifo.ts';
-import { writeAck, writeAckDetail } from '../protocol/ack.ts';
-import { PUBACK, PUBREC, V5 } from '../protocol/packet-type.ts';
-import type { Properties } from '../protocol/property.ts';
+import { V5 } from '../protocol/packet-type.ts';
 import { isPayloadUtf8, readPublish } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { topicLevels } from '../protocol/topic.ts';
 import { ReceiveWindow } from '../session/receive-window.ts';
 import { InboundAliases } from '../session/topic-alias.ts';
+import { acknowledgeInOrder, flushAcks, pushAck } from './acks.ts';
 import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
-import { mayExplain } from './deliver.ts';
-import { explainPublish } from './explain.ts';
-import { PendingAck } from './outcome.ts';
+import { noteOriginDone, noteReceived } from './durable.ts';
+import { type PendingAck, UNSTORABLE } from './outcome.ts';
 import { p2pKind, routeP2p } from './p2p.ts';
 import { routeMessage } from './route.ts';
 import type { ClientSession, Shard } from './shard.ts';
@@ -61,31 +57,52 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
   const received = session.received;
   if (qos === 2 && received !== null && received.has(packetId)) {
     // Routed before: acknowledged again, not delivered again [MQTT-4.3.3-10]. A PUBREC that still waits for another shard comes by itself.
-    if (!isPending(connection, packetId)) acknowledgeInOrder(connection, packetId, 2, ReasonCode.Success, null);
-    return ReasonCode.Success;
+    if (isPending(connection, packetId)) return ReasonCode.Success;
+    return acknowledgeInOrder(connection, packetId, 2, ReasonCode.Success, null, false);
   }
   if (connection.version === V5) {
     // A QoS 2 message that waits for its PUBREC stands in both lists and counts once.
     const open = (connection.acks === null ? 0 : connection.acks.count - connection.pendingQos2) + (received === null ? 0 : received.count);
     if (open >= shard.settings.mqtt.receiveMaximum) return ReasonCode.ReceiveMaximumExceeded; // [MQTT-3.3.4-7]
   }
+  if (qos === 2 && session.isStored && shard.journal.isDegraded)
+    return acknowledgeInOrder(connection, packetId, qos, ReasonCode.QuotaExceeded, null, true);
   if (qos === 2) {
     if (session.received === null) session.received = new ReceiveWindow();
     session.received.add(packetId);
   }
   const outcome = shard.outcome;
   outcome.begin(connection, packetId, qos);
-  const refusal = routeAny(shard, session);
-  const ack = outcome.ack;
-  if (ack !== null) {
-    // Another shard answers first. What was done here already counts.
-    mergeOutcome(ack, outcome.wasTaken, outcome.worst, outcome.statuses);
-    pushAck(connection, ack);
-  } else {
-    const reason = refusal !== ReasonCode.Success ? refusal : outcome.reason;
-    acknowledgeInOrder(connection, packetId, qos, reason, outcome.statuses);
+  if (qos === 2 && shard.journal.isOn && (shard.shards > 1 || shard.origins.count > 0)) {
+    shard.originId = session.isStored ? session.id : -session.id;
+    shard.originPacketId = packetId;
+    shard.mayBeKnown = view.isDup;
   }
-  return ReasonCode.Success;
+  const refusal = routeAny(shard, session);
+  if (shard.originId !== 0) {
+    // Only where other shards answer is there something to remember; alone, one commit holds everything.
+    if (outcome.ack === null || outcome.ack.peerMask === 0) noteOriginDone(shard, session.id, packetId);
+    else session.hasOrigins = true;
+    shard.originId = 0;
+  }
+  let ack = outcome.ack;
+  const reason = refusal !== ReasonCode.Success ? refusal : outcome.reason;
+  if (qos === 2 && session.isStored && reason < 0x80 && (ack === null || ack.peerMask === 0)) {
+    // Routed here alone: one commit holds both the deliveries and the identifier.
+    noteReceived(shard, session, packetId);
+    if (shard.journal.isGated) ack = outcome.expectStore(shard.journal);
+    if (ack !== null) ack.isReceiptNoted = true;
+  }
+  if (ack !== null) {
+    // Another shard or the disk answers first. What was done here already counts.
+    mergeOutcome(ack, outcome.wasTaken, outcome.worst, outcome.statuses);
+    if (refusal !== ReasonCode.Success) ack.decided = refusal;
+    pushAck(connection, ack);
+    // A receiver cannot have acknowledged yet, but a target may be nobody: nothing is left to wait for.
+    if (ack.remaining === 0) flushAcks(ack);
+    return ReasonCode.Success;
+  }
+  return acknowledgeInOrder(connection, packetId, qos, reason, outcome.statuses, outcome.worst === UNSTORABLE);
 }
 
 function mergeOutcome(ack: PendingAck, wasTaken: boolean, worst: number, statuses: string[] | null): void {
@@ -139,76 +156,4 @@ function isPending(connection: Connection, packetId: number): boolean {
     if (ack.qos === 2 && ack.packetId === packetId) return true;
   }
   return false;
-}
-
-function pushAck(connection: Connection, ack: PendingAck): void {
-  if (connection.acks === null) connection.acks = new Fifo();
-  connection.acks.push(ack);
-  if (ack.qos === 2) connection.pendingQos2++;
-}
-
-/** Acknowledges now, or behind an earlier acknowledgement that waits [MQTT-4.6.0-2] [MQTT-4.6.0-3]. */
-function acknowledgeInOrder(connection: Connection, packetId: number, qos: number, reason: ReasonCode, statuses: string[] | null): void {
-  if (connection.acks === null || connection.acks.count === 0) {
-    acknowledge(connection, packetId, qos, reason, statuses);
-    return;
-  }
-  const ack = new PendingAck(connection, packetId, qos, false);
-  ack.decided = reason;
-  ack.statuses = statuses;
-  pushAck(connection, ack);
-}
-
-/** One more shard has answered: sends what is complete at the front. */
-export function flushAcks(ack: PendingAck): void {
-  const connection = ack.connection;
-  const acks = connection.acks;
-  if (acks === null || connection.session === null) {
-    // The publisher has gone. A refused QoS 2 identifier must be free for its resend, or that would be acknowledged unrouted.
-    if (ack.qos === 2 && ack.remaining === 0 && ack.reason >= 0x80 && ack.session.received !== null)
-      ack.session.received.remove(ack.packetId);
-    return;
-  }
-  for (let head = acks.peek(); head !== undefined && head.remaining === 0; head = acks.peek()) {
-    acks.shift();
-    if (head.qos === 2) connection.pendingQos2--;
-    acknowledge(connection, head.packetId, head.qos, head.reason, head.statuses);
-  }
-}
-
-/** Writes PUBACK or PUBREC. */
-function acknowledge(connection: Connection, packetId: number, qos: number, reason: ReasonCode, statuses: string[] | null): void {
-  const type = qos === 1 ? PUBACK : PUBREC;
-  // A PUBREC that refuses ends the exchange, and the identifier is free again (section 4.3.3).
-  if (qos === 2 && reason >= 0x80 && connection.version === V5) connection.session!.received!.remove(packetId);
-  if (connection.version !== V5 || (reason === ReasonCode.Success && statuses === null)) {
-    const at = connection.reserve(4);
-    writeAck(connection.output, at, type, packetId);
-    return;
-  }
-  const shard = connection.shard;
-  const writer = shard.packetScratch;
-  writer.reset();
-  writeAckDetail(writer, type, V5, packetId, reason, mayExplain(connection) ? details(reason, statuses) : undefined);
-  if (writer.at > connection.packetBytesMax) {
-    writer.reset();
-    writeAckDetail(writer, type, V5, packetId, reason, undefined); // [MQTT-3.4.2-3] [MQTT-3.5.2-3]
-  }
-  connection.send(writer.bytes, 0, writer.at);
-}
-
-/** What a refusal or a report adds to the reason code. */
-function details(reason: ReasonCode, statuses: string[] | null): Properties | undefined {
-  if (statuses !== null) return statusProperties(statuses);
-  return reason >= 0x80 ? explainPublish(reason) : undefined;
-}
-
-/** `p2p-status` User Properties; only for a publisher that asked. A target whose status is longer than a string of MQTT can be is left out. */
-function statusProperties(statuses: string[] | null): Properties | undefined {
-  if (statuses === null) return undefined;
-  const userProperties: [string, string][] = [];
-  for (let i = 0; i < statuses.length; i++) {
-    if (utf8Length(statuses[i]!) <= RANGE16_BYTES_MAX) userProperties.push(['p2p-status', statuses[i]!]);
-  }
-  return { userProperties };
 }

@@ -22,6 +22,7 @@ import { classifyP2pFilter } from '../routing/p2p-address.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { mayExplain } from './deliver.ts';
+import { noteSubscribed, noteUnsubscribed } from './durable.ts';
 import { explainSubscribe } from './explain.ts';
 import { queryRetained } from './retained-query.ts';
 import { install, routesKnownByAll, withdraw } from './routes.ts';
@@ -42,6 +43,8 @@ export class WaitingSuback {
   readonly codes: readonly number[];
   /** Subscriptions that get Retained Messages afterwards. */
   readonly retained: readonly ClientSubscription[];
+  /** Record of the journal that must be committed; 0: none. */
+  readonly record: number;
 
   constructor(
     connection: Connection,
@@ -49,12 +52,14 @@ export class WaitingSuback {
     packetId: number,
     codes: readonly number[],
     retained: readonly ClientSubscription[],
+    record: number,
   ) {
     this.connection = connection;
     this.sequence = sequence;
     this.packetId = packetId;
     this.codes = codes;
     this.retained = retained;
+    this.record = record;
   }
 }
 
@@ -66,6 +71,7 @@ export function onSubscribe(connection: Connection, bytes: Uint8Array, at: numbe
   const identifier = packet.properties.subscriptionIdentifiers?.[0] ?? 0;
   if (identifier !== 0 && !shard.settings.mqtt.subscriptionIdentifierAvailable) return ReasonCode.SubscriptionIdentifiersNotSupported;
   const session = connection.session!;
+  const position = shard.journal.position;
   const codes: number[] = [];
   const retained: ClientSubscription[] = [];
   for (const entry of packet.entries) codes.push(subscribe(shard, session, entry, identifier, retained)); // [MQTT-3.8.4-5] [MQTT-3.8.4-6]
@@ -73,7 +79,8 @@ export function onSubscribe(connection: Connection, bytes: Uint8Array, at: numbe
     // MQTT 3.1 has no failure code in SUBACK: it grants QoS 0 where nothing will come.
     for (let i = 0; i < codes.length; i++) if (codes[i]! >= 0x80) codes[i] = 0;
   }
-  const waiting = new WaitingSuback(connection, shard.routeSequence, packet.packetId, codes, retained);
+  const record = shard.journal.position === position ? 0 : shard.journal.open.record;
+  const waiting = new WaitingSuback(connection, shard.routeSequence, packet.packetId, codes, retained, record);
   // Earlier SUBACKs wait for less or the same, so the order of the list is the order of the routes.
   if (shard.waitingSubacks.count === 0 && routesKnownByAll(shard) >= waiting.sequence) confirm(shard, waiting);
   else {
@@ -96,6 +103,7 @@ export function confirmSubacks(shard: Shard): void {
 function confirm(shard: Shard, waiting: WaitingSuback): void {
   const connection = waiting.connection;
   if (connection.state !== CONNECTED) return;
+  shard.journal.holdUntil(connection, waiting.record);
   const writer = shard.packetScratch;
   writer.reset();
   const details = mayExplain(connection) ? explainSubscribe(waiting.codes) : undefined;
@@ -141,6 +149,7 @@ function subscribe(
     if (kind === 'own') return granted;
     if (kind === 'other') return ReasonCode.NotAuthorized;
   }
+  if (session.isStored && shard.journal.isDegraded) return ReasonCode.QuotaExceeded;
   if (session.subscriptions === null) session.subscriptions = new Map();
   const known = session.subscriptions.get(entry.filter);
   if (known === undefined && session.subscriptions.size >= limits.subscriptionsPerClient) return ReasonCode.QuotaExceeded;
@@ -156,6 +165,7 @@ function subscribe(
   };
   session.subscriptions.set(entry.filter, subscription); // [MQTT-3.8.4-3]
   install(shard, subscription);
+  noteSubscribed(shard, session, subscription);
   shard.events.sessionSubscribed(session, entry.filter, granted);
   const wantsRetained = entry.retainHandling === 0 || (entry.retainHandling === 1 && known === undefined); // [MQTT-3.3.1-9..11]
   if (wantsRetained && shared === undefined && mqtt.retainAvailable) retained.push(subscription);
@@ -169,7 +179,9 @@ export function onUnsubscribe(connection: Connection, bytes: Uint8Array, at: num
   if (code !== ReasonCode.Success) return code;
   const session = connection.session!;
   const codes: number[] = [];
+  const position = shard.journal.position;
   for (const filter of packet.filters) codes.push(unsubscribe(shard, session, filter)); // [MQTT-3.10.4-1] [MQTT-3.10.4-6]
+  if (shard.journal.position !== position) shard.journal.hold(connection);
   const writer = shard.packetScratch;
   writer.reset();
   writeUnsuback(writer, connection.version, packet.packetId, codes, undefined); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
@@ -191,6 +203,7 @@ function unsubscribe(shard: Shard, session: ClientSession, filter: string): numb
   session.subscriptions!.delete(filter);
   if (session.subscriptions!.size === 0) session.subscriptions = null;
   withdraw(shard, subscription);
+  noteUnsubscribed(shard, session, filter);
   shard.events.sessionUnsubscribed(session, filter);
   return ReasonCode.Success;
 }

@@ -8,7 +8,10 @@
  * Hot path.
  */
 import { ReasonCode } from '../protocol/reason-code.ts';
+import type { Promised } from '../session/delivery.ts';
 import type { Connection } from './connection.ts';
+import type { Journal } from './journal.ts';
+import type { OwnPublication } from './own.ts';
 import type { ClientSession } from './shard.ts';
 
 /** What one session (or mailbox) did with a message. */
@@ -24,6 +27,8 @@ export const FULL = 7;
 export const DROPPED = 8;
 /** A Retained Message was stored or cleared: says nothing about receivers. */
 export const STORED = 9;
+/** The message needs the store, and the store takes nothing now. Counts also where others took it: a success would promise what cannot be kept. */
+export const UNSTORABLE = 10;
 
 /** Words of `p2p-status`, by result. */
 export const STATUS_WORDS: readonly string[] = [
@@ -37,6 +42,7 @@ export const STATUS_WORDS: readonly string[] = [
   'full',
   'dropped',
   'stored',
+  'store-degraded',
 ];
 
 /** Reason code of PUBACK and PUBREC when no target took the message, by its worst result. */
@@ -46,6 +52,7 @@ export function reasonOfResult(result: number): ReasonCode {
     case NO_SESSION:
       return ReasonCode.NoMatchingSubscribers;
     case FULL:
+    case UNSTORABLE:
       return ReasonCode.QuotaExceeded;
     case DENIED:
       return ReasonCode.NotAuthorized;
@@ -57,15 +64,27 @@ export function reasonOfResult(result: number): ReasonCode {
   }
 }
 
-/** An acknowledgement that waits for other shards, or for an earlier one that does. */
-export class PendingAck {
-  readonly connection: Connection;
+/** An acknowledgement that waits for other shards, for the store, or for an earlier one that does. */
+export class PendingAck implements Promised {
+  /** The publisher's connection; null when the broker itself publishes. */
+  readonly connection: Connection | null;
   /** The publisher's session, which may outlive the connection. */
-  readonly session: ClientSession;
+  readonly session: ClientSession | null;
+  /** What the broker itself publishes and must not forget before all shards have it. */
+  readonly own: OwnPublication | null;
   readonly packetId: number;
   readonly qos: number;
-  /** Shards that have not answered. */
+  /** Shards that have not answered, and one for the store. */
   remaining: number;
+  /** Record that must be committed; 0: none. */
+  storeRecord: number;
+  /** Entries of that record on which the acknowledgement rests. */
+  private entryCount: number;
+  private journal: Journal | null;
+  /** Other shards that were asked, a bit each. */
+  peerMask: number;
+  /** The journal knows that this QoS 2 message has been routed. */
+  isReceiptNoted: boolean;
   wasTaken: boolean;
   /** Worst result so far; counts only when nobody took the message. */
   worst: number;
@@ -74,12 +93,18 @@ export class PendingAck {
   /** The reason code where it is known already and only the order is waited for; -1 otherwise. */
   decided: number;
 
-  constructor(connection: Connection, packetId: number, qos: number, wantsStatus: boolean) {
+  constructor(connection: Connection | null, own: OwnPublication | null, packetId: number, qos: number, wantsStatus: boolean) {
     this.connection = connection;
-    this.session = connection.session!;
+    this.session = connection === null ? null : connection.session;
+    this.own = own;
     this.packetId = packetId;
     this.qos = qos;
     this.remaining = 0;
+    this.storeRecord = 0;
+    this.entryCount = 0;
+    this.journal = null;
+    this.peerMask = 0;
+    this.isReceiptNoted = false;
     this.wasTaken = false;
     this.worst = 0;
     this.statuses = wantsStatus ? [] : null;
@@ -91,14 +116,34 @@ export class PendingAck {
     else if (result !== STORED && result > this.worst) this.worst = result;
   }
 
+  /** Rests on one more entry of the open batch. */
+  waitForStore(journal: Journal): void {
+    this.entryCount++;
+    if (this.storeRecord !== 0) return;
+    this.storeRecord = journal.open.record;
+    this.journal = journal;
+    this.remaining++;
+    journal.holdAck(this);
+  }
+
+  /** A receiver has acknowledged before the entry was written: one promise less. */
+  entryGone(): void {
+    this.entryCount--;
+    if (this.entryCount > 0 || this.storeRecord === 0) return;
+    this.storeRecord = 0;
+    this.remaining--;
+    this.journal!.flushAck(this);
+  }
+
   get reason(): ReasonCode {
     if (this.decided >= 0) return this.decided;
-    return this.wasTaken ? ReasonCode.Success : reasonOfResult(this.worst);
+    return this.wasTaken && this.worst !== UNSTORABLE ? ReasonCode.Success : reasonOfResult(this.worst);
   }
 }
 
 export class Outcome {
   connection: Connection | null;
+  own: OwnPublication | null;
   packetId: number;
   qos: number;
   wantsStatus: boolean;
@@ -113,6 +158,7 @@ export class Outcome {
 
   constructor() {
     this.connection = null;
+    this.own = null;
     this.packetId = 0;
     this.qos = 0;
     this.wantsStatus = false;
@@ -127,6 +173,7 @@ export class Outcome {
   /** @param connection publisher that waits for an acknowledgement; null when nobody does */
   begin(connection: Connection | null, packetId: number, qos: number): void {
     this.connection = connection;
+    this.own = null;
     this.packetId = packetId;
     this.qos = qos;
     this.wantsStatus = false;
@@ -154,15 +201,32 @@ export class Outcome {
     this.statuses.push(`${clientId}=${STATUS_WORDS[result]!}`); // cold: only on `p2p-report: 1`
   }
 
-  /** One more shard has to answer. @returns the acknowledgement that waits for it, or null when nobody waits */
-  expectAnswer(): PendingAck | null {
-    if (this.connection === null || this.qos === 0) return null;
-    if (this.ack === null) this.ack = new PendingAck(this.connection, this.packetId, this.qos, this.wantsStatus);
-    this.ack.remaining++;
+  /** Shard `peer` has to answer. @returns the acknowledgement that waits for it, or null when nobody waits */
+  expectAnswer(peer: number): PendingAck | null {
+    if (this.qos === 0) return null;
+    const ack = this.pending();
+    if (ack === null) return null;
+    ack.remaining++;
+    ack.peerMask |= 1 << peer;
+    return ack;
+  }
+
+  /** The open batch has to be committed. @returns the acknowledgement that waits for it, or null when nobody waits here */
+  expectStore(journal: Journal): PendingAck | null {
+    // What the broker publishes itself rests on an entry of its own, which goes in a batch that is not earlier.
+    if (this.connection === null) return null;
+    const ack = this.pending();
+    if (ack !== null) ack.waitForStore(journal);
+    return ack;
+  }
+
+  private pending(): PendingAck | null {
+    if (this.ack === null && (this.connection !== null || this.own !== null))
+      this.ack = new PendingAck(this.connection, this.own, this.packetId, this.qos, this.wantsStatus);
     return this.ack;
   }
 
   get reason(): ReasonCode {
-    return this.wasTaken ? ReasonCode.Success : reasonOfResult(this.worst);
+    return this.wasTaken && this.worst !== UNSTORABLE ? ReasonCode.Success : reasonOfResult(this.worst);
   }
 }

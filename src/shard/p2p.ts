@@ -58,7 +58,7 @@ export function p2pKind(shard: Shard, view: MessageView): number {
  */
 export function routeP2p(shard: Shard, view: MessageView, kind: number, publisherId: string): ReasonCode {
   shard.counters[RECEIVED]!++;
-  shard.kept = null;
+  shard.newMessage();
   view.isRetained = false;
   targetRanges.length = 0;
   const rawProperties = view.propertyBytes;
@@ -95,10 +95,10 @@ export function routeP2p(shard: Shard, view: MessageView, kind: number, publishe
       rewriteTopic(shard, view, rawProperties, at, end, publisherId);
       routeToTarget(shard, view, rawProperties, at, end, hash32(rawProperties, at, end), false);
       // Each target may see a topic of its own.
-      shard.kept = null;
+      shard.newMessage();
     }
   }
-  shard.kept = null;
+  shard.newMessage();
   return ReasonCode.Success;
 }
 
@@ -151,6 +151,8 @@ function routeToTarget(shard: Shard, view: MessageView, id: Uint8Array, at: numb
   const owner = shardOfSlot(slotOf(hash), shard.shards);
   const outcome = shard.outcome;
   if (owner === shard.index) {
+    // One target here: one commit holds it and the publisher's identifier.
+    if (isInTopic) shard.forgetOrigin();
     const result = deliverP2p(shard, view, id, at, end, hash);
     if (outcome.wantsStatus) outcome.noteTarget(result, readText(id, at, end));
     else outcome.note(result);
@@ -169,8 +171,10 @@ function routeToTarget(shard: Shard, view: MessageView, id: Uint8Array, at: numb
     fields.extraAt = at;
     fields.extraEnd = end;
   }
+  fields.originId = shard.originId;
+  fields.originPacketId = shard.originPacketId;
   const isTracked = view.qos > 0;
-  const ack = isTracked ? outcome.expectAnswer() : null;
+  const ack = isTracked ? outcome.expectAnswer(owner) : null;
   if (ack === null && !isTracked) outcome.note(DELIVERED);
   shard.mesh.sendMessage(owner, RECORD_P2P, view, fields, outcome.wantsStatus, ack, isTracked);
 }
@@ -182,13 +186,13 @@ export function deliverP2p(shard: Shard, view: MessageView, id: Uint8Array, at: 
     session === undefined ? withoutSession(shard, view, id, at, end, hash) : deliver(shard, session, view, view.qos, false, null, 0, null);
   if (result === DELIVERED) shard.counters[P2P_DELIVERED]!++;
   else if (result === QUEUED) shard.counters[P2P_QUEUED]!++;
-  else if (view.wantsReceipt && result > MAILBOX) receiptOf(shard, shard.keep(view), readText(id, at, end), 'dropped');
+  else if (view.wantsReceipt && result > MAILBOX) receiptOf(shard, shard.keep(view), readText(id, at, end), 'dropped', false);
   return result;
 }
 
 function withoutSession(shard: Shard, view: MessageView, id: Uint8Array, at: number, end: number, hash: number): number {
   if (view.qos > 0 && shard.settings.p2p.mailbox.enabled) {
-    const result = shard.mailboxes.put(id, at, end, hash, shard.keep(view));
+    const result = shard.mailboxes.put(id, at, end, hash, view);
     if (result === MAILBOX) shard.counters[P2P_MAILBOX]!++;
     else if (shard.events.isWanted) shard.events.messageDropped(view, readText(id, at, end), 'queue_full');
     return result;

@@ -2,33 +2,36 @@
  * Publishing what the broker itself has to say (wills, events, receipts, statistics): the same routes as a client's PUBLISH, with nobody waiting for an
  * acknowledgement. Called at the end of the turn, so that it never nests in the routing of another message.
  */
+
+import { hash32 } from '../base/hash.ts';
 import { findResponseTopic, PropertyRange } from '../protocol/property.ts';
-import { type Message, viewMessage } from '../session/message.ts';
+import { viewMessage } from '../session/message.ts';
+import { type OwnPublication, ownIsRouted } from './own.ts';
 import { p2pKind, routeP2p } from './p2p.ts';
-import { routeMessage } from './route.ts';
+import { routeMessage, routeToGroup } from './route.ts';
 import type { Shard } from './shard.ts';
 
 const range = new PropertyRange();
 
-/** A message that waits for the end of the turn. */
-export class OwnPublication {
-  readonly message: Message;
-  readonly publisherId: string;
-
-  constructor(message: Message, publisherId: string) {
-    this.message = message;
-    this.publisherId = publisherId;
-  }
-}
-
-export function publishOwn(shard: Shard, message: Message, publisherId: string): void {
-  const view = shard.view;
+export function publishOwn(shard: Shard, own: OwnPublication): void {
+  const { message, publisherId, shareKey } = own;
+  const { outcome, view } = shard;
   viewMessage(view, message);
-  const kind = p2pKind(shard, view);
-  // A Will may ask what a PUBLISH may ask; only a P2P one is looked into.
-  view.hasReservedUserProperties = kind !== 0;
-  view.hasResponseTopic = kind !== 0 && findResponseTopic(message.bytes, message.topicEnd, message.propertiesEnd, range);
-  shard.outcome.begin(null, 0, view.qos);
-  if (kind === 0) routeMessage(shard, view, null);
-  else routeP2p(shard, view, kind, publisherId);
+  outcome.begin(null, 0, view.qos);
+  if (own.id !== 0) outcome.own = own;
+  if (shareKey !== '') {
+    const slash = shareKey.indexOf('/');
+    const share = shard.interest.shareOf(shareKey.substring(0, slash), shareKey.substring(slash + 1));
+    shard.newMessage();
+    if (share !== undefined) routeToGroup(shard, view, share, 0, hash32(view.topicBytes, view.topicAt, view.topicEnd));
+    shard.newMessage();
+  } else {
+    const kind = p2pKind(shard, view);
+    // A Will may ask what a PUBLISH may ask; only a P2P one is looked into.
+    view.hasReservedUserProperties = kind !== 0;
+    view.hasResponseTopic = kind !== 0 && findResponseTopic(message.bytes, message.topicEnd, message.propertiesEnd, range);
+    if (kind === 0) routeMessage(shard, view, null);
+    else routeP2p(shard, view, kind, publisherId);
+  }
+  if (outcome.ack === null || outcome.ack.remaining === 0) ownIsRouted(own);
 }

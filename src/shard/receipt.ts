@@ -16,8 +16,11 @@ const DOLLAR = 0x24;
 
 const range = new PropertyRange();
 
-/** Queues the receipt for the end of the turn. None goes where the sender itself may not publish: no topic at all, a `$` topic, too many levels. */
-export function receiptOf(shard: Shard, message: Message, target: string, status: string): void {
+/**
+ * Queues the receipt for the end of the turn. None goes where the sender itself may not publish: no topic at all, a `$` topic, too many levels.
+ * @param isStored whether the receipt must come even after a crash: where the message itself would have
+ */
+export function receiptOf(shard: Shard, message: Message, target: string, status: string, isStored: boolean): void {
   if (!findResponseTopic(message.bytes, message.topicEnd, message.propertiesEnd, range)) return;
   if (range.at === range.end || message.bytes[range.at] === DOLLAR) return;
   if (topicLevels(message.bytes, range.at, range.end) > shard.settings.limits.topicLevels) return;
@@ -29,7 +32,7 @@ export function receiptOf(shard: Shard, message: Message, target: string, status
   writeProperties(properties, { payloadFormatIndicator: 1, contentType: 'application/json', correlationData });
   const payload = Buffer.from(JSON.stringify({ target, status, at: shard.timers.now }));
   shard.counters[RECEIPTS]!++;
-  shard.publishLater(ownMessage(topic, withoutLength(properties), payload, 1, false));
+  shard.publishLater(ownMessage(topic, withoutLength(properties), payload, 1, false), '', isStored);
 }
 
 /** The raw property block without the length in front of it. */

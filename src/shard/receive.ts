@@ -11,7 +11,8 @@ import { copyBytes } from '../base/bytes.ts';
 import { FRAME_INCOMPLETE, readFrame } from '../protocol/framer.ts';
 import { CLOSING, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
-import { dispatch, refuse } from './dispatch.ts';
+import { dispatch } from './dispatch.ts';
+import { refuse } from './refuse.ts';
 
 const BYTES_RECEIVED = counter('bytes/received');
 const PACKETS_RECEIVED = counter('packets/received');
@@ -55,7 +56,7 @@ function parse(connection: Connection, bytes: Uint8Array, from: number, end: num
     const reason = dispatch(connection, bytes, frame);
     if (reason !== 0) refuse(connection, reason);
     if (connection.state >= CLOSING) return end;
-    if (shard.mesh.isCongested || connection.bufferedBytes > limits.outboundBytes || connection.isAckOrderFull) connection.pauseReading();
+    if (shard.isCongested || connection.bufferedBytes > limits.outboundBytes || connection.isAckOrderFull) connection.pauseReading();
   }
   return at;
 }

@@ -1,17 +1,19 @@
 /**
  * Records: what travels between shards in ring frames, hand-laid for the kinds that run per message.
  *
- *   type word:   | kind (8 bits) | qos (2) | retained | wants receipt | wants status |
+ *   type word:   | kind (8 bits) | qos (2) | retained | wants receipt | wants status | may be known |
  *   message:     | f64 expiresAt | u32 sequence | u32 topicHash | u32 publisherHash | u32 topic | u32 properties | u32 payload | u32 extra | u32 number |
- *                | topic | properties | payload | extra |                                    (lengths; little endian; 40 bytes of header)
+ *                | f64 origin | u32 Packet Identifier |
+ *                | topic | properties | payload | extra |                                    (lengths; little endian; 52 bytes of header)
  *   acks:        | u32 sequence |                      every message up to this one has been taken, except where a result said otherwise
  *   result:      | u32 sequence | u32 result | client ID |
+ *   origin done: | f64 publisher | u32 Packet Identifier | …                             as many as one turn has brought
  *   handoff:     | u32 fd | u32 peer length | peer | bytes read so far |
  *   control:     msgpackr
  *   jumbo:       | u32 kind word |                     the body waits on the MessagePort of the same pair of shards
  *
  * `extra` is the target's Client Identifier (p2p), the group (shared) or nothing; `number` is the query (retained answer) or the offset of the Client
- * Identifier in the topic (p2p, when `extra` is empty).
+ * Identifier in the topic (p2p, when `extra` is empty). `origin` is the number of the publisher's session for QoS 2, negative when it is not stored, else 0.
  *
  * Hot path.
  */
@@ -33,12 +35,16 @@ export const RECORD_RESULT = 7;
 export const RECORD_HANDOFF = 8;
 export const RECORD_CONTROL = 9;
 export const RECORD_JUMBO = 10;
+/** The publisher's shard has noted a QoS 2 message. */
+export const RECORD_ORIGIN_DONE = 11;
 
 const QOS_SHIFT = 8;
 const RETAINED_BIT = 1 << 10;
 const RECEIPT_BIT = 1 << 11;
 const STATUS_BIT = 1 << 12;
-export const MESSAGE_HEADER_BYTES = 40;
+/** The message may have come before: the client or the peer sends it again. */
+export const KNOWN_BIT: number = 1 << 13;
+export const MESSAGE_HEADER_BYTES = 52;
 
 /** The type word of a message record. */
 export function messageWord(kind: number, view: MessageView, wantsStatus: boolean): number {
@@ -47,7 +53,8 @@ export function messageWord(kind: number, view: MessageView, wantsStatus: boolea
     (view.qos << QOS_SHIFT) |
     (view.isRetained ? RETAINED_BIT : 0) |
     (view.wantsReceipt ? RECEIPT_BIT : 0) |
-    (wantsStatus ? STATUS_BIT : 0)
+    (wantsStatus ? STATUS_BIT : 0) |
+    (view.isDup ? KNOWN_BIT : 0)
   );
 }
 
@@ -80,8 +87,13 @@ export class RecordFields {
   extraBytes: Uint8Array;
   extraAt: number;
   extraEnd: number;
+  /** Publisher of a QoS 2 message, as `Shard.originId`. */
+  originId: number;
+  originPacketId: number;
 
   constructor() {
+    this.originId = 0;
+    this.originPacketId = 0;
     this.sequence = 0;
     this.topicHash = 0;
     this.publisherHash = 0;
@@ -92,17 +104,17 @@ export class RecordFields {
   }
 }
 
-const expiry = new Float64Array(1);
-const expiryWords = new Uint32Array(expiry.buffer);
+const double = new Float64Array(1);
+const doubleWords = new Uint32Array(double.buffer);
 
 /** Writes the body at `at`; the target has room for `messageRecordBytes`. */
 export function writeMessageRecord(target: Buffer, at: number, view: MessageView, fields: RecordFields): void {
   const topic = view.topicEnd - view.topicAt;
   const properties = view.propertiesEnd - view.propertiesAt;
   const payload = view.payloadEnd - view.payloadAt;
-  expiry[0] = view.expiresAt;
-  target.writeUInt32LE(expiryWords[0]!, at);
-  target.writeUInt32LE(expiryWords[1]!, at + 4);
+  double[0] = view.expiresAt;
+  target.writeUInt32LE(doubleWords[0]!, at);
+  target.writeUInt32LE(doubleWords[1]!, at + 4);
   target.writeUInt32LE(fields.sequence, at + 8);
   target.writeUInt32LE(fields.topicHash, at + 12);
   target.writeUInt32LE(fields.publisherHash, at + 16);
@@ -111,6 +123,10 @@ export function writeMessageRecord(target: Buffer, at: number, view: MessageView
   target.writeUInt32LE(payload, at + 28);
   target.writeUInt32LE(fields.extraEnd - fields.extraAt, at + 32);
   target.writeUInt32LE(fields.number, at + 36);
+  double[0] = fields.originId;
+  target.writeUInt32LE(doubleWords[0]!, at + 40);
+  target.writeUInt32LE(doubleWords[1]!, at + 44);
+  target.writeUInt32LE(fields.originPacketId, at + 48);
   let to = at + MESSAGE_HEADER_BYTES;
   copyBytes(target, to, view.topicBytes, view.topicAt, view.topicEnd);
   to += topic;
@@ -123,9 +139,9 @@ export function writeMessageRecord(target: Buffer, at: number, view: MessageView
 
 /** Lets `view` and `fields` show a message record; both are valid until the frame is released. */
 export function readMessageRecord(bytes: Buffer, at: number, word: number, view: MessageView, fields: RecordFields): void {
-  expiryWords[0] = bytes.readUInt32LE(at);
-  expiryWords[1] = bytes.readUInt32LE(at + 4);
-  view.expiresAt = expiry[0]!;
+  doubleWords[0] = bytes.readUInt32LE(at);
+  doubleWords[1] = bytes.readUInt32LE(at + 4);
+  view.expiresAt = double[0]!;
   fields.sequence = bytes.readUInt32LE(at + 8);
   fields.topicHash = bytes.readUInt32LE(at + 12);
   fields.publisherHash = bytes.readUInt32LE(at + 16);
@@ -134,6 +150,10 @@ export function readMessageRecord(bytes: Buffer, at: number, word: number, view:
   const payload = bytes.readUInt32LE(at + 28);
   const extra = bytes.readUInt32LE(at + 32);
   fields.number = bytes.readUInt32LE(at + 36);
+  doubleWords[0] = bytes.readUInt32LE(at + 40);
+  doubleWords[1] = bytes.readUInt32LE(at + 44);
+  fields.originId = double[0]!;
+  fields.originPacketId = bytes.readUInt32LE(at + 48);
   let from = at + MESSAGE_HEADER_BYTES;
   view.topicBytes = bytes;
   view.topicAt = from;

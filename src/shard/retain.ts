@@ -11,13 +11,15 @@ import type { MessageView } from '../protocol/publish.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
 import { keepMessage, MESSAGE_OVERHEAD_BYTES, type Message } from '../session/message.ts';
 import { counter } from './counters.ts';
-import { FULL, STORED } from './outcome.ts';
+import { noteRetained } from './durable.ts';
+import { FULL, STORED, UNSTORABLE } from './outcome.ts';
 import { RECORD_RETAIN } from './record.ts';
 import type { Shard } from './shard.ts';
 
 const COUNT = counter('retained/count');
 const BYTES = counter('retained/bytes');
 const REFUSED = counter('retained/dropped');
+const DOLLAR = 0x24;
 
 /** One entry of the retained store. */
 export class RetainedMessage {
@@ -25,11 +27,14 @@ export class RetainedMessage {
   readonly message: Message;
   /** Armed for its Message Expiry Interval. */
   timer: Timer | null;
+  /** Record of the journal that holds it; 0: none. */
+  record: number;
 
   constructor(topic: string, message: Message) {
     this.topic = topic;
     this.message = message;
     this.timer = null;
+    this.record = 0;
   }
 }
 
@@ -37,7 +42,8 @@ export class RetainedMessage {
 export function retain(shard: Shard, view: MessageView, topicHash: number): void {
   const owner = shardOfSlot(slotOf(topicHash), shard.shards);
   if (owner === shard.index) {
-    if (storeRetained(shard, view) === FULL) shard.outcome.note(FULL);
+    const result = storeRetained(shard, view, topicHash);
+    if (result !== STORED) shard.outcome.note(result);
     return;
   }
   const fields = shard.recordFields;
@@ -46,16 +52,28 @@ export function retain(shard: Shard, view: MessageView, topicHash: number): void
   fields.number = 0;
   fields.extraAt = 0;
   fields.extraEnd = 0;
+  fields.originId = 0;
   const isTracked = view.qos > 0;
-  shard.mesh.sendMessage(owner, RECORD_RETAIN, view, fields, false, isTracked ? shard.outcome.expectAnswer() : null, isTracked);
+  shard.mesh.sendMessage(owner, RECORD_RETAIN, view, fields, false, isTracked ? shard.outcome.expectAnswer(owner) : null, isTracked);
 }
 
-/** Sets or clears the Retained Message of a topic that this shard owns. @returns STORED, or FULL when a limit refuses it */
-export function storeRetained(shard: Shard, view: MessageView): number {
+/**
+ * Sets or clears the Retained Message of a topic that this shard owns.
+ * @returns STORED, FULL when a limit refuses it, UNSTORABLE when the disk does
+ */
+export function storeRetained(shard: Shard, view: MessageView, hash: number): number {
   const topic = readText(view.topicBytes, view.topicAt, view.topicEnd);
+  // What the broker says of itself is true only as long as it runs.
+  const isStored = shard.journal.isOn && view.topicBytes[view.topicAt] !== DOLLAR;
+  if (isStored && shard.journal.isDegraded) {
+    shard.counters[REFUSED]!++;
+    return UNSTORABLE;
+  }
   if (view.payloadAt === view.payloadEnd) {
     const cleared = shard.retained.delete(topic); // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
-    if (cleared !== undefined) forget(shard, cleared);
+    if (cleared === undefined) return STORED;
+    forget(shard, cleared);
+    if (isStored) noteRetained(shard, view, hash);
     return STORED;
   }
   const limits = shard.settings.limits;
@@ -75,11 +93,26 @@ export function storeRetained(shard: Shard, view: MessageView): number {
   shard.retained.set(topic, entry);
   shard.counters[COUNT]!++;
   shard.counters[BYTES]! += entry.message.sizeBytes;
+  if (isStored) entry.record = noteRetained(shard, view, hash);
+  watch(shard, entry);
+  return STORED;
+}
+
+/** Puts back a Retained Message that the store has. @param record that holds it */
+export function restoreRetained(shard: Shard, topic: string, message: Message, record: number): void {
+  const entry = new RetainedMessage(topic, message);
+  entry.record = record;
+  shard.retained.set(topic, entry);
+  shard.counters[COUNT]!++;
+  shard.counters[BYTES]! += message.sizeBytes;
+  watch(shard, entry);
+}
+
+function watch(shard: Shard, entry: RetainedMessage): void {
   if (entry.message.expiresAt !== 0) {
     entry.timer = new Timer(() => expire(shard, entry));
     shard.timers.arm(entry.timer, entry.message.expiresAt - shard.timers.now);
   }
-  return STORED;
 }
 
 function expire(shard: Shard, entry: RetainedMessage): void {

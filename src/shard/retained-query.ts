@@ -161,6 +161,7 @@ function sendBatch(shard: Shard, scan: Scan): void {
       fields.number = scan.query;
       fields.extraAt = 0;
       fields.extraEnd = 0;
+      fields.originId = 0;
       // A batch is small, so it always finds room behind a full ring; QoS 1 and 2 survive the asker's restart like any other message.
       shard.mesh.sendMessage(scan.asker, RECORD_RETAINED, shard.keptView, fields, false, null, shard.keptView.qos > 0);
     }
@@ -180,13 +181,14 @@ export function takeRetained(shard: Shard, view: MessageView, id: number, messag
   const qos = Math.min(view.qos, subscription.qos); // [MQTT-3.8.4-8]
   const identifiers = shard.oneIdentifier;
   identifiers[0] = subscription.identifier;
+  shard.newMessage();
   shard.kept = message;
   // RETAIN 1: this is the answer to a subscription, not a new publication [MQTT-3.3.1-8].
   const count = subscription.identifier === 0 ? 0 : 1;
   // A live message at QoS 0 may be dropped, for a newer one follows; the state that a subscription asks for comes once, so it waits for the network.
   if (qos === 0 && query.connection.isOverfull) enqueue(shard, session, view, 0, true, identifiers, count, null);
   else deliver(shard, session, view, qos, true, identifiers, count, null);
-  shard.kept = null;
+  shard.newMessage();
 }
 
 /** Whether the client has not unsubscribed since it asked: nothing is added for it afterwards [MQTT-3.10.4-2]. */

@@ -60,7 +60,9 @@ export function routeOf(shard: Shard, bytes: Uint8Array, at: number, end: number
 export function routeMessage(shard: Shard, view: MessageView, publisher: ClientSession | null): void {
   const hash = hash32(view.topicBytes, view.topicAt, view.topicEnd);
   const route = routeOf(shard, view.topicBytes, view.topicAt, view.topicEnd, hash);
-  shard.kept = null;
+  shard.newMessage();
+  // Only where other shards answer too can a part of the message be stored before its publisher's shard has noted it.
+  if (route.peerMask === 0 && route.shares.length === 0 && !view.isRetained) shard.forgetOrigin();
   if (view.isRetained) retain(shard, view, hash);
   deliverLocal(shard, view, route, publisher);
   const outcome = shard.outcome;
@@ -72,10 +74,12 @@ export function routeMessage(shard: Shard, view: MessageView, publisher: ClientS
     fields.number = 0;
     fields.extraAt = 0;
     fields.extraEnd = 0;
+    fields.originId = shard.originId;
+    fields.originPacketId = shard.originPacketId;
     for (let mask = route.peerMask; mask !== 0; mask &= mask - 1) {
       const peer = 31 - Math.clz32(mask & -mask);
       const isTracked = view.qos > 0;
-      const ack = isTracked ? outcome.expectAnswer() : null;
+      const ack = isTracked ? outcome.expectAnswer(peer) : null;
       shard.mesh.sendMessage(peer, RECORD_PUBLISH, view, fields, false, ack, isTracked);
     }
   }
@@ -85,7 +89,7 @@ export function routeMessage(shard: Shard, view: MessageView, publisher: ClientS
     // Statistics and events that nobody reads are no loss.
     if (view.topicBytes[view.topicAt] !== DOLLAR) shard.counters[NO_SUBSCRIBERS]!++;
   }
-  shard.kept = null;
+  shard.newMessage();
 }
 
 /** A subscriber that cannot take a packet of this size counts as served [MQTT-3.1.2-25]. */
@@ -135,11 +139,13 @@ export function routeToGroup(shard: Shard, view: MessageView, share: ShareIntere
   fields.extraBytes = share.keyBytes;
   fields.extraAt = 0;
   fields.extraEnd = share.keyBytes.length;
+  fields.originId = shard.originId;
+  fields.originPacketId = shard.originPacketId;
   const isTracked = view.qos > 0;
-  const ack = isTracked ? outcome.expectAnswer() : null;
+  const ack = isTracked ? outcome.expectAnswer(owner) : null;
   shard.mesh.sendMessage(owner, RECORD_SHARED, view, fields, false, ack, isTracked);
-  // Told to a redistribution, which has no acknowledgement to wait for; a publisher's waits for the other shard's answer.
-  if (ack === null) outcome.wasTaken = true;
+  // Told to a redistribution, which does not wait; a publisher's acknowledgement waits for the other shard's answer.
+  if (ack === null || ack.own !== null) outcome.wasTaken = true;
 }
 
 /** Delivers to one member of the group key[at, end) of this shard. @returns the result, NO_SUBSCRIBER when the group has none here */

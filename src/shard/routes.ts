@@ -11,10 +11,10 @@ import type { ClientSubscription, Shard } from './shard.ts';
 const SUBSCRIPTIONS = counter('subscriptions/count');
 const SHARED = counter('subscriptions/shared/count');
 
-/** Adds a subscription and tells the peers if the filter is new here. */
-export function install(shard: Shard, subscription: ClientSubscription): void {
+/** Adds a subscription and tells the peers if the filter is new here. @param isOnline whether its client is connected */
+export function install(shard: Shard, subscription: ClientSubscription, isOnline = true): void {
   const before = shard.subscriptions.count;
-  const isFirst = shard.subscriptions.subscribe(subscription, true);
+  const isFirst = shard.subscriptions.subscribe(subscription, isOnline);
   const added = shard.subscriptions.count - before;
   shard.counters[SUBSCRIPTIONS]! += added;
   if (subscription.shareName !== '') {

@@ -22,11 +22,14 @@ import type { Will } from '../session/will.ts';
 import { CLOSED, CLOSING, CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { dropDelivery, removeInflight, takeQueued } from './deliver.ts';
+import { noteClosed, noteEnd, noteOriginDone, noteWillDone } from './durable.ts';
+import { beginOwn, ownIsRouted } from './own.ts';
 import { receiptOf } from './receipt.ts';
 import { cancelRetained } from './retained-query.ts';
 import { routeToGroup } from './route.ts';
 import { announceShare, withdraw } from './routes.ts';
 import type { ClientSession, Shard } from './shard.ts';
+import { reportDropped, takeOldestRef } from './waiting.ts';
 
 const CLIENTS = counter('clients/connected');
 const SESSIONS = counter('clients/total');
@@ -59,7 +62,7 @@ export function openSession(
     }
     if (!existing.hasEnded) endSession(shard, existing, 'discarded'); // [MQTT-3.1.2-4]
   }
-  const session: ClientSession = new Session(clientId, clientIdBytes, hash, version);
+  const session: ClientSession = new Session(clientId, clientIdBytes, hash, version, shard.nextSessionId());
   shard.sessions.set(clientIdBytes, hash, session);
   shard.counters[SESSIONS]!++;
   return { session, isPresent: false }; // [MQTT-3.1.2-6]
@@ -114,33 +117,44 @@ export function drained(connection: Connection): void {
 
 /** Separates a session from its connection: event, Will, expiry. */
 function detach(shard: Shard, session: ClientSession, connection: Connection, cause: string, withWill: boolean): void {
+  const acks = connection.acks;
   connection.session = null;
   connection.acks = null;
+  // What was decided and waited only for its turn is said to nobody, but its identifier must be as free, or as taken, as if it had been.
+  for (let ack = acks?.shift(); ack !== undefined; ack = acks!.shift()) if (ack.remaining === 0) shard.journal.flushAck(ack);
   cancelRetained(shard, connection);
   session.connection = null;
+  session.closedAt = shard.timers.now;
   shard.counters[CLIENTS]!--;
   shard.events.clientDisconnected(session, connection, cause);
   markGroups(shard, session, false);
   const will = session.will;
   if (!withWill)
     session.will = null; // [MQTT-3.1.2-10]
-  else if (will !== null) {
-    if (will.delaySeconds === 0 || session.expirySeconds === 0)
-      publishWill(shard, session); // [MQTT-3.1.2-8]
-    else {
-      session.willTimer = new Timer(() => publishWill(shard, session));
-      shard.timers.arm(session.willTimer, will.delaySeconds * 1000);
-    }
-  }
+  else if (will !== null && (will.delaySeconds === 0 || session.expirySeconds === 0)) publishWill(shard, session); // [MQTT-3.1.2-8]
   if (session.expirySeconds === 0) {
     endSession(shard, session, 'connection-ended');
-  } else if (session.expirySeconds !== NEVER_EXPIRES) {
-    session.expiryTimer = new Timer(() => {
-      shard.counters[EXPIRED]!++;
-      endSession(shard, session, 'expired'); // [MQTT-3.1.2-23]
-    });
-    shard.timers.arm(session.expiryTimer, session.expirySeconds * 1000);
+    return;
   }
+  noteClosed(shard, session);
+  watchDetached(shard, session, will === null ? 0 : will.delaySeconds * 1000, session.expirySeconds * 1000);
+}
+
+/**
+ * Arms what happens to a session without a connection: its Will, if it has one, and its end.
+ * @param willMilliseconds from now; @param expiryMilliseconds from now, of no use for a session that never expires
+ */
+export function watchDetached(shard: Shard, session: ClientSession, willMilliseconds: number, expiryMilliseconds: number): void {
+  if (session.will !== null) {
+    session.willTimer = new Timer(() => publishWill(shard, session));
+    shard.timers.arm(session.willTimer, willMilliseconds);
+  }
+  if (session.expirySeconds === NEVER_EXPIRES) return;
+  session.expiryTimer = new Timer(() => {
+    shard.counters[EXPIRED]!++;
+    endSession(shard, session, 'expired'); // [MQTT-3.1.2-23]
+  });
+  shard.timers.arm(session.expiryTimer, expiryMilliseconds);
 }
 
 /** Publishes the Will Message at the end of the turn; once. */
@@ -149,7 +163,8 @@ function publishWill(shard: Shard, session: ClientSession): void {
   if (will === null) return;
   session.will = null;
   shard.counters[WILLS]!++;
-  shard.publishLater(willMessage(shard, will), session.clientId);
+  noteWillDone(shard, session);
+  shard.publishLater(willMessage(shard, will), session.clientId, session.isStored);
 }
 
 function willMessage(shard: Shard, will: Will): Message {
@@ -178,6 +193,12 @@ export function endSession(shard: Shard, session: ClientSession, cause: string):
     for (const subscription of session.subscriptions.values()) withdraw(shard, subscription);
     session.subscriptions = null;
   }
+  // Everything below is gone with this one entry. What goes to others has entries of its own in the same batch.
+  if (session.isStored) noteEnd(shard, session);
+  if (session.hasOrigins) {
+    noteOriginDone(shard, session.id, 0);
+    shard.mesh.sendOriginDone(shard.mesh.peerMask, session.id, 0);
+  }
   const inflight = session.inflight;
   if (inflight !== null) {
     for (const packetId of inflight.inOrder()) {
@@ -186,7 +207,7 @@ export function endSession(shard: Shard, session: ClientSession, cause: string):
       if (delivery === null) continue;
       if (state === INFLIGHT_RELEASED) {
         // PUBREC came: the client has the message, only the end of the exchange is missing.
-        if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, 'acknowledged');
+        if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, 'acknowledged', session.isStored);
         continue;
       }
       // QoS 2 that has begun belongs to this client for good [MQTT-4.8.2-5].
@@ -198,6 +219,14 @@ export function endSession(shard: Shard, session: ClientSession, cause: string):
   if (queue !== null) {
     for (let delivery = takeQueued(shard, queue); delivery !== undefined; delivery = takeQueued(shard, queue))
       abandon(shard, session, delivery, cause, true);
+    while (queue.refCount > 0) {
+      const { delivery, record, messageEntry } = takeOldestRef(shard, queue);
+      if (delivery !== undefined) abandon(shard, session, delivery, cause, true);
+      else {
+        shard.counters[DROPPED_OFFLINE]!++;
+        reportDropped(shard, session, record, messageEntry, cause);
+      }
+    }
     session.queue = null;
   }
   session.received = null;
@@ -221,11 +250,16 @@ function redistribute(shard: Shard, delivery: Delivery): boolean {
   const view: MessageView = shard.view;
   viewMessage(view, delivery.message);
   const topicHash = hash32(view.topicBytes, view.topicAt, view.topicEnd);
-  shard.outcome.begin(null, 0, view.qos);
+  const { outcome } = shard;
+  outcome.begin(null, 0, view.qos);
+  // Until another shard has taken it, the message is this shard's to remember.
+  if (delivery.sequence !== 0) outcome.own = beginOwn(shard, delivery.message, '', key);
+  shard.newMessage();
   shard.kept = delivery.message;
   routeToGroup(shard, view, share, 0, topicHash);
-  shard.kept = null;
-  return shard.outcome.wasTaken;
+  shard.newMessage();
+  if (outcome.own !== null && (outcome.ack === null || outcome.ack.remaining === 0)) ownIsRouted(outcome.own);
+  return outcome.wasTaken;
 }
 
 /** Tells the groups of a session whether it is online: an online member is preferred. */

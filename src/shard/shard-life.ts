@@ -4,6 +4,7 @@
 import { ReasonCode } from '../protocol/reason-code.ts';
 import type { LinkWiring } from './mesh.ts';
 import { confirmSubacks } from './on-subscribe.ts';
+import type { RecoveredCounts, Recovery } from './recovery.ts';
 import { peerAnswersNoMore } from './retained-query.ts';
 import { sendSnapshot } from './routes.ts';
 import { endConnection } from './sessions.ts';
@@ -13,20 +14,33 @@ import type { Shard } from './shard.ts';
 export function peerDied(shard: Shard, peer: number): void {
   shard.startTurn();
   shard.mesh.peerDied(peer);
-  shard.interest.clearShard(peer);
+  // With a store its sessions come back, and what is published meanwhile waits for them.
+  if (!shard.journal.isOn) shard.interest.clearShard(peer);
   shard.retainedQueries.forgetAsker(peer);
   peerAnswersNoMore(shard, peer);
   confirmSubacks(shard);
-  shard.snapshotCame();
+  shard.checkReady();
   shard.log.warn({ peer }, 'another shard died; its clients reconnect');
 }
 
 /** The peer runs again on new rings: it learns our routes first, then gets what its predecessor had not answered. */
 export function peerRestarted(shard: Shard, peer: number, link: LinkWiring): void {
   shard.startTurn();
-  shard.mesh.peerRestarted(peer, link);
+  shard.mesh.peerRestarted(peer, link, shard.journal.isOn);
   sendSnapshot(shard, peer);
   shard.mesh.resend(peer);
+}
+
+/**
+ * Takes up what the store has for this shard: the caller feeds the records to `recovery` and then calls this.
+ * @param done called when sessions, routes and messages are there and every peer knows the routes
+ */
+export function finishRecovery(shard: Shard, recovery: Recovery, done: (counts: RecoveredCounts) => void): void {
+  shard.startTurn();
+  recovery.finish((counts) => {
+    shard.mesh.broadcast({ kind: 'recovered' });
+    done(counts);
+  });
 }
 
 /** Stops reading from all clients and calls `done` when nothing is left on the rings of this shard. */
@@ -34,13 +48,18 @@ export function quiesce(shard: Shard, done: () => void): void {
   shard.isStopping = true;
   for (const connection of shard.connections) connection.pauseReading();
   const look = (): void => {
-    if (shard.mesh.hasWork || shard.mesh.hasOverflow || shard.outbox.count > 0 || shard.dirty.length > 0) {
+    if (shard.mesh.hasWork || shard.mesh.hasOverflow || shard.outbox.count > 0 || shard.dirty.length > 0 || isWriting(shard)) {
       shard.startTurn();
       setImmediate(look);
     } else done();
   };
   shard.startTurn();
   setImmediate(look);
+}
+
+/** Acknowledgements still wait for the disk, and it takes what it gets. */
+function isWriting(shard: Shard): boolean {
+  return shard.journal.isBusy && !shard.journal.isDegraded;
 }
 
 /** Says goodbye to every client (v5: 0x8B) and calls `done` when all connections are closed. */
@@ -52,8 +71,13 @@ export function beginStop(shard: Shard, done: () => void): void {
       setTimeout(look, 10);
       return;
     }
-    shard.stopTimers();
-    done();
+    const end = (): void => {
+      shard.stopTimers();
+      done();
+    };
+    // The last of what was promised reaches the disk before the thread ends.
+    if (shard.journal.isOn) shard.journal.whenIdle(end);
+    else end();
   };
   setImmediate(look);
 }

@@ -2,8 +2,8 @@
  * Shard: everything that one thread owns. Sessions whose Client Identifier hashes here, their connections, subscriptions, retained topics, timers, and this
  * shard's ends of the rings. Nothing in it is locked, because no other thread ever touches it.
  *
- *   turn:  sockets are read (packets handled, output collected) → rings are drained → own messages are published → one write per connection →
- *          frames become visible to the peers → sleep, or the next turn
+ *   turn:  sockets are read (packets handled, output collected) → rings are drained → own messages are published → the journal's batch leaves →
+ *          frames become visible to the peers → one write per connection → sleep, or the next turn
  *
  * The turn is the unit of batching: whatever was caused in it leaves at its end. It knows no transport; those add a `Connection` and call `receive`.
  */
@@ -14,6 +14,7 @@ import { Fifo } from '../base/fifo.ts';
 import type { Log } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
 import { type Clock, SLOT_MILLISECONDS, TimerWheel } from '../base/timers.ts';
+import { WRITERS_MAX } from '../journal/record.ts';
 import { AckView } from '../protocol/ack.ts';
 import { Frame } from '../protocol/framer.ts';
 import { MessageView } from '../protocol/publish.ts';
@@ -24,23 +25,28 @@ import { type Subscription, SubscriptionTree } from '../routing/subscriptions.ts
 import { TopicCache } from '../routing/topic-cache.ts';
 import { keepMessage, type Message } from '../session/message.ts';
 import type { Session } from '../session/session.ts';
+import { flushAcks } from './acks.ts';
 import type { Connection } from './connection.ts';
 import { COUNTERS, counter, countersRow } from './counters.ts';
 import { pump } from './deliver.ts';
 import { Events } from './events.ts';
 import { Images } from './images.ts';
 import { handleRecord } from './inbound.ts';
+import { Journal } from './journal.ts';
 import { Mailboxes } from './mailbox.ts';
 import { type LinkWiring, Mesh } from './mesh.ts';
 import type { WaitingSuback } from './on-subscribe.ts';
+import { Origins } from './origins.ts';
 import { Outcome } from './outcome.ts';
 import { OutputBlocks } from './output-blocks.ts';
-import { OwnPublication, publishOwn } from './publish-own.ts';
+import { beginOwn, OwnPublication } from './own.ts';
+import { publishOwn } from './publish-own.ts';
 import { resumeReading } from './receive.ts';
 import { RecordFields } from './record.ts';
 import type { RetainedMessage } from './retain.ts';
 import { continueRetained, RetainedQueries } from './retained-query.ts';
 import type { Route } from './route.ts';
+import { routesKnownByAll } from './routes.ts';
 
 /** A session as the shard knows it. */
 export type ClientSession = Session<Connection, ClientSubscription>;
@@ -57,6 +63,8 @@ const OUTBOX_PER_TURN = 512;
 const IDLE_TURNS = 1;
 /** How long a producer waits for room in a full ring before it looks again. */
 const OVERFLOW_RETRY_MILLISECONDS = 1;
+/** Numbers that one start over a store has; 134 million for each shard. */
+const EPOCH_IDS = 2 ** 32;
 const CACHE_ENTRIES = 65_536;
 const CACHE_BYTES = 32 * 1024 * 1024;
 
@@ -92,6 +100,10 @@ export class Shard {
   readonly retainedQueries: RetainedQueries;
   readonly mailboxes: Mailboxes;
   readonly events: Events;
+  readonly journal: Journal;
+  readonly origins: Origins;
+  /** Publications of the broker itself that other shards have not taken yet, by their number in the journal. */
+  readonly pendingOwn: Map<number, OwnPublication>;
   readonly p2pParents: P2pParents;
   readonly p2pParentSet: '*' | ReadonlySet<string>;
 
@@ -113,8 +125,18 @@ export class Shard {
   /** Milliseconds since the shard started, as of this turn, modulo 2^30: a small integer, so that storing it allocates nothing. */
   turnMilliseconds: number;
   isStopping: boolean;
+  private hasStopped: boolean;
+  /** Number of this start over the store; part of every session's number. */
+  epoch: number;
+  private sessionCount: number;
   adoptSocket: AdoptSocket;
-  /** Called when every peer has sent its routes: the shard may serve. */
+  /** The store has not given back everything yet. */
+  isRecovering: boolean;
+  /** The peers run already, and what they want must be known before this shard serves. */
+  awaitsSnapshots: boolean;
+  /** The shard takes clients. */
+  isServing: boolean;
+  /** Called when the shard may serve; may be called more than once. */
   onReady: () => void;
 
   // Reused objects of the hot path: one of each, because a shard does one thing at a time.
@@ -138,6 +160,13 @@ export class Shard {
   readonly packetScratch: Writer;
   /** The Message made of the view being routed, if one was needed. */
   kept: Message | null;
+  /** Where its entry begins in the open batch of the journal; -1: it has none. */
+  keptEntryAt: number;
+  /** Publisher's session of the QoS 2 message being routed, where it must be remembered (`origins.ts`): its number, negative when it is not stored; else 0. */
+  originId: number;
+  originPacketId: number;
+  /** That message may have come before. */
+  mayBeKnown: boolean;
 
   private readonly allCounters: Float64Array;
   private readonly rowWords: number;
@@ -171,6 +200,9 @@ export class Shard {
     this.retainedQueries = new RetainedQueries();
     this.mailboxes = new Mailboxes(this);
     this.events = new Events(this);
+    this.journal = new Journal(this, settings.store, flushAcks);
+    this.origins = new Origins(this.counters);
+    this.pendingOwn = new Map();
     this.p2pParents = new P2pParents(settings.p2p.parents);
     this.p2pParentSet = settings.p2p.parents === '*' ? '*' : new Set(settings.p2p.parents);
     this.routeSequence = 0;
@@ -184,9 +216,15 @@ export class Shard {
     this.admissionBytes = 0;
     this.turnMilliseconds = 0;
     this.isStopping = false;
+    this.hasStopped = false;
+    this.epoch = 0;
+    this.sessionCount = 0;
     this.adoptSocket = () => {
       throw new Error('no transport of this shard adopts sockets');
     };
+    this.isRecovering = false;
+    this.awaitsSnapshots = false;
+    this.isServing = false;
     this.onReady = () => {};
     this.frame = new Frame();
     this.ackView = new AckView();
@@ -201,6 +239,10 @@ export class Shard {
     this.oneIdentifier = new Uint32Array(1);
     this.packetScratch = new Writer(1024);
     this.kept = null;
+    this.keptEntryAt = -1;
+    this.originId = 0;
+    this.originPacketId = 0;
+    this.mayBeKnown = false;
     this.isTurnScheduled = false;
     this.idleTurns = 0;
     this.endTurnCallback = () => {
@@ -215,6 +257,7 @@ export class Shard {
     this.heartbeat = setInterval(() => {
       this.startTurn();
       this.timers.advance();
+      this.journal.cleaner?.tick(SLOT_MILLISECONDS);
     }, SLOT_MILLISECONDS);
     this.heartbeat.unref();
   }
@@ -231,9 +274,33 @@ export class Shard {
   /**
    * Publishes a message of the broker's own at the end of the turn.
    * @param publisherId Client Identifier in whose name it speaks (a Will), '' for the broker
+   * @param isStored whether it must come even after a crash
    */
-  publishLater(message: Message, publisherId = ''): void {
-    this.outbox.push(new OwnPublication(message, publisherId));
+  publishLater(message: Message, publisherId = '', isStored = false): void {
+    const mustLast = isStored && message.qos > 0 && this.journal.isOn;
+    this.outbox.push(mustLast ? beginOwn(this, message, publisherId, '') : new OwnPublication(this, message, publisherId, ''));
+  }
+
+  /** A number for a session, a mailbox or a publication that no other has or had, also over restarts. */
+  nextSessionId(): number {
+    this.sessionCount++;
+    return this.epoch * EPOCH_IDS + this.sessionCount * WRITERS_MAX + this.index;
+  }
+
+  /** Another message begins: nothing of the last one is reused. */
+  newMessage(): void {
+    this.kept = null;
+    this.keptEntryAt = -1;
+  }
+
+  /** The message being routed stays on this shard, so nothing of it need be remembered; but one that is sent again may be known from before. */
+  forgetOrigin(): void {
+    if (!this.mayBeKnown || this.origins.count === 0) this.originId = 0;
+  }
+
+  /** Connections stop reading while this is true. */
+  get isCongested(): boolean {
+    return this.mesh.isCongested || this.journal.isCongested;
   }
 
   /** The Message of the view being routed; made once, shared by all who keep it. */
@@ -246,15 +313,16 @@ export class Shard {
     const isMore = this.mesh.drain();
     this.publishOutbox();
     this.continueQueries();
+    this.journal.endTurn();
     this.mesh.publish();
     this.flushDirty();
     this.isOverloaded = this.queuedBytesOfAll() > this.settings.limits.queuedBytesTotal;
-    if (this.paused.size > 0 && !this.mesh.isCongested && !this.isStopping) this.resumePaused();
+    if (this.paused.size > 0 && !this.isCongested && !this.isStopping) this.resumePaused();
     if (this.isTurnScheduled) return;
     if (isMore || this.dirty.length > 0 || this.outbox.count > 0 || this.dirtyQueries.length > 0) {
       this.idleTurns = 0;
       this.startTurn();
-    } else if (this.shards > 1) {
+    } else if (this.shards > 1 && !this.hasStopped) {
       this.rest();
     }
   }
@@ -281,7 +349,7 @@ export class Shard {
     for (let i = 0; i < count; i++) {
       const own = this.outbox.shift();
       if (own === undefined) return;
-      publishOwn(this, own.message, own.publisherId);
+      publishOwn(this, own);
     }
   }
 
@@ -305,10 +373,13 @@ export class Shard {
     for (const connection of paused) resumeReading(connection);
   }
 
-  /** A peer has sent all its routes, or died before it could. */
-  snapshotCame(): void {
-    for (const link of this.mesh.links) if (link?.isLive && !link.hasSnapshot) return;
-    this.onReady();
+  /** Calls `onReady` when this shard has its sessions and the routes of its peers, and they have its own. */
+  checkReady(): void {
+    if (this.isRecovering) return;
+    if (this.awaitsSnapshots) {
+      for (const link of this.mesh.links) if (link?.isLive && !link.hasSnapshot) return;
+    }
+    if (routesKnownByAll(this) >= this.routeSequence) this.onReady();
   }
 
   /** A connection that was blocked can take more. */
@@ -334,8 +405,9 @@ export class Shard {
     return sum;
   }
 
-  /** Stops the clock of the shard; the thread may end when its sockets are closed. */
+  /** Stops the clock of the shard, which sleeps no more; the thread may end when its sockets are closed. */
   stopTimers(): void {
+    this.hasStopped = true;
     clearInterval(this.heartbeat);
   }
 }

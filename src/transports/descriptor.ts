@@ -4,48 +4,12 @@
  *   accepting shard: dup → mark(fd, owner) → record on the ring        owner: claim(fd) → adopt
  *   sender or owner died before it was claimed: the supervisor closes what is still marked for either
  *
- * Ownership passes exactly once, because a mark is taken by compare-and-exchange. Node has no `dup(2)`; koffi calls the C library's, in this file only.
+ * Ownership passes exactly once, because a mark is taken by compare-and-exchange. Node has no `dup(2)`; the C library's is called.
  */
-import { createRequire } from 'node:module';
+import { library } from '../base/c-library.ts';
 
 /** Descriptors beyond this cannot be handed off; such a connection is refused. */
 export const DESCRIPTORS_MAX: number = 1 << 20;
-
-interface Native {
-  dup(fd: number): number;
-  close(fd: number): number;
-  send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
-}
-
-let native: Native | null | undefined;
-
-/** Calls into the C library, or null where there is none to call (Windows, an unknown platform). */
-function library(): Native | null {
-  if (native !== undefined) return native;
-  native = null;
-  const names =
-    process.platform === 'linux' ? ['libc.so.6', 'libc.so', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1'] : ['libc.dylib', 'libc.so'];
-  if (process.platform === 'win32') return native;
-  try {
-    const koffi = createRequire(import.meta.url)('koffi') as { load(name: string): { func(signature: string): never } };
-    for (const name of names) {
-      try {
-        const libc = koffi.load(name);
-        native = {
-          dup: libc.func('int dup(int fd)'),
-          close: libc.func('int close(int fd)'),
-          send: libc.func('int64_t send(int fd, const uint8_t *bytes, size_t length, int flags)'),
-        };
-        break;
-      } catch {
-        // Not under this name: the next one is tried.
-      }
-    }
-  } catch {
-    // koffi has no binary for this platform: the caller runs without hand-off and says so.
-  }
-  return native;
-}
 
 /** Whether sockets can move between shards on this machine. */
 export function canHandOff(): boolean {

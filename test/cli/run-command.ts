@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { storeDirectory } from '../support/store-directory.ts';
 
 export interface Ended {
   /** Exit code, or the name of the signal that ended it. */
@@ -28,7 +29,10 @@ const children = new Set<ChildProcess>();
  * @param env variables beside those of this process
  */
 export function beginCommand(args: readonly string[], env: Readonly<Record<string, string>> = {}): Running {
-  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [main, ...args], {
+    env: { ...process.env, ONEHOP_STORE__PATH: storeDirectory(), ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   children.add(child);
   let stdout = '';
   let stderr = '';

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { storeDirectory } from '../support/store-directory.ts';
 import { STAGE_MILLISECONDS_MAX } from './observe.ts';
 
 const program = fileURLToPath(new URL('./crashable-program.js', import.meta.url));
@@ -75,8 +76,11 @@ export class CrashableBroker {
 /** Starts a broker that ends with its test. Options other than `shards` are configuration keys. */
 export async function stageCrashable(t: TestContext, options: { shards: number; [key: string]: unknown }): Promise<CrashableBroker> {
   const { shards, ...rest } = options;
-  const settings: Record<string, unknown> = { listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }], ...rest };
-  const args = [String(shards), ...Object.entries(settings).map(([key, value]) => `${key}=${JSON.stringify(value)}`)];
+  const settings: Record<string, unknown> = { listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }], 'store.path': storeDirectory(), ...rest };
+  const args = [
+    String(shards),
+    ...Object.entries(settings).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`),
+  ];
   const child = fork(program, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
   const log: Record<string, unknown>[] = [];
   const waiters = new Set<() => void>();

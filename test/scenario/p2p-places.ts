@@ -8,6 +8,7 @@ import { loadSettings } from '../../src/server/config.ts';
 import { COUNTERS, type CounterName, sumCounter } from '../../src/shard/counters.ts';
 import { type ConnectOptions, connect, payloadText, type TestClient } from '../support/client.ts';
 import { clientIdOn } from '../support/placement.ts';
+import { storeDirectory } from '../support/store-directory.ts';
 
 /** Tests under way at one time; most of their time is waiting. */
 const TESTS_AT_ONCE = 8;
@@ -101,7 +102,9 @@ export function inEveryPlace(
         before(async () => {
           const all = { listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }], 'log.level': 'silent', 'mqtt.sysInterval': 0, ...settings };
           const set = Object.entries(all).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
-          running.broker = await startBroker(await loadSettings({ set, shards: String(shards) }));
+          running.broker = await startBroker(
+            await loadSettings({ set: [`store.path=${storeDirectory()}`, ...set], shards: String(shards) }),
+          );
         });
         after(() => running.broker?.stop());
         define(new Place(shards, 0, running));

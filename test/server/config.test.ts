@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test, { after, describe } from 'node:test';
 import { ConfigError, type ConfigSources, loadSettings } from '../../src/server/config.ts';
 import { configurationPage } from '../../src/server/config-manual.ts';
@@ -62,8 +62,18 @@ describe('defaults', () => {
 
   test('an empty file, and one with empty sections', async () => {
     const plain = await loadSettings({});
-    assert.deepEqual(await loadSettings({ file: file('') }), plain);
-    assert.deepEqual(await loadSettings({ file: file('# nothing\nlimits:\np2p:\n  mailbox:\n') }), plain);
+    for (const text of ['', '# nothing\nlimits:\np2p:\n  mailbox:\n']) {
+      const path = file(text);
+      const store = { ...plain.store, path: join(dirname(path), 'onehop-data') };
+      assert.deepEqual(await loadSettings({ file: path }), { ...plain, store });
+    }
+  });
+
+  test('a relative path of the store starts where it was written', async () => {
+    const path = file('store: { path: data/here }\n');
+    assert.equal((await loadSettings({ file: path })).store.path, join(dirname(path), 'data/here'));
+    assert.equal((await loadSettings({ file: path, set: ['store.path=there'] })).store.path, join(process.cwd(), 'there'));
+    assert.equal((await loadSettings({ file: file('store: { path: /var/lib/onehop }\n') })).store.path, '/var/lib/onehop');
   });
 });
 

@@ -197,7 +197,7 @@ describe('acknowledgements', () => {
   test('an answer up to a number completes all before it; a result alone completes nothing', (t) => {
     const { a, b } = pair(t);
     const acks = ['one', 'two', 'three', 'four'].map((text, i) => {
-      const ack = new PendingAck(noConnection, i + 1, 1, false);
+      const ack = new PendingAck(noConnection, null, i + 1, 1, false);
       ack.remaining = 1;
       a.send(text, 1, ack);
       return ack;
@@ -226,7 +226,7 @@ describe('acknowledgements', () => {
     link.nextSequence = 0xffffffff - 5;
     const acks: PendingAck[] = [];
     for (let i = 0; i < 12; i++) {
-      const ack = new PendingAck(noConnection, i + 1, 1, false);
+      const ack = new PendingAck(noConnection, null, i + 1, 1, false);
       ack.remaining = 1;
       acks.push(ack);
       a.send(`m${i}`, 1, ack);
@@ -247,7 +247,7 @@ describe('death and return of a peer', () => {
   /** Puts a fresh end in the place of the dead one. */
   function restart(a: End, wake: SharedArrayBuffer): End {
     const link = createLink(RING_BYTES);
-    a.mesh.peerRestarted(1, link.a);
+    a.mesh.peerRestarted(1, link.a, false);
     return new End(1, [link.b, null], wake, RING_BYTES);
   }
 
@@ -255,7 +255,7 @@ describe('death and return of a peer', () => {
     const { a, b, wake } = pair(t);
     const acks: PendingAck[] = [];
     const send = (text: string): void => {
-      const ack = new PendingAck(noConnection, acks.length + 1, 1, false);
+      const ack = new PendingAck(noConnection, null, acks.length + 1, 1, false);
       ack.remaining = 1;
       acks.push(ack);
       a.send(text, 1, ack);
@@ -366,7 +366,7 @@ describe('congestion', () => {
       assert.equal(a.mesh.isCongested, true);
     }
     const link = createLink(RING_BYTES);
-    a.mesh.peerRestarted(1, link.a);
+    a.mesh.peerRestarted(1, link.a, false);
     const heir = new End(1, [link.b, null], wake, RING_BYTES);
     a.mesh.resend(1);
     run(a, heir);

@@ -50,7 +50,7 @@ test('one taker is success, else the worst result counts, in any order', async (
       outcome.begin(connection, 1, 1);
       outcome.note(first);
       outcome.note(second);
-      const ack = new PendingAck(connection, 1, 1, false);
+      const ack = new PendingAck(connection, null, 1, 1, false);
       ack.note(second);
       ack.note(first);
       const refusals = [first, second].filter((result) => result !== STORED);
@@ -73,7 +73,7 @@ test('a new message begins with a clean outcome', async () => {
   outcome.noteTarget(DELIVERED, 'two');
   assert.deepEqual(outcome.statuses, ['one=full', 'two=delivered']);
   outcome.note(STORED);
-  outcome.expectAnswer();
+  outcome.expectAnswer(1);
   outcome.begin(null, 0, 0);
   assert.deepEqual(outcome, new Outcome());
 });
@@ -82,13 +82,13 @@ test('answers are awaited only where an acknowledgement is owed', async () => {
   const connection = await someConnection();
   const outcome = new Outcome();
   outcome.begin(null, 0, 1);
-  assert.equal(outcome.expectAnswer(), null);
+  assert.equal(outcome.expectAnswer(1), null);
   outcome.begin(connection, 0, 0);
-  assert.equal(outcome.expectAnswer(), null);
+  assert.equal(outcome.expectAnswer(1), null);
   outcome.begin(connection, 9, 2);
   outcome.wantsStatus = true;
-  const ack = outcome.expectAnswer()!;
-  assert.equal(outcome.expectAnswer(), ack);
+  const ack = outcome.expectAnswer(1)!;
+  assert.equal(outcome.expectAnswer(1), ack);
   assert.deepEqual([ack.remaining, ack.packetId, ack.qos, ack.statuses], [2, 9, 2, []]);
   ack.decided = ReasonCode.NotAuthorized;
   ack.note(DELIVERED);

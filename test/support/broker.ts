@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { storeDirectory } from './store-directory.ts';
 
 /** Keys of the configuration as `--set` takes them, values in YAML. */
 export interface BrokerOptions {
@@ -35,10 +36,15 @@ process.on('exit', () => {
 // A test that is ended by a signal takes its brokers with it.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1));
 
-/** Starts a broker with one TCP listener. Options other than `shards` are configuration keys, such as `'limits.inflight': 2`. */
+/** Starts a broker with one TCP listener. Options other than `shards` are configuration keys, such as `'limits.inflight': 2`; its store is empty unless they name one. */
 export async function startBroker(options: BrokerOptions = {}): Promise<TestBroker> {
   const args = [program, 'start', '--shards', String(options.shards ?? 1)];
-  const settings: Record<string, unknown> = { listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }], 'log.level': 'info', ...options };
+  const settings: Record<string, unknown> = {
+    listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }],
+    'log.level': 'info',
+    'store.path': storeDirectory(),
+    ...options,
+  };
   for (const [key, value] of Object.entries(settings))
     if (key !== 'shards') args.push('--set', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });

@@ -34,10 +34,10 @@ export class ShardGroup {
   /** Wall milliseconds that every shard sees. */
   now: number;
 
-  constructor(settings: Settings) {
+  constructor(settings: Settings, now = 1_700_000_000_000) {
     const count = settings.shards;
     this.settings = settings;
-    this.now = 1_700_000_000_000;
+    this.now = now;
     this.memory = new SharedMemory(count);
     const links: (LinkWiring | null)[][] = [];
     for (let i = 0; i < count; i++) links.push(new Array<LinkWiring | null>(count).fill(null));
@@ -93,6 +93,9 @@ export class ShardGroup {
   stop(): void {
     for (const shard of this.shards) {
       shard.stopTimers();
+      // Whoever sleeps for good is never given back.
+      const words = new Int32Array(this.memory.wake);
+      for (let word = 0; word < words.length; word++) Atomics.notify(words, word);
       for (const link of shard.mesh.links) link?.port.close();
     }
   }
@@ -110,9 +113,9 @@ function isBusy(shard: Shard): boolean {
   );
 }
 
-/** Shards with these settings, `key=value` as on the command line. */
+/** Shards without a store and with these settings, `key=value` as on the command line. */
 export async function startShards(count: number, set: readonly string[] = []): Promise<ShardGroup> {
-  return new ShardGroup(await loadSettings({ shards: String(count), set }));
+  return new ShardGroup(await loadSettings({ shards: String(count), set: ['store.enabled=false', ...set] }));
 }
 
 export interface MemoryClientOptions {

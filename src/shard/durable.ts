@@ -1,0 +1,259 @@
+/**
+ * Durable: what happens to stored sessions, put into entries of the journal, and who waits for each.
+ *
+ * Every function here is called where the thing happens, in the same turn, and does nothing for a session that is not stored; `recovery.ts` reads the same
+ * entries. The rule behind all: what leaves the broker may promise only what is on disk.
+ *
+ *   PUBACK, PUBREC      wait in `Connection.acks`, each for its own entries         PUBLISH QoS 0 and 1 to a receiver: waits for nothing
+ *   PUBLISH QoS 2, PUBREL, PUBCOMP, SUBACK, CONNACK: the connection's output is held         answers to other shards: `Mesh.sealGates`
+ *
+ * A QoS 2 PUBLISH is held because its Packet Identifier must be known after a crash: sent again under another one it would arrive twice.
+ *
+ * Hot path.
+ */
+import { hash32 } from '../base/hash.ts';
+import {
+  ENTRY_CLOSED,
+  ENTRY_CONNECTED,
+  ENTRY_MESSAGE,
+  ENTRY_ORIGIN,
+  ENTRY_ORIGIN_DONE,
+  ENTRY_RECEIVED,
+  ENTRY_RECEIVED_END,
+  ENTRY_RELEASED,
+  ENTRY_RETAINED,
+  ENTRY_SENT,
+  ENTRY_SESSION,
+  ENTRY_SESSION_END,
+  ENTRY_SETTLED,
+  ENTRY_SUBSCRIBED,
+  ENTRY_UNSUBSCRIBED,
+  ENTRY_WILL_DONE,
+  FLAG_STORED_PUBLISHER,
+  FLAG_WILL,
+} from '../journal/entry.ts';
+import type { MessageView } from '../protocol/publish.ts';
+import type { Delivery } from '../session/delivery.ts';
+import { INFLIGHT_QOS1, INFLIGHT_QOS2 } from '../session/inflight.ts';
+import { viewMessage } from '../session/message.ts';
+import type { StoredHolder } from '../session/session.ts';
+import type { Connection } from './connection.ts';
+import type { ClientSession, ClientSubscription, Shard } from './shard.ts';
+import { packConnected, packHolder, packMailbox, packSession, packSubscription, packText } from './stored-session.ts';
+
+/** The entry of the message that is being routed; one for all its deliveries. @returns where it begins */
+export function messageEntry(shard: Shard, view: MessageView): number {
+  const { open } = shard.journal;
+  if (shard.keptEntryAt < 0) shard.keptEntryAt = open.message(ENTRY_MESSAGE, view, 0);
+  return shard.keptEntryAt;
+}
+
+/**
+ * A delivery that waits in a queue. @returns where its entry begins
+ * The publisher waits for the commit.
+ */
+export function noteQueued(
+  shard: Shard,
+  holder: StoredHolder,
+  view: MessageView,
+  sequence: number,
+  qos: number,
+  retain: boolean,
+  identifiers: Uint32Array | null,
+  identifierCount: number,
+  sharedFilter: string | null,
+): number {
+  messageEntry(shard, view);
+  const at = shard.journal.open.delivery(holder.id, sequence, qos, retain, 0, 0, identifiers, identifierCount, sharedFilter);
+  if (view.qos > 0) promise(shard, null);
+  return at;
+}
+
+/** A delivery has been sent to a stored session under `packetId`. */
+export function noteSent(shard: Shard, session: ClientSession, view: MessageView, delivery: Delivery, packetId: number): void {
+  const { open } = shard.journal;
+  const state = delivery.qos === 2 ? INFLIGHT_QOS2 : INFLIGHT_QOS1;
+  if (delivery.sequence === 0) {
+    delivery.sequence = session.nextSequence++;
+    messageEntry(shard, view);
+    const identifiers = delivery.identifiers;
+    const count = identifiers === null ? 0 : identifiers.length;
+    const { qos, retain, sharedFilter } = delivery;
+    delivery.entryAt = open.delivery(session.id, delivery.sequence, qos, retain, state, packetId, identifiers, count, sharedFilter);
+    delivery.record = open.record;
+    if (delivery.qos === 1) shard.journal.sent(delivery);
+    if (view.qos > 0) promise(shard, delivery.qos === 1 ? delivery : null);
+  } else if (delivery.record === open.record) open.setState(delivery.entryAt, state, packetId);
+  else open.two(ENTRY_SENT, state, packetId, session.id, delivery.sequence);
+}
+
+/** The publisher's acknowledgement rests on the open batch from now on. @param delivery one that its receiver can make needless, or null */
+function promise(shard: Shard, delivery: Delivery | null): void {
+  const { journal, outcome } = shard;
+  if (!journal.isGated) return;
+  journal.awaited(delivery !== null);
+  const ack = outcome.expectStore(journal);
+  if (ack !== null && delivery !== null) delivery.promise = ack;
+}
+
+/** The client has begun to take the message: only the release is left. Its PUBREL is held. */
+export function noteReleased(shard: Shard, session: ClientSession, delivery: Delivery | null, connection: Connection): void {
+  if (!session.isStored || delivery === null || delivery.sequence === 0) return;
+  shard.journal.open.two(ENTRY_RELEASED, 0, 0, session.id, delivery.sequence);
+  shard.journal.hold(connection);
+}
+
+/** A delivery needs no memory any more: acknowledged, expired, dropped. */
+export function noteSettled(shard: Shard, holder: StoredHolder, delivery: Delivery): void {
+  const sequence = delivery.sequence;
+  if (sequence === 0) return;
+  delivery.sequence = 0;
+  const { open } = shard.journal;
+  shard.journal.settled(delivery);
+  if (delivery.record !== open.record) {
+    open.two(ENTRY_SETTLED, 0, 0, holder.id, sequence);
+    return;
+  }
+  // Its entry has not left: it need not be written at all, and whoever waited for it need not.
+  open.kill(delivery.entryAt);
+  const waiting = delivery.promise;
+  delivery.promise = null;
+  if (waiting !== null) waiting.entryGone();
+}
+
+/** A delivery that is only a reference leaves the queue undelivered. */
+export function noteRefSettled(shard: Shard, holder: StoredHolder, sequence: number): void {
+  shard.journal.open.two(ENTRY_SETTLED, 0, 0, holder.id, sequence);
+}
+
+/** A QoS 2 message of this stored publisher has been routed everywhere; its PUBREC waits for the commit. */
+export function noteReceived(shard: Shard, session: ClientSession, packetId: number): void {
+  shard.journal.open.one(ENTRY_RECEIVED, 0, packetId, session.id);
+  session.received!.markStored(packetId);
+  if (shard.journal.isGated) shard.journal.awaited(false);
+}
+
+/** PUBREL came: the identifier may be used again, and PUBCOMP, which says so, is held. */
+export function noteReceivedEnd(shard: Shard, session: ClientSession, packetId: number, connection: Connection): void {
+  shard.journal.open.one(ENTRY_RECEIVED_END, 0, packetId, session.id);
+  shard.journal.hold(connection);
+}
+
+/** Whether the QoS 2 message that is being routed has come to this holder before. If not it has now, and that is remembered until the publisher's shard does. */
+export function takesAgain(shard: Shard, holder: StoredHolder): boolean {
+  const { view } = shard;
+  const topic = hash32(view.topicBytes, view.topicAt, view.topicEnd);
+  const content = (hash32(view.payloadBytes, view.payloadAt, view.payloadEnd) ^ Math.imul(topic, 31)) >>> 0;
+  const publisher = Math.abs(shard.originId);
+  if (shard.mayBeKnown && shard.origins.has(publisher, shard.originPacketId, holder.id, content)) return true;
+  const flags = shard.originId < 0 ? 0 : FLAG_STORED_PUBLISHER;
+  shard.origins.add(publisher, shard.originPacketId, holder.id, content);
+  shard.journal.open.three(ENTRY_ORIGIN, flags, shard.originPacketId, holder.id, publisher, content);
+  return false;
+}
+
+/** The publisher's shard remembers by itself. @param packetId 0: all messages of the publisher */
+export function noteOriginDone(shard: Shard, publisher: number, packetId: number): void {
+  if (shard.origins.remove(publisher, packetId)) shard.journal.open.one(ENTRY_ORIGIN_DONE, 0, packetId, publisher);
+}
+
+/** A new stored session, or one that is stored from now on with all that it holds. The connection is held. */
+export function noteSession(shard: Shard, session: ClientSession): void {
+  const { journal } = shard;
+  session.isStored = true;
+  session.isMailbox = false;
+  journal.holders.set(session.id, session);
+  journal.open.packed(ENTRY_SESSION, session.id, packSession(session));
+  session.snapshotRecord = journal.open.record;
+  const inflight = session.inflight;
+  if (inflight !== null) {
+    for (const packetId of inflight.inOrder()) {
+      const delivery = inflight.delivery(packetId);
+      if (delivery !== null && delivery.sequence === 0) noteWhole(shard, session, delivery, inflight.state(packetId), packetId);
+    }
+  }
+  const queue = session.queue;
+  if (queue !== null) {
+    for (let i = 0; i < queue.frontCount; i++) {
+      const delivery = queue.at(i)!;
+      if (delivery.sequence === 0 && !delivery.hasExpired) noteWhole(shard, session, delivery, 0, 0);
+    }
+  }
+}
+
+/** The whole entry of a holder once more, as it is now. */
+export function noteSnapshot(shard: Shard, holder: StoredHolder): void {
+  const { open } = shard.journal;
+  open.packed(ENTRY_SESSION, holder.id, packHolder(holder, shard.timers.now));
+  holder.snapshotRecord = open.record;
+}
+
+/** A delivery that was not stored so far, with its message. */
+function noteWhole(shard: Shard, session: ClientSession, delivery: Delivery, state: number, packetId: number): void {
+  const { open } = shard.journal;
+  shard.newMessage();
+  viewMessage(shard.keptView, delivery.message);
+  messageEntry(shard, shard.keptView);
+  shard.newMessage();
+  delivery.sequence = session.nextSequence++;
+  delivery.record = open.record;
+  const count = delivery.identifiers === null ? 0 : delivery.identifiers.length;
+  delivery.entryAt = open.delivery(
+    session.id,
+    delivery.sequence,
+    delivery.qos,
+    delivery.retain,
+    state,
+    packetId,
+    delivery.identifiers,
+    count,
+    delivery.sharedFilter,
+  );
+}
+
+/** A stored session is attached to a new connection, whose output is held. */
+export function noteConnected(shard: Shard, session: ClientSession): void {
+  shard.journal.open.packed(ENTRY_CONNECTED, session.id, packConnected(session));
+}
+
+/** A stored session has lost its connection. */
+export function noteClosed(shard: Shard, session: ClientSession): void {
+  if (!session.isStored) return;
+  const flags = session.will === null ? 0 : FLAG_WILL;
+  shard.journal.open.three(ENTRY_CLOSED, flags, 0, session.id, session.closedAt, session.expirySeconds);
+}
+
+/** The Will of a stored session has been published; the publication has an entry of its own. */
+export function noteWillDone(shard: Shard, session: ClientSession): void {
+  if (session.isStored) shard.journal.open.one(ENTRY_WILL_DONE, 0, 0, session.id);
+}
+
+/** A stored session or a mailbox ends, with all that it holds. */
+export function noteEnd(shard: Shard, holder: StoredHolder): void {
+  shard.journal.holders.delete(holder.id);
+  shard.journal.open.one(ENTRY_SESSION_END, 0, 0, holder.id);
+}
+
+export function noteSubscribed(shard: Shard, session: ClientSession, subscription: ClientSubscription): void {
+  if (session.isStored && !session.isMailbox) shard.journal.open.packed(ENTRY_SUBSCRIBED, session.id, packSubscription(subscription));
+}
+
+export function noteUnsubscribed(shard: Shard, session: ClientSession, filter: string): void {
+  if (session.isStored && !session.isMailbox) shard.journal.open.packed(ENTRY_UNSUBSCRIBED, session.id, packText(filter));
+}
+
+/** A Retained Message was set or cleared. @returns the record that holds it */
+export function noteRetained(shard: Shard, view: MessageView, hash: number): number {
+  const { open } = shard.journal;
+  open.message(ENTRY_RETAINED, view, hash);
+  if (view.qos > 0) promise(shard, null);
+  return open.record;
+}
+
+/** A mailbox begins. */
+export function noteMailbox(shard: Shard, holder: StoredHolder, clientIdBytes: Uint8Array, createdAt: number): void {
+  const { journal } = shard;
+  journal.holders.set(holder.id, holder);
+  journal.open.packed(ENTRY_SESSION, holder.id, packMailbox(clientIdBytes, createdAt));
+  holder.snapshotRecord = journal.open.record;
+}

@@ -1,0 +1,20 @@
+/**
+ * Refuse: the only place where a reason code of a connected client's fault becomes a DISCONNECT or a close.
+ */
+import { type ReasonCode, reasonName } from '../protocol/reason-code.ts';
+import type { Connection } from './connection.ts';
+import { counter } from './counters.ts';
+import { endConnection } from './sessions.ts';
+
+const MALFORMED = counter('packets/malformed');
+
+/** Ends the connection for the client's fault: v5 is told by DISCONNECT, v3 by the close alone. */
+export function refuse(connection: Connection, code: ReasonCode): void {
+  const shard = connection.shard;
+  shard.counters[MALFORMED]!++;
+  shard.log.info(
+    { client: connection.session?.clientId, peer: connection.peer.name, reason: code, name: reasonName(code) },
+    'connection refused: the client broke the protocol',
+  );
+  endConnection(connection, code, reasonName(code), true); // [MQTT-4.13.1-1]
+}

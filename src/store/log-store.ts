@@ -1,0 +1,320 @@
+/**
+ * LogStore: the records of all shards in one LMDB environment, and what must be known of them as a whole. The only file that knows the `lmdb` package.
+ *
+ *   table log:   [shard that wrote it, count] → record          table meta: 'store' → StoreMeta
+ *
+ * All that is handed to one `commit` is in the store or not, whatever happens meanwhile: LMDB writes pages aside and switches over by one write. With durability
+ * `fsync` a commit is on disk when it returns.
+ *
+ * Owned by one thread of one process, which holds the lock (`StoreLock`). Invariant: no other process ever opens the environment meanwhile, not even to read: LMDB
+ * sets the number of the last transaction anew whenever somebody opens, and a commit of that moment would be overwritten by the next. Who reads
+ * while a broker runs has the broker hold a moment (`store-pin.ts`) and reads the file itself (`page-file.ts`).
+ */
+import { closeSync, existsSync, fsync, fsyncSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import type { Durability } from '../base/settings.ts';
+import { countOf, recordNumber, recordProblem, WRITERS_MAX, writerOf } from '../journal/record.ts';
+import { type Moment, PageFile } from './page-file.ts';
+import { StoreError } from './store-error.ts';
+import { META_KEY, NEW_META, readMeta, type StoreMeta } from './store-meta.ts';
+
+/** One record to write, and how far the older ones of the same shard are not needed any more. */
+export interface RecordWrite {
+  readonly record: number;
+  readonly bytes: Uint8Array;
+  /** Number of the oldest record that is kept; 0: remove none. */
+  readonly keepFrom: number;
+}
+
+export interface StoredRecord {
+  readonly record: number;
+  readonly bytes: Buffer;
+}
+
+/** A moment that is not written over. */
+export interface HeldMoment {
+  readonly moment: Moment;
+  release(): void;
+}
+
+export class LogStore {
+  /** Directory. */
+  readonly path: string;
+  meta: StoreMeta;
+  private readonly durability: Durability;
+  private root!: RootDatabase<Buffer, string>;
+  private log!: Database<Buffer, number[]>;
+  private metaTable!: Database<Buffer, string>;
+  /** Count of the oldest record of each writer, as far as it is known. */
+  private readonly oldest: number[];
+  /** Ends each hold. */
+  private readonly held: Set<() => void>;
+
+  /**
+   * Opens the store in a directory, and makes it if there is none.
+   * @throws StoreError with one clear line when it cannot be opened or is not of this version
+   */
+  constructor(path: string, durability: Durability) {
+    this.path = path;
+    this.durability = durability;
+    this.oldest = [];
+    this.held = new Set();
+    const isNew = !existsSync(join(path, 'data.mdb'));
+    try {
+      mkdirSync(path, { recursive: true });
+      checkStructure(path);
+      if (isNew) writeFileSync(join(path, NEW_FILE), '');
+      this.openTables();
+    } catch (error) {
+      throw error instanceof StoreError ? error : openError(path, error as Error & { code?: unknown });
+    }
+    this.meta = NEW_META;
+    const bytes = this.metaTable.get(META_KEY);
+    if (bytes !== undefined) this.meta = readMeta(path, bytes);
+    this.forgetNew();
+  }
+
+  /** The file of a new store is whole. */
+  private forgetNew(): void {
+    const file = join(this.path, NEW_FILE);
+    if (!existsSync(file)) return;
+    rmSync(file);
+    syncDirectory(this.path);
+  }
+
+  /** Writes records and removes others, all or nothing. @throws what LMDB or the system says */
+  commit(writes: readonly RecordWrite[], meta?: StoreMeta): void {
+    this.log.transactionSync(() => {
+      for (const { record, bytes, keepFrom } of writes) {
+        const writer = writerOf(record);
+        this.log.putSync([writer, countOf(record)], bytes as Buffer);
+        if (keepFrom > 0) this.removeBefore(writer, countOf(keepFrom));
+      }
+      if (meta !== undefined) this.metaTable.putSync(META_KEY, Buffer.from(JSON.stringify(meta)));
+    });
+    if (meta !== undefined) this.meta = meta;
+    for (const { record, keepFrom } of writes) if (keepFrom > 0) this.oldest[writerOf(record)] = countOf(keepFrom);
+  }
+
+  writeMeta(meta: StoreMeta): void {
+    this.commit([], meta);
+  }
+
+  private removeBefore(writer: number, count: number): void {
+    const start = this.oldest[writer];
+    const range = { start: start === undefined ? [writer] : [writer, start], end: [writer, count] };
+    const keys = [...this.log.getKeys(range)];
+    for (const key of keys) this.log.removeSync(key);
+  }
+
+  get(record: number): Buffer | null {
+    return this.log.getBinary([writerOf(record), countOf(record)]) ?? null;
+  }
+
+  /** A record whose bytes are valid until the next one is read; null where it is not there or cannot be read. */
+  glance(record: number): Buffer | null {
+    try {
+      return this.log.getBinaryFast([writerOf(record), countOf(record)]) ?? null;
+    } catch {
+      return null;
+    }
+  }
+
+  /**
+   * Records of one writer from `count` on, until there are none or they have more than `bytesMax` together; at least one if there is one.
+   * @param check says what is wrong with a record as a StoreError, thrown at the first one
+   */
+  read(writer: number, count: number, bytesMax: number, check: boolean): StoredRecord[] {
+    const found: StoredRecord[] = [];
+    let bytes = 0;
+    for (const { key, value } of this.log.getRange({ start: [writer, count], end: [writer + 1], limit: 4096 })) {
+      const record = recordNumber(key[1]!, writer);
+      if (check) {
+        const problem = recordProblem(value, record);
+        if (problem !== null) throw damage(this.path, record, problem);
+      }
+      // A copy: the next step may use the same memory.
+      found.push({ record, bytes: Buffer.from(value) });
+      bytes += value.length;
+      if (bytes >= bytesMax) break;
+    }
+    return found;
+  }
+
+  /** Count of the newest record of a writer; 0: it has none. */
+  newestCount(writer: number): number {
+    for (const key of this.log.getKeys({ start: [writer + 1], end: [writer], reverse: true, limit: 1 })) return key[1]!;
+    return 0;
+  }
+
+  /** Records of a writer from `count` on. */
+  recordCount(writer: number, count: number): number {
+    return this.log.getKeysCount({ start: [writer, count], end: [writer + 1] });
+  }
+
+  /** Removes what a change of the number of shards has left over: records before `firstCount`, or those of one that was not completed. In small pieces. */
+  removeLeftOver(): void {
+    const { pending, firstCount } = this.meta;
+    for (let writer = 0; writer < WRITERS_MAX; writer++) {
+      this.removeRange([writer, 0], [writer, firstCount]);
+      if (pending !== undefined) this.removeRange([writer, pending.firstCount], [writer + 1]);
+    }
+    if (pending !== undefined) {
+      const { pending: _, ...meta } = this.meta;
+      this.writeMeta(meta);
+    }
+  }
+
+  private removeRange(start: number[], end: number[]): void {
+    for (;;) {
+      const keys = [...this.log.getKeys({ start, end, limit: 1000 })];
+      if (keys.length === 0) return;
+      this.log.transactionSync(() => {
+        for (const key of keys) this.log.removeSync(key);
+      });
+    }
+  }
+
+  /** Bytes of the file. */
+  get fileBytes(): number {
+    return statSync(join(this.path, 'data.mdb')).size;
+  }
+
+  /** Opens the environment anew: LMDB refuses everything after a failure at the wrong place. */
+  async reopen(): Promise<void> {
+    this.releaseAll();
+    await this.root.close();
+    this.openTables();
+  }
+
+  private openTables(): void {
+    const noSync = this.durability !== 'fsync';
+    this.root = open({
+      path: this.path,
+      encoding: 'binary',
+      maxDbs: 4,
+      overlappingSync: false,
+      noSync,
+      noSubdir: false,
+    });
+    this.log = this.root.openDB('log', { encoding: 'binary', keyEncoding: 'ordered-binary' });
+    this.metaTable = this.root.openDB('meta', { encoding: 'binary', keyEncoding: 'ordered-binary' });
+  }
+
+  /** As `sync`, without waiting for it. */
+  syncInBackground(): void {
+    const handle = openSync(join(this.path, 'data.mdb'), 'r+');
+    fsync(handle, () => closeSync(handle));
+  }
+
+  /** Brings to disk what durability `os` or `none` has left to the operating system. */
+  sync(): void {
+    if (this.durability === 'fsync') return;
+    const fd = openSync(join(this.path, 'data.mdb'), 'r+');
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /**
+   * Holds the newest moment: no commit writes over its pages until it is released. The file grows meanwhile by what is written.
+   * @param onLost called when the store can hold it no longer
+   */
+  hold(onLost: () => void): HeldMoment {
+    this.root.resetReadTxn();
+    const transaction = this.root.useReadTransaction();
+    const pages = new PageFile(join(this.path, 'data.mdb'));
+    pages.close();
+    const [moment] = pages.moments;
+    let isHeld = true;
+    const release = (): void => {
+      if (!isHeld) return;
+      isHeld = false;
+      this.held.delete(lose);
+      transaction.done();
+    };
+    const lose = (): void => {
+      release();
+      onLost();
+    };
+    this.held.add(lose);
+    // Nobody commits between these lines, so the newest moment of the file is the one that is held.
+    return { moment: moment!, release };
+  }
+
+  private releaseAll(): void {
+    for (const lose of [...this.held]) lose();
+  }
+
+  async close(): Promise<void> {
+    this.releaseAll();
+    await this.root.close();
+  }
+}
+
+/** Makes the names in a directory as durable as what lies behind them. */
+export function syncDirectory(path: string): void {
+  if (process.platform === 'win32') return;
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A record that is not what it should be. */
+function damage(path: string, record: number, problem: string): StoreError {
+  const place = `record ${countOf(record)} of shard ${writerOf(record)}`;
+  return new StoreError('damaged', `store: ${join(path, 'data.mdb')}: ${place}: ${problem}`, record);
+}
+
+/**
+ * Looks at the structure of the file before LMDB maps it: LMDB trusts what it reads, and a file that is cut off or broken would end the whole process by a signal.
+ * Costs about 10 ms for 15 MB of records. What lies in the records is checked when they are read.
+ */
+function checkStructure(path: string): void {
+  const file = join(path, 'data.mdb');
+  if (!existsSync(file)) return;
+  if (isUnfinished(path)) {
+    rmSync(file);
+    return;
+  }
+  const pages = new PageFile(file);
+  try {
+    for (const { offset, text } of pages.check()) throw new StoreError('damaged', `store: ${file}: offset ${offset}: ${text}`, 0);
+  } finally {
+    pages.close();
+  }
+}
+
+/** Is there while a new store is being made: an empty file beside it has lost nothing. */
+const NEW_FILE = 'data.mdb.new';
+
+/** Whether the process that made a new store died before it had written anything. */
+export function isUnfinished(path: string): boolean {
+  return statSync(join(path, 'data.mdb')).size === 0 && existsSync(join(path, NEW_FILE));
+}
+
+function openError(path: string, error: Error & { code?: unknown }): StoreError {
+  switch (error.code) {
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+    case 13:
+    case 1:
+    case 30:
+      return new StoreError('permission', `store: no permission to use ${path}; give its directory to the user that runs onehop`, 0);
+    case 'ENOTDIR':
+    case 'EEXIST':
+      return new StoreError('permission', `store: ${path} is not a directory`, 0);
+    case 'ENOSPC':
+    case 28:
+      return new StoreError('disk', `store: no space left for ${path}`, 0);
+    default:
+      return new StoreError('damaged', `store: cannot open ${join(path, 'data.mdb')}: ${error.message}`, 0);
+  }
+}

@@ -1,0 +1,251 @@
+/*
+ * A client of the simulation that keeps its half of the session as the standard asks: what it has sent and not finished, and the QoS 2 identifiers that it has
+ * received. It lives through crashes of the broker; its network connections do not.
+ */
+import assert from 'node:assert/strict';
+import { utf8Bytes, type Writer } from '../../src/base/bytes.ts';
+import { AckView, readAck, writeAckDetail } from '../../src/protocol/ack.ts';
+import { ConnackPacket, readConnack, writeConnect } from '../../src/protocol/connect.ts';
+import { Frame, readFrame } from '../../src/protocol/framer.ts';
+import * as types from '../../src/protocol/packet-type.ts';
+import { PublishPacket, readPublishPacket, writePublishPacket } from '../../src/protocol/publish.ts';
+import { readSuback, SubackPacket, writeSubscribe } from '../../src/protocol/subscribe.ts';
+import type { Shard } from '../../src/shard/shard.ts';
+import { MemoryChannel } from '../support/memory-channel.ts';
+import { packetOf, publishOf } from '../support/shard-group.ts';
+
+const PACKET_BYTES_MAX = 268_435_460;
+const SESSION_SECONDS = 1_000_000;
+
+/** A message as the checker sees it. */
+export interface SimMessage {
+  readonly id: string;
+  readonly publisher: string;
+  /** Place among the messages of its publisher. */
+  readonly order: number;
+  readonly topic: string;
+  readonly qos: number;
+  readonly retain: boolean;
+  /** Clients that must get it, with the QoS that they get it at. */
+  readonly targets: ReadonlyMap<string, number>;
+  /** The broker has promised it: PUBACK or PUBREC below 0x80 and not "no matching subscribers". */
+  isPromised: boolean;
+  /** A disk failed when it was published: what is refused then and sent again may come behind later messages. */
+  readonly isOutOfOrder: boolean;
+}
+
+/** One exchange that the client has begun. */
+interface Outgoing {
+  readonly message: SimMessage;
+  readonly packetId: number;
+  /** PUBREC has come. */
+  isReleased: boolean;
+}
+
+export class SimClient {
+  readonly clientId: string;
+  /** A CONNACK has told it that its session is there. */
+  hasSession: boolean;
+  /** Filters that a SUBACK has granted, with their QoS. */
+  readonly granted: Map<string, number>;
+  /** Ids of messages in the order of arrival; a QoS 2 copy that the identifiers show is not in it. */
+  readonly arrived: { id: string; qos: number; isRetained: boolean }[];
+  /** What the checker should know. */
+  readonly complaints: string[];
+  private channel: MemoryChannel | null;
+  private parsedWrites: number;
+  private isAccepted: boolean;
+  private readonly outgoing: Map<number, Outgoing>;
+  private readonly received: Set<number>;
+  /** Packets that it has not answered yet. */
+  private unanswered: { type: number; packetId: number }[];
+  private readonly subscribing: Map<number, { filter: string; qos: number }>;
+  private nextPacketId: number;
+
+  constructor(clientId: string) {
+    this.clientId = clientId;
+    this.hasSession = false;
+    this.granted = new Map();
+    this.arrived = [];
+    this.complaints = [];
+    this.channel = null;
+    this.parsedWrites = 0;
+    this.isAccepted = false;
+    this.outgoing = new Map();
+    this.received = new Set();
+    this.unanswered = [];
+    this.subscribing = new Map();
+    this.nextPacketId = 1;
+  }
+
+  get isConnected(): boolean {
+    return this.channel !== null && this.isAccepted;
+  }
+
+  get isConnecting(): boolean {
+    return this.channel !== null;
+  }
+
+  /** Exchanges that are not finished, in either direction. */
+  get openCount(): number {
+    return this.outgoing.size + this.unanswered.length + this.received.size + this.subscribing.size;
+  }
+
+  connect(shard: Shard): void {
+    assert.equal(this.channel, null);
+    this.channel = new MemoryChannel(shard);
+    this.parsedWrites = 0;
+    this.isAccepted = false;
+    this.send((writer) =>
+      writeConnect(writer, {
+        version: types.V5,
+        cleanStart: false,
+        keepAliveSeconds: 0,
+        clientId: this.clientId,
+        clientIdBytes: utf8Bytes(this.clientId),
+        will: undefined,
+        username: undefined,
+        password: undefined,
+        properties: { sessionExpiryInterval: SESSION_SECONDS },
+      }),
+    );
+  }
+
+  /** The network connection is gone; the session is not. */
+  lose(isBrokerAlive: boolean): void {
+    const channel = this.channel;
+    this.channel = null;
+    this.isAccepted = false;
+    this.unanswered = [];
+    this.subscribing.clear();
+    if (isBrokerAlive) channel?.lose();
+  }
+
+  private send(write: (writer: Writer) => void): void {
+    this.channel!.arrive(packetOf(write));
+  }
+
+  private freePacketId(): number {
+    do this.nextPacketId = this.nextPacketId === 65_535 ? 1 : this.nextPacketId + 1;
+    while (this.outgoing.has(this.nextPacketId));
+    return this.nextPacketId;
+  }
+
+  publish(message: SimMessage): void {
+    const packetId = this.freePacketId();
+    this.outgoing.set(packetId, { message, packetId, isReleased: false });
+    this.sendPublish(message, packetId, false);
+  }
+
+  private sendPublish(message: SimMessage, packetId: number, isDup: boolean): void {
+    const packet = publishOf(message.topic, message.id, message.qos, packetId, {}, message.retain);
+    packet.dup = isDup;
+    this.send((writer) => writePublishPacket(writer, packet, types.V5));
+  }
+
+  /** @param retainHandling 2: no Retained Messages */
+  subscribe(filter: string, qos: number, retainHandling = 2): void {
+    const packetId = this.freePacketId();
+    this.subscribing.set(packetId, { filter, qos });
+    const entry = { filter, qos, noLocal: false, retainAsPublished: false, retainHandling };
+    this.send((writer) => writeSubscribe(writer, { packetId, properties: {}, entries: [entry] }, types.V5));
+  }
+
+  /** Answers what waits for an answer; of several the first `count`. */
+  answer(count: number): void {
+    for (const { type, packetId } of this.unanswered.splice(0, count)) {
+      if (type === types.PUBCOMP) this.received.delete(packetId);
+      if (this.channel !== null) this.send((writer) => writeAckDetail(writer, type, types.V5, packetId, 0, undefined));
+    }
+  }
+
+  /** Reads what the broker has sent since the last call. */
+  take(): void {
+    const channel = this.channel;
+    if (channel === null) return;
+    for (; this.parsedWrites < channel.writes.length && this.channel === channel; this.parsedWrites++)
+      this.parse(channel.writes[this.parsedWrites]!);
+    if (this.channel === channel && (channel.isDestroyed || channel.isEnded)) this.lose(true);
+  }
+
+  private parse(bytes: Uint8Array): void {
+    const frame = new Frame();
+    for (let at = 0; at < bytes.length; at = frame.bodyEnd) {
+      assert.equal(readFrame(frame, bytes, at, bytes.length, PACKET_BYTES_MAX), 0, 'the output is whole packets');
+      this.handle(frame.first, Buffer.from(bytes.subarray(frame.bodyAt, frame.bodyEnd)));
+    }
+  }
+
+  private handle(first: number, body: Buffer): void {
+    switch (first >>> 4) {
+      case types.CONNACK:
+        this.onConnack(body);
+        return;
+      case types.PUBLISH:
+        this.onPublish(first, body);
+        return;
+      case types.PUBACK:
+      case types.PUBREC:
+      case types.PUBCOMP:
+        this.onAck(first >>> 4, body);
+        return;
+      case types.PUBREL: {
+        const view = ackOf(types.PUBREL, body);
+        this.unanswered.push({ type: types.PUBCOMP, packetId: view.packetId });
+        return;
+      }
+      case types.SUBACK: {
+        const packet = new SubackPacket();
+        assert.equal(readSuback(packet, body, 0, body.length, types.V5), 0);
+        const asked = this.subscribing.get(packet.packetId)!;
+        this.subscribing.delete(packet.packetId);
+        if (packet.codes[0]! < 0x80) this.granted.set(asked.filter, packet.codes[0]!);
+        return;
+      }
+    }
+  }
+
+  private onConnack(body: Buffer): void {
+    const packet = new ConnackPacket();
+    assert.equal(readConnack(packet, body, 0, body.length, types.V5), 0);
+    if (packet.code !== 0) return;
+    if (this.hasSession && !packet.sessionPresent) this.complaints.push(`${this.clientId}: the session is gone`);
+    this.hasSession = true;
+    this.isAccepted = true;
+    for (const { message, packetId, isReleased } of this.outgoing.values()) {
+      if (isReleased) this.send((writer) => writeAckDetail(writer, types.PUBREL, types.V5, packetId, 0, undefined));
+      else this.sendPublish(message, packetId, true);
+    }
+  }
+
+  private onPublish(first: number, body: Buffer): void {
+    const packet = new PublishPacket();
+    assert.equal(readPublishPacket(packet, body, 0, body.length, first, types.V5), 0);
+    const isKnown = packet.qos === 2 && this.received.has(packet.packetId);
+    if (!isKnown) this.arrived.push({ id: Buffer.from(packet.payload).toString(), qos: packet.qos, isRetained: packet.retain });
+    if (packet.qos === 2) this.received.add(packet.packetId);
+    if (packet.qos > 0) this.unanswered.push({ type: packet.qos === 1 ? types.PUBACK : types.PUBREC, packetId: packet.packetId });
+  }
+
+  private onAck(type: number, body: Buffer): void {
+    const view = ackOf(type, body);
+    const outgoing = this.outgoing.get(view.packetId);
+    if (outgoing === undefined) return;
+    if (type === types.PUBCOMP) {
+      this.outgoing.delete(view.packetId);
+      return;
+    }
+    if (view.reasonCode < 0x80 && view.reasonCode !== 0x10) outgoing.message.isPromised = true;
+    if (type === types.PUBACK || view.reasonCode >= 0x80) this.outgoing.delete(view.packetId);
+    else {
+      outgoing.isReleased = true;
+      this.send((writer) => writeAckDetail(writer, types.PUBREL, types.V5, view.packetId, 0, undefined));
+    }
+  }
+}
+
+function ackOf(type: number, body: Buffer): AckView {
+  const view = new AckView();
+  assert.equal(readAck(view, type, body, 0, body.length, types.V5), 0);
+  return view;
+}
