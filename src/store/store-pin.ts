@@ -33,6 +33,7 @@ function socketName(directory: string): string {
 /** The broker's end. */
 export class PinServer {
   private readonly server: Server;
+  private readonly name: string;
   private readonly sockets: Set<Socket>;
 
   /** The caller holds the lock of the store. */
@@ -42,11 +43,15 @@ export class PinServer {
     this.server.maxConnections = PINS_MAX;
     // Without sockets there is a broker all the same.
     this.server.on('error', () => undefined);
-    const name = socketName(store.path);
+    this.name = socketName(store.path);
     // What a broker that was killed has left.
-    if (process.platform !== 'win32') rmSync(name, { force: true });
-    this.server.listen(name);
+    this.removeName();
+    this.server.listen(this.name);
     this.server.unref();
+  }
+
+  private removeName(): void {
+    if (process.platform !== 'win32') rmSync(this.name, { force: true });
   }
 
   private hold(store: LogStore, socket: Socket): void {
@@ -63,6 +68,7 @@ export class PinServer {
 
   close(): void {
     this.server.close();
+    this.removeName();
     for (const socket of this.sockets) socket.destroy();
   }
 }

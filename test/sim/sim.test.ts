@@ -1,7 +1,6 @@
 /**
  * Goal: whatever crashes and failing disks do, and whenever, nothing that was acknowledged is lost, doubled or disordered.
- * Method: thousands of small worlds (`world.ts`), each drawn from a seed; the seeds are new in each run, and one that fails is printed with the command that
- * repeats it. And the simulation itself: a world whose disk loses what it has called safe is found out.
+ * Method: many small worlds (`world.ts`), each drawn from a seed; one that fails is printed with the command that repeats it. And the simulation itself: a world whose disk loses what it has called safe is found out.
  */
 import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
@@ -11,8 +10,9 @@ import { Worker } from 'node:worker_threads';
 import { FakeDisk } from './fake-disk.ts';
 import { World } from './world.ts';
 
-/** Worlds of one run; `npm run sim -- --seeds N` runs more. */
-const WORLDS = 2000;
+/** Worlds of one run, always the same ones; `npm run sim -- --seeds N` draws new ones. */
+const WORLDS = 300;
+const FIRST = 9000;
 /** Worlds with a lying disk. One alone may be lucky: what was lost had arrived before. */
 const LIES = 40;
 
@@ -31,7 +31,7 @@ function runWorlds(seed: number, count: number): Promise<string> {
 }
 
 describe('simulation', () => {
-  const first = Math.floor(Math.random() * 2 ** 31);
+  const first = FIRST;
   const threads = Math.max(1, Math.min(2, availableParallelism()));
   test(`${WORLDS} worlds from seed ${first} on keep what they promise`, async () => {
     const share = WORLDS / threads;
