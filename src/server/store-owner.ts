@@ -32,7 +32,13 @@ export async function openStore(settings: StoreSettings, shards: number, log: Lo
 function tellSalvage(path: string, report: SalvageReport, log: Log): void {
   const { damages, damageCount, aside, keptRecords, droppedRecords } = report;
   const file = join(path, 'data.mdb');
-  for (const damage of damages) log.error({ ...damage, file }, `the store was damaged: ${damageText(file, damage)}`);
+  for (const damage of damages) {
+    const { offset, shard, count } = damage;
+    log.error(
+      { file, offset, ...(shard < 0 ? {} : { writer: shard, record: count }) },
+      `the store was damaged: ${damageText(file, damage)}`,
+    );
+  }
   if (damageCount > damages.length) log.error({ damages: damageCount, file }, 'the store was damaged in more places than these');
   log.warn({ aside, keptRecords, droppedRecords }, 'the store was made anew of what is before the damage; the damaged file was put aside');
 }

@@ -11,7 +11,7 @@
  *       retain, identifiers [Subscription Identifier …], sharedFilter "group/filter"                                  where there is something to say
  *   {"type":"retained","topic":"a/b","qos":1, …}                                      as a message, without `to`
  *   {"type":"own","id":9,"topic":"a/b", …,"publisherId":"","shareKey":""}             a publication of the broker that is not done
- *   {"type":"origin","session":7,"publisher":5,"packetId":12,"isStored":true}         the session has this QoS 2 message of the publisher already
+ *   {"type":"origin","session":7,"publisher":5,"packetId":12,"content":9,"isStored":true}       the session has this QoS 2 message already; content: its hash
  *   {"type":"end","lines":123}                                                        lines between the first and this one
  *
  * Bytes are Base64. Properties are those of MQTT 5 as on the wire, without Message Expiry Interval. Times are wall milliseconds; 0 is never, and for `closedAt` that
@@ -133,8 +133,8 @@ export function itemLine(bytes: Buffer, item: LiveItem): object {
     case 'own':
       return ownLine(item.id, item.object);
     case 'origin': {
-      const { session, publisher, packetId, isStored } = item;
-      return { type: 'origin', session, publisher, packetId, isStored };
+      const { session, publisher, packetId, content, isStored } = item;
+      return { type: 'origin', session, publisher, packetId, content, isStored };
     }
   }
 }

@@ -315,7 +315,9 @@ export class Importer {
     const session = fields.whole('session', 1, LARGEST);
     if (!this.clientIds.has(session)) throw new LineProblem(`session ${session} is none that has come before`);
     const flags = fields.flag('isStored') ? FLAG_STORED_PUBLISHER : 0;
-    this.writer.begin(0).two(ENTRY_ORIGIN, flags, fields.whole('packetId', 1, 0xffff), session, this.number(fields, 'publisher'));
+    const packetId = fields.whole('packetId', 1, 0xffff);
+    const publisher = this.number(fields, 'publisher');
+    this.writer.begin(0).three(ENTRY_ORIGIN, flags, packetId, session, publisher, fields.whole('content', 0, FOUR_BYTES));
     this.counts.origins++;
   }
 }

@@ -161,6 +161,8 @@ export type LiveItem =
       readonly session: number;
       readonly publisher: number;
       readonly packetId: number;
+      /** Hash of topic and payload. */
+      readonly content: number;
       readonly isStored: boolean;
     };
 
@@ -430,10 +432,10 @@ export class StoreContents {
           break;
         }
         case ENTRY_ORIGIN: {
-          const { id: session, second: publisher, number: packetId } = reader;
+          const { id: session, second: publisher, third: content, number: packetId } = reader;
           const found = this.origins[writer]?.get(publisher)?.get(packetId)?.get(session);
           if (found?.record === record && found.at === at && this.holders.has(session))
-            yield { kind: 'origin', at, end, session, publisher, packetId, isStored: found.isStored };
+            yield { kind: 'origin', at, end, session, publisher, packetId, content, isStored: found.isStored };
           break;
         }
       }

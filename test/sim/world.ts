@@ -20,7 +20,7 @@ const CLIENTS = 5;
 const TOPICS = 2;
 const STEPS = 140;
 /** Rounds of turns after which a world that does not come to rest is a fault. */
-const ROUNDS_MAX = 4000;
+const ROUNDS_MAX = 1500;
 /** The cleaner works on a log of this size, so that a short world sees it work. */
 const LOG_BYTES = 6000;
 /** What a world whose messages have all arrived may leave, in all shards. */
