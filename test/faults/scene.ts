@@ -21,7 +21,7 @@ import { startFaultyBroker } from './faulty-broker.ts';
 /** Answers to PINGREQ after which a message that has none is given up. */
 const PINGS = 100;
 /** Longest wait for what the broker must do; it ends only what would hang. */
-const MILLISECONDS_MAX = 30_000;
+const MILLISECONDS_MAX = 20_000;
 
 export class Scene {
   readonly layer: FaultLayer;
@@ -209,7 +209,8 @@ export class Scene {
 
   private async probe(version: 4 | 5): Promise<Member> {
     const member = this.member('receiver', `probe-${this.probes++}`, version);
-    assert.ok(await member.client.open(this.broker.port, true, false), 'a client without a session connects');
+    const isOpen = await member.client.open(this.broker.port, true, false);
+    assert.ok(isOpen, `a client without a session connects; ${member.clientId}: ${member.client.closingCode?.toString(16) ?? 'closed'}`);
     return member;
   }
 
