@@ -24,20 +24,17 @@ export interface StartOptions {
 export async function start(options: StartOptions): Promise<number> {
   const [{ loadSettings }, { startBroker }] = await Promise.all([import('../server/config.ts'), import('../server/broker.ts')]);
   const settings = await loadSettings({ file: options.config, env: process.env, set: options.set, shards: options.shards });
+  // From here on a signal is a request: one that comes while the broker starts stops it as soon as it runs.
+  let stop = (): void => {};
+  const isAskedToStop = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
+  const request = new StopRequest(stop, () => process.exit(1));
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => request.signal(performance.now()));
   const broker = await startBroker(settings);
   process.stderr.write(`${greeting(broker, settings.shards, commandName())}\n`);
-  return await untilEnd(broker);
-}
-
-function untilEnd(broker: Broker): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => {
-      broker.stop().then(() => resolve(0), reject);
-    };
-    const request = new StopRequest(stop, () => process.exit(1));
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => request.signal(performance.now()));
-    broker.done.then(resolve, reject);
-  });
+  const stopped = isAskedToStop.then(() => broker.stop());
+  return await Promise.race([broker.done, stopped.then(() => broker.done)]);
 }
 
 /** How a person calls this program where it runs now. */

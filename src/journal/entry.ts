@@ -162,7 +162,7 @@ export class EntryReader {
     this.end = at + length;
     this.nextAt = at + aligned(length);
     if ((this.kind === ENTRY_MESSAGE || this.kind === ENTRY_RETAINED) && this.payloadAt > this.end) return this.damaged();
-    if (this.kind === ENTRY_DELIVERY && (this.flags & FLAG_EXTRA) !== 0 && this.sharedAt > this.end) return this.damaged();
+    if (this.kind === ENTRY_DELIVERY && (this.flags & FLAG_EXTRA) !== 0 && this.sharedEnd > this.end) return this.damaged();
     return true;
   }
 
@@ -227,6 +227,11 @@ export class EntryReader {
     if ((this.flags & FLAG_EXTRA) === 0) return null;
     const length = this.view.getUint32(this.at + DELIVERY_ENTRY_BYTES + 4, true);
     return length === 0 ? null : readText(this.bytes, this.sharedAt, this.sharedAt + length);
+  }
+
+  private get sharedEnd(): number {
+    const at = this.sharedAt;
+    return at > this.end ? at : at + this.view.getUint32(this.at + DELIVERY_ENTRY_BYTES + 4, true);
   }
 
   private get sharedAt(): number {

@@ -24,8 +24,10 @@ export interface StorePort {
 export interface StoreAnswers {
   /** The record is as durable as `store.durability` says, and so is every earlier one. */
   committed(record: number): void;
-  /** The disk refuses; the store keeps trying, and `committed` comes when it has succeeded. */
+  /** The disk refuses what some shard has handed over; the store keeps trying, and all shards are told, because all have the same disk. */
   failed(reason: string): void;
+  /** The disk takes records again. */
+  recovered(): void;
   /** The records that were asked for, in that order; null for one that is not there. */
   records(request: number, bytes: readonly (Buffer | null)[]): void;
   /** The deliveries that were asked for, in that order: the entry of the message and behind it that of the delivery; null for one that is not there. */

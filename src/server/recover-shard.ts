@@ -5,6 +5,7 @@
  *
  * While it lasts, frames of other shards wait in the rings, and a line in the log says every few seconds how far it has come.
  */
+import { assert } from '../base/assert.ts';
 import { Cleaner, rewrite } from '../shard/cleaner.ts';
 import { type RecoveredCounts, Recovery } from '../shard/recovery.ts';
 import type { Shard } from '../shard/shard.ts';
@@ -82,7 +83,12 @@ function writeAnew(shard: Shard, records: readonly number[], sizes: readonly num
       return;
     }
     journal.read(wanted, (found) => {
-      for (let i = 0; i < wanted.length; i++) if (found[i]) rewrite(shard, wanted[i]!, found[i]!);
+      for (let i = 0; i < wanted.length; i++) {
+        const bytes = found[i] ?? null;
+        // The old records are removed when all are copied: one that cannot be read must end the start, not be left out.
+        assert(bytes !== null, 'every record that was recovered can be read once more');
+        rewrite(shard, wanted[i]!, bytes);
+      }
       journal.whenIdle(step);
     });
   };

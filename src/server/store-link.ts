@@ -32,6 +32,7 @@ export interface RecordBundle {
 export type FromStore =
   | { readonly kind: 'committed'; readonly record: number }
   | { readonly kind: 'failed'; readonly reason: string }
+  | { readonly kind: 'working' }
   | { readonly kind: 'records'; readonly request: number; readonly bundle: RecordBundle }
   | { readonly kind: 'parts'; readonly request: number; readonly bundle: RecordBundle }
   /** `done` and `total` count records, for the progress that people see. */
@@ -114,6 +115,9 @@ export class StoreLink implements RecoverableStore {
           return;
         case 'failed':
           answers.failed(message.reason);
+          return;
+        case 'working':
+          answers.recovered();
           return;
         case 'records':
           answers.records(message.request, unbundle(message.bundle));

@@ -11,7 +11,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { assert } from '../base/assert.ts';
 import type { StoreSettings } from '../base/settings.ts';
 import { cutPart } from '../journal/entry.ts';
-import { countOf, sealRecord, WRITERS_MAX } from '../journal/record.ts';
+import { countOf, recordProblem, sealRecord, WRITERS_MAX } from '../journal/record.ts';
 import { LogStore, type RecordWrite } from '../store/log-store.ts';
 import { isSound, type SalvageReport, salvage } from '../store/salvage.ts';
 import { StoreError } from '../store/store-error.ts';
@@ -124,7 +124,11 @@ class StoreThread {
   private waitingParts: WaitingParts[];
   private isScheduled: boolean;
   private isRewrite: boolean;
+  /** The last commit failed. */
+  private isFailing: boolean;
   private detaching: number[];
+  /** Requests that came while the environment was closed. Bounded as the requests of the shards are: one load for each session, one step of each cleaner. */
+  private readonly deferred: { readonly shard: number; readonly message: ToStore }[];
   /** Other processes that read the store. */
   private readonly pins: PinServer;
 
@@ -137,7 +141,9 @@ class StoreThread {
     this.waitingParts = [];
     this.isScheduled = false;
     this.isRewrite = false;
+    this.isFailing = false;
     this.detaching = [];
+    this.deferred = [];
     if (start.settings.durability !== 'fsync') setInterval(() => this.syncLater(), SYNC_MILLISECONDS).unref();
   }
 
@@ -181,6 +187,11 @@ class StoreThread {
   }
 
   private came(shard: number, message: ToStore): void {
+    // While the environment is opened anew nothing can be read, and that is not the same as not being there.
+    if (message.kind !== 'commit' && !this.store.isOpen) {
+      this.deferred.push({ shard, message });
+      return;
+    }
     switch (message.kind) {
       case 'commit': {
         // A copy: LMDB's binding does not read shared memory (it writes zeros).
@@ -206,10 +217,19 @@ class StoreThread {
     }
   }
 
-  /** A record; null where it is not there or cannot be read, which the shard reports. */
+  /** A record; null where it is not there, cannot be read, or is damaged, which the shard reports. */
   private find(record: number): Buffer | null {
     try {
-      return this.store.get(record);
+      const bytes = this.store.get(record);
+      return bytes === null || recordProblem(bytes, record) !== null ? null : bytes;
+    } catch {
+      return null;
+    }
+  }
+
+  private glance(record: number): Buffer | null {
+    try {
+      return this.store.glance(record);
     } catch {
       return null;
     }
@@ -237,7 +257,7 @@ class StoreThread {
    */
   private answerParts(): void {
     const requests = this.waitingParts;
-    if (requests.length === 0) return;
+    if (requests.length === 0 || !this.store.isOpen) return;
     this.waitingParts = [];
     const byRecord = new Map<number, number[]>();
     for (let i = 0; i < requests.length; i++) {
@@ -250,7 +270,7 @@ class StoreThread {
       }
     }
     for (const [record, wanted] of byRecord) {
-      const bytes = this.store.glance(record);
+      const bytes = this.glance(record);
       if (bytes === null) continue;
       for (let i = 0; i < wanted.length; i += 2) {
         const { places, found } = requests[wanted[i]!]!;
@@ -277,6 +297,8 @@ class StoreThread {
       }
       this.waiting = [];
       for (const { shard, record } of commits) this.tell(shard, { kind: 'committed', record });
+      if (this.isFailing) for (let shard = 0; shard < this.ports.length; shard++) this.tell(shard, { kind: 'working' });
+      this.isFailing = false;
     }
     for (const shard of this.detaching.splice(0)) {
       this.ports[shard]?.close();
@@ -287,17 +309,21 @@ class StoreThread {
 
   /** Everything stays as it was, and is tried again: the disk may have room later. */
   private failed(error: Error): void {
-    const shards = new Set(this.waiting.map(({ shard }) => shard));
-    for (const shard of shards) this.tell(shard, { kind: 'failed', reason: error.message });
+    this.isFailing = true;
+    for (let shard = 0; shard < this.ports.length; shard++) this.tell(shard, { kind: 'failed', reason: error.message });
     this.isScheduled = true;
     setTimeout(() => {
       this.store
         .reopen()
         .catch(() => undefined)
-        .then(
-          () => this.commit(),
-          () => undefined,
-        );
+        .then(() => {
+          if (this.store.isOpen) for (const { shard, message } of this.deferred.splice(0)) this.came(shard, message);
+          this.commit();
+        })
+        // A fault of ours: the thread ends, and the supervisor with it.
+        .catch((fault: Error) => {
+          throw fault;
+        });
     }, RETRY_MILLISECONDS);
   }
 

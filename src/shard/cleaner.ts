@@ -135,14 +135,27 @@ export class Cleaner {
     this.isReading = true;
     journal.read(wanted, (found) => {
       this.isReading = false;
-      for (let i = 0; i < wanted.length; i++) this.clean(wanted[i]!, found[i] ?? null);
+      for (let i = 0; i < wanted.length; i++) {
+        const bytes = found[i] ?? null;
+        if (bytes === null) {
+          this.giveUp(wanted[i]!);
+          return;
+        }
+        this.clean(wanted[i]!, bytes);
+      }
     });
   }
 
-  private clean(record: number, bytes: Buffer | null): void {
+  /** A record cannot be read, so nobody knows what of it is needed. It stays, and with it everything behind it: the log grows, and nothing is lost by cleaning. */
+  private giveUp(record: number): void {
+    this.shard.log.error({ record }, 'a record of the store cannot be read: the log is not cleaned any more; verify the store');
+    this.roundEnd = 0;
+    this.threshold = Number.POSITIVE_INFINITY;
+  }
+
+  private clean(record: number, bytes: Buffer): void {
     const { journal } = this.shard;
-    // A record that is not there holds nothing that could be saved; whoever needs it reports it.
-    if (bytes !== null) rewrite(this.shard, record, bytes);
+    rewrite(this.shard, record, bytes);
     this.logBytes -= this.records.bytes(0);
     this.shard.counters[LOG_BYTES] = this.logBytes;
     this.records.shift();

@@ -126,8 +126,13 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
 function handleResult(shard: Shard, link: Link, bytes: Buffer, at: number, end: number): void {
   const result = bytes.readUInt32LE(at + 4);
   const ack = shard.mesh.noteResult(link, bytes.readUInt32LE(at), result);
-  if (ack !== null && ack.statuses !== null && at + 8 < end)
-    ack.statuses.push(readText(bytes, at + 8, end).concat('=', STATUS_WORDS[result]!));
+  if (ack === null) return;
+  if (ack.statuses !== null && at + 8 < end) ack.statuses.push(readText(bytes, at + 8, end).concat('=', STATUS_WORDS[result]!));
+  // The peer's plain answers wait for its disk, and this one need not.
+  if (result === UNSTORABLE && ack.qos === 1 && ack.connection !== null && ack.remaining > 0) {
+    ack.giveUp();
+    flushAcks(ack);
+  }
 }
 
 /** A restarted peer has announced all that it wants again: the rest was wanted by sessions that ended with its predecessor. */

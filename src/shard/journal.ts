@@ -20,7 +20,7 @@ import type { StoredHolder } from '../session/session.ts';
 import type { Cleaner } from './cleaner.ts';
 import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
-import { type PendingAck, UNSTORABLE } from './outcome.ts';
+import type { PendingAck } from './outcome.ts';
 import type { Shard } from './shard.ts';
 
 const COMMITS = counter('store/commits');
@@ -280,13 +280,17 @@ export class Journal implements StoreAnswers {
     if (sealed === null || sealed.record !== record) return;
     this.shard.startTurn();
     this.sealed = null;
-    if (this.isDegraded) {
-      this.isDegraded = false;
-      this.shard.counters[DEGRADED] = 0;
-      this.shard.log.info({}, 'the store takes records again');
-      this.shard.events.storeRecovered();
-    }
+    this.recovered();
     this.release(record);
+  }
+
+  recovered(): void {
+    if (!this.isDegraded) return;
+    this.shard.startTurn();
+    this.isDegraded = false;
+    this.shard.counters[DEGRADED] = 0;
+    this.shard.log.info({}, 'the store takes records again');
+    this.shard.events.storeRecovered();
   }
 
   failed(reason: string): void {
@@ -297,23 +301,19 @@ export class Journal implements StoreAnswers {
     this.shard.counters[DEGRADED] = 1;
     this.shard.log.error({ reason }, 'the store cannot be written: what needs it is refused until it can');
     this.shard.events.storeDegraded(reason);
-    this.refuseWaiting(this.sealedAcks);
-    this.refuseWaiting(this.openAcks);
+    for (let i = 0; i < this.sealedAcks.length; i++) this.refuseWaiting(this.sealedAcks[i]!);
+    for (let i = 0; i < this.openAcks.length; i++) this.refuseWaiting(this.openAcks[i]!);
+    this.shard.mesh.visitWaiting((ack) => this.refuseWaiting(ack)); // cold: when a disk begins to fail
   }
 
   /**
    * QoS 1 publishers that wait are refused, or all that they send next would wait behind: the message may still arrive, and once more when it is sent again.
    * QoS 2 waits on: refused and sent again under another identifier it would come twice.
    */
-  private refuseWaiting(acks: readonly PendingAck[]): void {
-    for (let i = 0; i < acks.length; i++) {
-      const ack = acks[i]!;
-      if (ack.qos !== 1 || ack.storeRecord === 0) continue;
-      ack.storeRecord = 0;
-      ack.remaining--;
-      ack.worst = UNSTORABLE;
-      this.flushAck(ack);
-    }
+  private refuseWaiting(ack: PendingAck): void {
+    if (ack.qos !== 1 || ack.connection === null || ack.remaining === 0) return;
+    ack.giveUp();
+    this.flushAck(ack);
   }
 
   parts(request: number, bytes: readonly (Buffer | null)[]): void {

@@ -376,8 +376,20 @@ export class Mesh {
       const ack = frame.ack;
       if (ack === null) continue;
       if (!frame.hasResult) ack.wasTaken = true;
-      ack.remaining--;
+      ack.answered();
       done(ack);
+    }
+  }
+
+  /** Calls `visit` for each acknowledgement that waits for any peer. */
+  visitWaiting(visit: (ack: PendingAck) => void): void {
+    for (let peer = 0; peer < this.links.length; peer++) {
+      const unacked = this.links[peer]?.unacked;
+      if (unacked === undefined) continue;
+      for (let i = 0; i < unacked.count; i++) {
+        const ack = unacked.at(i)!.ack;
+        if (ack !== null) visit(ack);
+      }
     }
   }
 

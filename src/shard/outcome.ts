@@ -85,6 +85,7 @@ export class PendingAck implements Promised {
   peerMask: number;
   /** The journal knows that this QoS 2 message has been routed. */
   isReceiptNoted: boolean;
+  isGivenUp: boolean;
   wasTaken: boolean;
   /** Worst result so far; counts only when nobody took the message. */
   worst: number;
@@ -105,6 +106,7 @@ export class PendingAck implements Promised {
     this.journal = null;
     this.peerMask = 0;
     this.isReceiptNoted = false;
+    this.isGivenUp = false;
     this.wasTaken = false;
     this.worst = 0;
     this.statuses = wantsStatus ? [] : null;
@@ -133,6 +135,19 @@ export class PendingAck implements Promised {
     this.storeRecord = 0;
     this.remaining--;
     this.journal!.flushAck(this);
+  }
+
+  /** Nobody is waited for any more: the disk refuses, and the publisher is told so. For QoS 1 only; what is still answered afterwards changes nothing. */
+  giveUp(): void {
+    this.storeRecord = 0;
+    this.remaining = 0;
+    this.isGivenUp = true;
+    this.worst = UNSTORABLE;
+  }
+
+  /** One shard has answered. */
+  answered(): void {
+    if (!this.isGivenUp) this.remaining--;
   }
 
   get reason(): ReasonCode {

@@ -42,6 +42,8 @@ export class LogStore {
   /** Directory. */
   readonly path: string;
   meta: StoreMeta;
+  /** False while the environment is closed to be opened anew. */
+  isOpen: boolean;
   private readonly durability: Durability;
   private root!: RootDatabase<Buffer, string>;
   private log!: Database<Buffer, number[]>;
@@ -59,6 +61,7 @@ export class LogStore {
     this.path = path;
     this.durability = durability;
     this.oldest = [];
+    this.isOpen = false;
     this.held = new Set();
     const isNew = !existsSync(join(path, 'data.mdb'));
     try {
@@ -112,13 +115,9 @@ export class LogStore {
     return this.log.getBinary([writerOf(record), countOf(record)]) ?? null;
   }
 
-  /** A record whose bytes are valid until the next one is read; null where it is not there or cannot be read. */
+  /** A record whose bytes are valid until the next one is read; null where it is not there. @throws what LMDB says */
   glance(record: number): Buffer | null {
-    try {
-      return this.log.getBinaryFast([writerOf(record), countOf(record)]) ?? null;
-    } catch {
-      return null;
-    }
+    return this.log.getBinaryFast([writerOf(record), countOf(record)]) ?? null;
   }
 
   /**
@@ -184,7 +183,10 @@ export class LogStore {
   /** Opens the environment anew: LMDB refuses everything after a failure at the wrong place. */
   async reopen(): Promise<void> {
     this.releaseAll();
-    await this.root.close();
+    if (this.isOpen) {
+      this.isOpen = false;
+      await this.root.close();
+    }
     this.openTables();
   }
 
@@ -200,6 +202,7 @@ export class LogStore {
     });
     this.log = this.root.openDB('log', { encoding: 'binary', keyEncoding: 'ordered-binary' });
     this.metaTable = this.root.openDB('meta', { encoding: 'binary', keyEncoding: 'ordered-binary' });
+    this.isOpen = true;
   }
 
   /** As `sync`, without waiting for it. */

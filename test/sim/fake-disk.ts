@@ -21,6 +21,9 @@ export class FakeDisk {
   private readonly synced: Map<number, Map<number, Buffer>>;
   private unsynced: Unsynced[];
   private ports: FakePort[];
+  private isFailing: boolean;
+  /** Reads find nothing, as of a record whose pages are destroyed. */
+  isUnreadable: boolean;
   /** Reads that are not answered yet. */
   private reads: (() => void)[];
   /** A crash takes the newest record that was synced as well: for the proof that the checks see it. */
@@ -36,6 +39,8 @@ export class FakeDisk {
     this.synced = new Map();
     this.unsynced = [];
     this.ports = [];
+    this.isFailing = false;
+    this.isUnreadable = false;
     this.reads = [];
     this.isLying = false;
     this.shards = 0;
@@ -108,6 +113,8 @@ export class FakeDisk {
     this.unsynced = [];
     for (const commit of commits) this.write(commit);
     for (const { port, record } of commits) port.answers.committed(record);
+    if (this.isFailing) for (const { answers } of this.ports) answers.recovered();
+    this.isFailing = false;
   }
 
   private write({ record, bytes, keepFrom }: Unsynced): void {
@@ -122,7 +129,9 @@ export class FakeDisk {
 
   /** The disk refuses; everything waits for the next `sync`. */
   fail(): void {
-    for (const { port } of this.unsynced) port.answers.failed('the simulation says so');
+    if (this.unsynced.length === 0) return;
+    this.isFailing = true;
+    for (const { answers } of this.ports) answers.failed('the simulation says so');
   }
 
   answerReads(): void {
@@ -135,6 +144,7 @@ export class FakeDisk {
   private cut(): void {
     for (const port of this.ports) port.isCut = true;
     this.ports = [];
+    this.isFailing = false;
   }
 
   /** The power goes. @param isLucky whether what was under way had just reached the disk */
@@ -185,7 +195,7 @@ export class FakePort implements RecoverableStore {
     this.disk.later(() =>
       this.answers.records(
         request,
-        records.map((record) => this.disk.get(record)),
+        records.map((record) => (this.disk.isUnreadable ? null : this.disk.get(record))),
       ),
     );
   }
