@@ -236,6 +236,15 @@ describe('records that no shard can have written', () => {
         batch.bytes.writeUInt32LE(500, batch.delivery(64, 1, 1, false, 0, 0, null, 0, 'group/filter') + kinds.DELIVERY_ENTRY_BYTES + 4);
       },
       RECORD_HEAD_BYTES + 40,
+      /length makes no sense/,
+    ],
+    [
+      'a shared filter that is shorter than its entry',
+      (batch) => {
+        message(batch, 'x');
+        batch.bytes.writeUInt32LE(2, batch.delivery(64, 1, 1, false, 0, 0, null, 0, 'group/filter') + kinds.DELIVERY_ENTRY_BYTES + 4);
+      },
+      RECORD_HEAD_BYTES + 40,
       /^an entry "delivery" whose parts are not as long as it is$/,
     ],
     [
