@@ -143,7 +143,8 @@ export function noteReceivedEnd(shard: Shard, session: ClientSession, packetId: 
 export function takesAgain(shard: Shard, holder: StoredHolder): boolean {
   const { view } = shard;
   const topic = hash32(view.topicBytes, view.topicAt, view.topicEnd);
-  const content = (hash32(view.payloadBytes, view.payloadAt, view.payloadEnd) ^ Math.imul(topic, 31)) >>> 0;
+  // 31 bits of the payload and 22 of the topic: as much as a double holds.
+  const content = hash32(view.payloadBytes, view.payloadAt, view.payloadEnd) * 2 ** 22 + (topic >>> 9);
   const publisher = Math.abs(shard.originId);
   if (shard.mayBeKnown && shard.origins.has(publisher, shard.originPacketId, holder.id, content)) return true;
   const flags = shard.originId < 0 ? 0 : FLAG_STORED_PUBLISHER;
@@ -154,7 +155,11 @@ export function takesAgain(shard: Shard, holder: StoredHolder): boolean {
 
 /** The publisher's shard remembers by itself. @param packetId 0: all messages of the publisher */
 export function noteOriginDone(shard: Shard, publisher: number, packetId: number): void {
-  if (shard.origins.remove(publisher, packetId)) shard.journal.open.one(ENTRY_ORIGIN_DONE, 0, packetId, publisher);
+  const { journal, origins } = shard;
+  if (!origins.remove(publisher, packetId)) return;
+  journal.open.one(ENTRY_ORIGIN_DONE, 0, packetId, publisher);
+  // At once: before the publisher, who is two answers and a commit away from it, uses the identifier for a new message, which might be of the same content.
+  if (journal.isGated) journal.awaited(false);
 }
 
 /** A new stored session, or one that is stored from now on with all that it holds. The connection is held. */

@@ -39,7 +39,7 @@ import {
 import { RECORD_HEAD_BYTES, recordEnd, writerOf } from '../journal/record.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
 import type { Delivery } from '../session/delivery.ts';
-import { INFLIGHT_RELEASED, Inflight } from '../session/inflight.ts';
+import { INFLIGHT_FREE, INFLIGHT_RELEASED, Inflight } from '../session/inflight.ts';
 import { MESSAGE_OVERHEAD_BYTES, Message } from '../session/message.ts';
 import { MessageQueue, REF_BYTES } from '../session/message-queue.ts';
 import { ReceiveWindow } from '../session/receive-window.ts';
@@ -168,6 +168,15 @@ export class Recovery {
 
   /** Reads one record; the next must be a later one. @returns false when its entries make no sense from some point on */
   take(record: number, bytes: Buffer): boolean {
+    try {
+      return this.takeEntries(record, bytes);
+    } catch {
+      // An object that cannot be unpacked, in a record whose checksum is right.
+      return false;
+    }
+  }
+
+  private takeEntries(record: number, bytes: Buffer): boolean {
     const { reader } = this;
     this.writer = writerOf(record);
     let messageEntry = -1;
@@ -474,7 +483,7 @@ export class Recovery {
       const sequence = places[at]!;
       const state = holder.states.get(sequence);
       const delivery = holder.inMemory.get(sequence);
-      if (state !== undefined && delivery !== undefined) {
+      if (state !== undefined && delivery !== undefined && isFree(session, state.packetId)) {
         if (session.inflight === null) session.inflight = new Inflight();
         delivery.record = places[at + 1]!;
         session.inflight.restore(state.packetId, state.state, delivery);
@@ -524,6 +533,11 @@ export class Recovery {
       shard.outbox.push(own);
     }
   }
+}
+
+/** Nobody writes two messages in flight with one Packet Identifier; should a store hold them, the later one is sent once more under another. */
+function isFree(session: ClientSession, packetId: number): boolean {
+  return packetId > 0 && (session.inflight === null || session.inflight.state(packetId) === INFLIGHT_FREE);
 }
 
 /** Places of what is still needed, ascending, the last entry of each. */
