@@ -23,7 +23,7 @@ import { MessageQueue, REF_BYTES } from '../session/message-queue.ts';
 import type { StoredHolder } from '../session/session.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
-import { noteQueued, noteRefSettled, noteSent, noteSettled, takesAgain } from './durable.ts';
+import { hasTaken, noteQueued, noteRefSettled, noteSent, noteSettled, rememberOrigin } from './durable.ts';
 import { DELIVERED, DROPPED, FULL, QUEUED, TOO_LARGE, UNSTORABLE } from './outcome.ts';
 import { receiptOf } from './receipt.ts';
 import type { ClientSession, Shard } from './shard.ts';
@@ -64,9 +64,10 @@ export function deliver(
 ): number {
   const connection = session.connection;
   if (session.isStored && qos > 0) {
-    if (shard.journal.isDegraded) return unstorable(shard, session, view);
     // The publisher sent it again after a crash, and this session has it.
-    if (shard.originId !== 0 && takesAgain(shard, session)) return DELIVERED;
+    if (shard.originId !== 0 && hasTaken(shard, session)) return DELIVERED;
+    if (shard.journal.isDegraded) return unstorable(shard, session, view);
+    if (shard.originId !== 0) rememberOrigin(shard, session);
   }
   if (connection === null || connection.state !== CONNECTED) {
     if (qos === 0 && !shard.settings.queue.qos0) {

@@ -139,18 +139,24 @@ export function noteReceivedEnd(shard: Shard, session: ClientSession, packetId: 
   shard.journal.hold(connection);
 }
 
-/** Whether the QoS 2 message that is being routed has come to this holder before. If not it has now, and that is remembered until the publisher's shard does. */
-export function takesAgain(shard: Shard, holder: StoredHolder): boolean {
-  const { view } = shard;
-  const topic = hash32(view.topicBytes, view.topicAt, view.topicEnd);
-  // 31 bits of the payload and 22 of the topic: as much as a double holds.
-  const content = hash32(view.payloadBytes, view.payloadAt, view.payloadEnd) * 2 ** 22 + (topic >>> 9);
+/** Whether the QoS 2 message that is being routed has come to this holder before. Asked first of all: what it has is not refused, whatever the disk says now. */
+export function hasTaken(shard: Shard, holder: StoredHolder): boolean {
+  return shard.mayBeKnown && shard.origins.has(Math.abs(shard.originId), shard.originPacketId, holder.id, contentHash(shard.view));
+}
+
+/** The QoS 2 message that is being routed comes to this holder now, and that is remembered until the publisher's shard does. */
+export function rememberOrigin(shard: Shard, holder: StoredHolder): void {
   const publisher = Math.abs(shard.originId);
-  if (shard.mayBeKnown && shard.origins.has(publisher, shard.originPacketId, holder.id, content)) return true;
+  const content = contentHash(shard.view);
   const flags = shard.originId < 0 ? 0 : FLAG_STORED_PUBLISHER;
   shard.origins.add(publisher, shard.originPacketId, holder.id, content);
   shard.journal.open.three(ENTRY_ORIGIN, flags, shard.originPacketId, holder.id, publisher, content);
-  return false;
+}
+
+/** 31 bits of the payload and 22 of the topic: as much as a double holds. */
+function contentHash(view: MessageView): number {
+  const topic = hash32(view.topicBytes, view.topicAt, view.topicEnd);
+  return hash32(view.payloadBytes, view.payloadAt, view.payloadEnd) * 2 ** 22 + (topic >>> 9);
 }
 
 /** The publisher's shard remembers by itself. @param packetId 0: all messages of the publisher */

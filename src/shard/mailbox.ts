@@ -15,7 +15,7 @@ import { MessageQueue } from '../session/message-queue.ts';
 import type { StoredHolder } from '../session/session.ts';
 import { counter } from './counters.ts';
 import { enqueueInMailbox, pushQueued, takeQueued } from './deliver.ts';
-import { noteEnd, noteMailbox, takesAgain } from './durable.ts';
+import { hasTaken, noteEnd, noteMailbox, rememberOrigin } from './durable.ts';
 import { FULL, MAILBOX, UNSTORABLE } from './outcome.ts';
 import { receiptOf } from './receipt.ts';
 import type { Shard } from './shard.ts';
@@ -63,10 +63,12 @@ export class Mailboxes {
   put(id: Uint8Array, at: number, end: number, hash: number, view: MessageView): number {
     const shard = this.shard;
     const limits = shard.settings.p2p.mailbox;
+    let box = this.boxes.get(id, at, end, hash);
+    const hasOrigin = shard.originId !== 0 && view.qos === 2;
+    if (box !== undefined && hasOrigin && hasTaken(shard, box)) return MAILBOX;
     if (shard.journal.isDegraded) return UNSTORABLE;
     const size =
       view.topicEnd - view.topicAt + (view.propertiesEnd - view.propertiesAt) + (view.payloadEnd - view.payloadAt) + MESSAGE_OVERHEAD_BYTES;
-    let box = this.boxes.get(id, at, end, hash);
     const isFull =
       shard.isOverloaded ||
       size > limits.maxBytes ||
@@ -82,7 +84,7 @@ export class Mailboxes {
       box = this.open(shard.nextSessionId(), key, hash, shard.timers.now);
       if (shard.journal.isOn) noteMailbox(shard, box, key, box.createdAt);
     }
-    if (shard.originId !== 0 && view.qos === 2 && takesAgain(shard, box)) return MAILBOX;
+    if (hasOrigin) rememberOrigin(shard, box);
     if (shard.journal.isOn) enqueueInMailbox(shard, box, box.queue, view, size);
     else pushQueued(shard, box.queue, new Delivery(shard.keep(view), view.qos, false, null, null));
     return MAILBOX;

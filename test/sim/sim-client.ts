@@ -61,9 +61,11 @@ export class SimClient {
   private unanswered: { type: number; packetId: number }[];
   private readonly subscribing: Map<number, { filter: string; qos: number }>;
   private nextPacketId: number;
+  private readonly reusesLowest: boolean;
 
-  constructor(clientId: string) {
+  constructor(clientId: string, reusesLowest: boolean) {
     this.clientId = clientId;
+    this.reusesLowest = reusesLowest;
     this.hasSession = false;
     this.granted = new Map();
     this.arrived = [];
@@ -126,8 +128,10 @@ export class SimClient {
   }
 
   private freePacketId(): number {
+    // Some libraries give out the lowest identifier that is free, some the next one.
+    if (this.reusesLowest) this.nextPacketId = 0;
     do this.nextPacketId = this.nextPacketId === 65_535 ? 1 : this.nextPacketId + 1;
-    while (this.outgoing.has(this.nextPacketId));
+    while (this.outgoing.has(this.nextPacketId) || this.subscribing.has(this.nextPacketId));
     return this.nextPacketId;
   }
 

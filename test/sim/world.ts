@@ -69,8 +69,8 @@ export class World {
     this.facts = { crashes: 0, commits: 0, messages: 0, arrivals: 0, failures: 0 };
     this.random = new Random(seed);
     this.disk = disk;
-    this.clients = Array.from({ length: CLIENTS }, (_, i) => new SimClient(`client-${i}`));
-    this.reader = new SimClient('reader');
+    this.clients = Array.from({ length: CLIENTS }, (_, i) => new SimClient(`client-${i}`, i % 2 === 0));
+    this.reader = new SimClient('reader', false);
     this.messages = [];
     this.orders = new Map();
     this.group = null;
