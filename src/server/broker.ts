@@ -10,7 +10,7 @@ import { createLog, type Log } from '../base/log.ts';
 import type { ListenerSettings, Settings } from '../base/settings.ts';
 import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import { counter } from '../shard/counters.ts';
-import type { LinkWiring } from '../shard/mesh.ts';
+import type { LinkWiring } from '../shard/link.ts';
 import { canHandOff, closeDescriptor, duplicate, Transit } from '../transports/descriptor.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';

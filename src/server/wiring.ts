@@ -9,7 +9,7 @@ import { ringBufferBytes } from '../base/ring.ts';
 import type { Settings } from '../base/settings.ts';
 import type { ClockOrigin } from '../base/timers.ts';
 import { countersBytes } from '../shard/counters.ts';
-import type { LinkWiring } from '../shard/mesh.ts';
+import type { LinkWiring } from '../shard/link.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';
 import type { StoreStart } from './store-link.ts';
 

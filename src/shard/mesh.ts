@@ -1,5 +1,5 @@
 /**
- * Mesh: this shard's ends of the rings, one pair of rings for each other shard, and the only file that touches them.
+ * Mesh: this shard's ends of the rings, one pair of rings for each other shard (`link.ts`), and the only file that touches them.
  *
  *   shard A ── ring A→B ──▶ shard B        messages, hand-offs, control, answers to B's messages
  *           ◀── ring B→A ──
@@ -11,15 +11,15 @@
  *
  * Owned by one shard. Hot path.
  */
-import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { receiveMessageOnPort } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import { copyBytes } from '../base/bytes.ts';
-import { Fifo } from '../base/fifo.ts';
 import { packObject, unpackObject } from '../base/pack.ts';
-import { RingConsumer, RingProducer, ringFrameBytesMax } from '../base/ring.ts';
+import { type RingConsumer, ringFrameBytesMax } from '../base/ring.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import type { Control } from './control.ts';
 import { counter } from './counters.ts';
+import { Link, type LinkWiring, QueuedFrame, UnackedFrame } from './link.ts';
 import type { PendingAck } from './outcome.ts';
 import {
   KNOWN_BIT,
@@ -51,104 +51,8 @@ const DRAIN_FRAMES_MAX = 2048;
 const JUMBO_OUTSTANDING_MAX = 8;
 const WAKE_STRIDE = 16;
 
-/** What the supervisor gives a shard to reach one peer. */
-export interface LinkWiring {
-  readonly outbound: SharedArrayBuffer;
-  readonly inbound: SharedArrayBuffer;
-  readonly port: MessagePort;
-  /** False when the peer is down while this shard starts; its successor brings new rings. */
-  readonly isLive: boolean;
-}
-
 /** Handles one record of a peer; the bytes are valid until it returns. */
 export type RecordHandler = (link: Link, word: number, bytes: Buffer, at: number, end: number) => void;
-
-class QueuedFrame {
-  readonly word: number;
-  readonly body: Buffer;
-
-  constructor(word: number, body: Buffer) {
-    this.word = word;
-    this.body = body;
-  }
-}
-
-/** A QoS 1 or 2 message that the peer has not answered. */
-class UnackedFrame {
-  readonly sequence: number;
-  readonly word: number;
-  readonly body: Buffer;
-  readonly ack: PendingAck | null;
-  /** The peer has said what became of it; otherwise the acknowledgement alone means success. */
-  hasResult: boolean;
-
-  constructor(sequence: number, word: number, body: Buffer, ack: PendingAck | null) {
-    this.sequence = sequence;
-    this.word = word;
-    this.body = body;
-    this.ack = ack;
-    this.hasResult = false;
-  }
-}
-
-/** Both directions between this shard and one peer. */
-export class Link {
-  readonly peer: number;
-  producer: RingProducer;
-  consumer: RingConsumer;
-  port: MessagePort;
-  /** False between a peer's death and its restart. */
-  isLive: boolean;
-  readonly overflow: Fifo<QueuedFrame>;
-  overflowBytes: number;
-  readonly unacked: Fifo<UnackedFrame>;
-  unackedBytes: number;
-  nextSequence: number;
-  /** Highest sequence of the peer that this shard has taken, and the highest one that it has told. */
-  takenSequence: number;
-  toldSequence: number;
-  /** What may be told while entries of the open batch, or of the one under way to the disk, are not committed; -1: they hold nothing of this peer. */
-  openLimit: number;
-  sealedLimit: number;
-  /** Filters that the restarted peer has announced so far; null: it is not restarting. */
-  learned: Set<string> | null;
-  /** Publisher and Packet Identifier, in turn, of what the peer need not remember any more. */
-  readonly originsDone: number[];
-  jumboOutstanding: number;
-  jumboTaken: number;
-  jumboTold: number;
-  /** Route changes of the peer that are installed here, and what it has been told; the same the other way round. */
-  routesInstalled: number;
-  routesTold: number;
-  routesKnownByPeer: number;
-  hasSnapshot: boolean;
-
-  constructor(peer: number, wiring: LinkWiring) {
-    this.peer = peer;
-    this.producer = new RingProducer(wiring.outbound);
-    this.consumer = new RingConsumer(wiring.inbound);
-    this.port = wiring.port;
-    this.isLive = wiring.isLive;
-    this.overflow = new Fifo();
-    this.overflowBytes = 0;
-    this.unacked = new Fifo();
-    this.unackedBytes = 0;
-    this.nextSequence = 1;
-    this.takenSequence = 0;
-    this.toldSequence = 0;
-    this.openLimit = -1;
-    this.sealedLimit = -1;
-    this.learned = null;
-    this.originsDone = [];
-    this.jumboOutstanding = 0;
-    this.jumboTaken = 0;
-    this.jumboTold = 0;
-    this.routesInstalled = 0;
-    this.routesTold = 0;
-    this.routesKnownByPeer = 0;
-    this.hasSnapshot = false;
-  }
-}
 
 export class Mesh {
   readonly index: number;
@@ -576,12 +480,7 @@ export class Mesh {
     const link = this.links[peer]!;
     // All that it showed before it died still counts: a message that it has answered must not be sent to its successor.
     this.drainLink(link, Number.POSITIVE_INFINITY);
-    link.isLive = false;
-    while (link.overflow.shift() !== undefined);
-    link.overflowBytes = 0;
-    link.jumboOutstanding = 0;
-    link.originsDone.length = 0;
-    link.port.close();
+    link.end();
   }
 
   /**
@@ -589,22 +488,7 @@ export class Mesh {
    * @param keepsRoutes what the predecessor wanted is kept until the peer has announced what it still wants
    */
   peerRestarted(peer: number, wiring: LinkWiring, keepsRoutes: boolean): void {
-    const link = this.links[peer]!;
-    link.producer = new RingProducer(wiring.outbound);
-    link.consumer = new RingConsumer(wiring.inbound);
-    link.port = wiring.port;
-    link.isLive = true;
-    link.takenSequence = 0;
-    link.toldSequence = 0;
-    link.openLimit = -1;
-    link.sealedLimit = -1;
-    link.learned = keepsRoutes ? new Set() : null;
-    link.jumboTaken = 0;
-    link.jumboTold = 0;
-    link.routesInstalled = 0;
-    link.routesTold = 0;
-    link.routesKnownByPeer = 0;
-    link.hasSnapshot = false;
+    this.links[peer]!.restart(wiring, keepsRoutes);
   }
 
   /** Sends everything that the peer has not answered again, in order. */

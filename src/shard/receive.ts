@@ -18,20 +18,20 @@ const BYTES_RECEIVED = counter('bytes/received');
 const PACKETS_RECEIVED = counter('packets/received');
 
 /**
- * Takes bytes[0, length) from the transport; they are the transport's again when this returns.
+ * Takes bytes[at, end) from the transport; they are the transport's again when this returns.
  * @returns false when the transport should stop reading until `channel.resume()` is called
  */
-export function receive(connection: Connection, bytes: Uint8Array, length: number): boolean {
+export function receive(connection: Connection, bytes: Uint8Array, at: number, end: number): boolean {
   const shard = connection.shard;
   shard.startTurn();
-  shard.counters[BYTES_RECEIVED]! += length;
+  shard.counters[BYTES_RECEIVED]! += end - at;
   if (connection.state >= CLOSING) return true;
   connection.receivedAt = shard.turnMilliseconds;
   if (connection.partial === null) {
-    const at = parse(connection, bytes, 0, length);
-    if (at < length && connection.state < CLOSING) keepRest(connection, bytes, at, length);
+    const parsed = parse(connection, bytes, at, end);
+    if (parsed < end && connection.state < CLOSING) keepRest(connection, bytes, parsed, end);
   } else {
-    append(connection, bytes, length);
+    append(connection, bytes, at, end);
     parsePartial(connection);
   }
   return !connection.isPaused;
@@ -84,8 +84,9 @@ function keepRest(connection: Connection, bytes: Uint8Array, at: number, end: nu
   connection.partialLength = length;
 }
 
-function append(connection: Connection, bytes: Uint8Array, length: number): void {
+function append(connection: Connection, bytes: Uint8Array, at: number, end: number): void {
   let partial = connection.partial!;
+  const length = end - at;
   const before = connection.partialLength;
   if (before + length > partial.length) {
     const grown = Buffer.allocUnsafeSlow((before + length) * 2);
@@ -93,7 +94,7 @@ function append(connection: Connection, bytes: Uint8Array, length: number): void
     partial = grown;
     connection.partial = partial;
   }
-  copyBytes(partial, before, bytes, 0, length);
+  copyBytes(partial, before, bytes, at, end);
   connection.partialLength = before + length;
 }
 

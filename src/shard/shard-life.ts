@@ -2,7 +2,7 @@
  * The large events in a shard's life: a peer dies or comes back, and the graceful stop. Called by the thread's control messages, never per packet.
  */
 import { ReasonCode } from '../protocol/reason-code.ts';
-import type { LinkWiring } from './mesh.ts';
+import type { LinkWiring } from './link.ts';
 import { confirmSubacks } from './on-subscribe.ts';
 import type { RecoveredCounts, Recovery } from './recovery.ts';
 import { peerAnswersNoMore } from './retained-query.ts';

@@ -174,7 +174,7 @@ function adopt(shard: Shard, readBuffer: Buffer, fd: number, name: string, read:
   channel.connection = connection;
   shard.connections.add(connection);
   channel.open(fd, readBuffer);
-  receive(connection, read, read.length);
+  receive(connection, read, 0, read.length);
 }
 
 /** Without descriptors (one shard then): the accepted socket stays as it is. */
@@ -185,9 +185,9 @@ function keepSocket(shard: Shard, socket: net.Socket, name: string, read: Uint8A
   shard.connections.add(connection);
   channel.attach(socket);
   socket.on('data', (chunk: Buffer) => {
-    if (!receive(connection, chunk, chunk.length)) socket.pause();
+    if (!receive(connection, chunk, 0, chunk.length)) socket.pause();
   });
-  receive(connection, read, read.length);
+  receive(connection, read, 0, read.length);
 }
 
 class TcpChannel implements Channel {
@@ -210,7 +210,7 @@ class TcpChannel implements Channel {
         fd,
         readable: true,
         writable: true,
-        onread: { buffer: readBuffer, callback: (length: number, bytes: Uint8Array) => receive(this.connection, bytes, length) },
+        onread: { buffer: readBuffer, callback: (length: number, bytes: Uint8Array) => receive(this.connection, bytes, 0, length) },
       }),
     );
   }

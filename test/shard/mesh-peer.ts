@@ -1,7 +1,8 @@
 /* The other shard of mesh.test.ts, on a thread of its own: it sleeps, answers each control record with the same one, and ends at the negative one. */
 import { workerData } from 'node:worker_threads';
 import { COUNTERS } from '../../src/shard/counters.ts';
-import { type LinkWiring, Mesh, readControl } from '../../src/shard/mesh.ts';
+import type { LinkWiring } from '../../src/shard/link.ts';
+import { Mesh, readControl } from '../../src/shard/mesh.ts';
 
 const { link, wake, ringBytes } = workerData as { link: LinkWiring; wake: SharedArrayBuffer; ringBytes: number };
 let isDone = false;

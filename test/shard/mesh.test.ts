@@ -13,7 +13,8 @@ import { MessageView } from '../../src/protocol/publish.ts';
 import { createLink } from '../../src/server/wiring.ts';
 import type { Connection } from '../../src/shard/connection.ts';
 import { COUNTERS, type CounterName } from '../../src/shard/counters.ts';
-import { type Link, type LinkWiring, Mesh, readControl } from '../../src/shard/mesh.ts';
+import type { Link, LinkWiring } from '../../src/shard/link.ts';
+import { Mesh, readControl } from '../../src/shard/mesh.ts';
 import { DELIVERED, FULL, NO_SESSION, PendingAck } from '../../src/shard/outcome.ts';
 import {
   RECORD_ACKS,

@@ -115,7 +115,7 @@ export class MemoryChannel implements Channel {
       if (bytes === undefined) return;
       // The shard gets a buffer that is overwritten afterwards, as the read buffer of a socket is.
       const lent = Buffer.from(bytes);
-      if (!receive(this.connection, lent, lent.length)) this.isReading = false;
+      if (!receive(this.connection, lent, 0, lent.length)) this.isReading = false;
       lent.fill(0xee);
     }
   }

@@ -18,7 +18,7 @@ import { loadSettings } from '../../src/server/config.ts';
 import { createLink, SharedMemory } from '../../src/server/wiring.ts';
 import type { Connection } from '../../src/shard/connection.ts';
 import { COUNTERS, type CounterName } from '../../src/shard/counters.ts';
-import type { LinkWiring } from '../../src/shard/mesh.ts';
+import type { LinkWiring } from '../../src/shard/link.ts';
 import { Shard } from '../../src/shard/shard.ts';
 import { MemoryChannel } from './memory-channel.ts';
 import { clientIdOn, shardOfClientId } from './placement.ts';
