@@ -18,6 +18,8 @@ export interface StorePort {
    * @param places three numbers each: record, where the message's entry begins, where the delivery's does
    */
   readParts(request: number, places: readonly number[]): void;
+  /** Asks for a new epoch, because the numbers of this one run out; answered by `epochBegan`. */
+  renewEpoch(): void;
 }
 
 /** From the store to the shard. */
@@ -32,4 +34,6 @@ export interface StoreAnswers {
   records(request: number, bytes: readonly (Buffer | null)[]): void;
   /** The deliveries that were asked for, in that order: the entry of the message and behind it that of the delivery; null for one that is not there. */
   parts(request: number, bytes: readonly (Buffer | null)[]): void;
+  /** Numbers of this epoch are new to everyone. */
+  epochBegan(epoch: number): void;
 }

@@ -30,6 +30,7 @@ export function recoverShard(
 ): void {
   const { journal } = shard;
   shard.isRecovering = true;
+  shard.awaitsRoutes = true;
   shard.mesh.isHeld = true;
   shard.epoch = store.epoch;
   journal.attach(link, store.nextCount);

@@ -19,7 +19,8 @@ export type ToStore =
   | { readonly kind: 'read'; readonly request: number; readonly records: readonly number[] }
   | { readonly kind: 'read-parts'; readonly request: number; readonly places: Float64Array }
   /** The next piece of what this shard has to recover. */
-  | { readonly kind: 'recover' };
+  | { readonly kind: 'recover' }
+  | { readonly kind: 'renew-epoch' };
 
 /** Records in one buffer: number and length of each; -1: it is not there. */
 export interface RecordBundle {
@@ -33,6 +34,7 @@ export type FromStore =
   | { readonly kind: 'committed'; readonly record: number }
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'working' }
+  | { readonly kind: 'epoch'; readonly epoch: number }
   | { readonly kind: 'records'; readonly request: number; readonly bundle: RecordBundle }
   | { readonly kind: 'parts'; readonly request: number; readonly bundle: RecordBundle }
   /** `done` and `total` count records, for the progress that people see. */
@@ -119,6 +121,9 @@ export class StoreLink implements RecoverableStore {
         case 'working':
           answers.recovered();
           return;
+        case 'epoch':
+          answers.epochBegan(message.epoch);
+          return;
         case 'records':
           answers.records(message.request, unbundle(message.bundle));
           return;
@@ -142,6 +147,10 @@ export class StoreLink implements RecoverableStore {
 
   readParts(request: number, places: readonly number[]): void {
     this.tell({ kind: 'read-parts', request, places: Float64Array.from(places) });
+  }
+
+  renewEpoch(): void {
+    this.tell({ kind: 'renew-epoch' });
   }
 
   /** Asks for everything that this shard recovers; `took` is called for each piece, in order, and asks for the next by returning. */

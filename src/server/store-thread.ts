@@ -214,7 +214,22 @@ class StoreThread {
         return;
       case 'recover':
         this.recover(shard);
+        return;
+      case 'renew-epoch':
+        this.renewEpoch(shard);
     }
+  }
+
+  /** A shard has given out half of its numbers. A disk that takes nothing is asked again: there is time. */
+  private renewEpoch(shard: number): void {
+    const epoch = this.store.meta.epoch + 1;
+    try {
+      this.store.writeMeta({ ...this.store.meta, epoch });
+    } catch {
+      setTimeout(() => this.came(shard, { kind: 'renew-epoch' }), RETRY_MILLISECONDS);
+      return;
+    }
+    this.tell(shard, { kind: 'epoch', epoch });
   }
 
   /** A record; null where it is not there, cannot be read, or is damaged, which the shard reports. */

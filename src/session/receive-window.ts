@@ -9,9 +9,12 @@
 export class ReceiveWindow {
   /** Whether the journal knows that the message of this identifier has been routed. */
   private readonly packetIds: Map<number, boolean>;
+  /** Acknowledgements that were not complete when their connection went, by identifier; null: none. */
+  private open: Map<number, object> | null;
 
   constructor() {
     this.packetIds = new Map();
+    this.open = null;
   }
 
   get count(): number {
@@ -42,8 +45,25 @@ export class ReceiveWindow {
     return list;
   }
 
-  /** PUBREL came. @returns false when the identifier was not in use */
+  /** The connection has gone before the message was everywhere: whoever sends it again waits for `receipt`. */
+  keepOpen(packetId: number, receipt: object): void {
+    if (!this.packetIds.has(packetId)) return;
+    if (this.open === null) this.open = new Map();
+    this.open.set(packetId, receipt);
+  }
+
+  openReceipt(packetId: number): object | undefined {
+    return this.open?.get(packetId);
+  }
+
+  /** The message is everywhere, or refused. */
+  closeOpen(packetId: number): void {
+    if (this.open?.delete(packetId) && this.open.size === 0) this.open = null;
+  }
+
+  /** PUBREL came, or the message was refused. @returns false when the identifier was not in use */
   remove(packetId: number): boolean {
+    if (this.open !== null) this.closeOpen(packetId);
     return this.packetIds.delete(packetId);
   }
 }

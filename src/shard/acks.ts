@@ -19,7 +19,7 @@ import { mayExplain } from './deliver.ts';
 import { noteOriginDone, noteReceived } from './durable.ts';
 import { explainPublish, explainUnstorable } from './explain.ts';
 import { PendingAck, UNSTORABLE } from './outcome.ts';
-import { ownIsRouted } from './own.ts';
+import { ownIsDone } from './own.ts';
 import { refuse } from './refuse.ts';
 import type { Shard } from './shard.ts';
 
@@ -61,7 +61,7 @@ export function acknowledgeInOrder(
 export function flushAcks(ack: PendingAck): void {
   const connection = ack.connection;
   if (connection === null) {
-    if (ack.remaining === 0 && ack.own !== null) ownIsRouted(ack.own);
+    if (ack.remaining === 0 && ack.own !== null) ownIsDone(ack.own, ack.worst === UNSTORABLE);
     return;
   }
   const acks = connection.acks;
@@ -96,6 +96,16 @@ export function flushAcks(ack: PendingAck): void {
   }
 }
 
+/** The message of `earlier` has come again over a new connection before it was everywhere: its PUBREC waits for the same. */
+export function follow(connection: Connection, earlier: PendingAck): void {
+  const ack = new PendingAck(connection, null, earlier.packetId, 2, false);
+  ack.isFollower = true;
+  ack.isReceiptNoted = true;
+  ack.remaining = 1;
+  earlier.follower = ack;
+  pushAck(connection, ack);
+}
+
 /** Whether the journal must learn of this QoS 2 message before its PUBREC leaves. */
 function mustNote(ack: PendingAck): boolean {
   return ack.qos === 2 && !ack.isReceiptNoted && ack.session!.isStored && ack.reason < 0x80 && ack.session!.received!.has(ack.packetId);
@@ -104,7 +114,9 @@ function mustNote(ack: PendingAck): boolean {
 /** The publisher has gone. Its session must know what it may send again, and a refused identifier must be free for that. */
 function completeWithout(ack: PendingAck): void {
   const session = ack.session;
-  if (session === null || ack.qos !== 2 || session.hasEnded || session.received === null) return;
+  if (session === null || ack.qos !== 2 || ack.isFollower || session.hasEnded || session.received === null) return;
+  // A client that releases what was never acknowledged may have used the identifier for another message.
+  if (session.received.openReceipt(ack.packetId) !== ack) return;
   const shard = ack.connection!.shard;
   if (ack.reason >= 0x80) session.received.remove(ack.packetId);
   else if (mustNote(ack)) {
@@ -117,6 +129,12 @@ function completeWithout(ack: PendingAck): void {
   }
   // Those who have it must know it again.
   if (ack.worst !== UNSTORABLE || !ack.wasTaken) forgetOrigin(shard, ack);
+  session.received.closeOpen(ack.packetId);
+  const { follower } = ack;
+  if (follower === null) return;
+  ack.follower = null;
+  ack.tellFollower(follower);
+  flushAcks(follower);
 }
 
 /** Other shards need not remember the message any more: this one does. */

@@ -272,6 +272,7 @@ function dropOldest(shard: Shard, session: ClientSession, queue: MessageQueue): 
   if (queue.frontCount === 0 && queue.refCount > 0) {
     const { delivery, sequence, record, messageEntry } = takeOldestRef(shard, queue);
     noteRefSettled(shard, session, sequence);
+    if (delivery?.hasExpired) return;
     shard.counters[DROPPED_FULL]!++;
     if (delivery !== undefined) dropDelivery(shard, session, delivery, 'queue_full', 'dropped');
     else reportDropped(shard, session, record, messageEntry, 'queue_full');

@@ -33,10 +33,11 @@ import {
   FLAG_WILL,
 } from '../journal/entry.ts';
 import type { MessageView } from '../protocol/publish.ts';
+import type { ShareGroup } from '../routing/share-group.ts';
 import type { Delivery } from '../session/delivery.ts';
 import { INFLIGHT_QOS1, INFLIGHT_QOS2 } from '../session/inflight.ts';
 import { viewMessage } from '../session/message.ts';
-import type { StoredHolder } from '../session/session.ts';
+import { Session, type StoredHolder } from '../session/session.ts';
 import type { Connection } from './connection.ts';
 import type { ClientSession, ClientSubscription, Shard } from './shard.ts';
 import { packConnected, packHolder, packMailbox, packSession, packSubscription, packText } from './stored-session.ts';
@@ -92,6 +93,7 @@ function promise(shard: Shard, delivery: Delivery | null): void {
   const { journal, outcome } = shard;
   if (!journal.isGated) return;
   journal.awaited(delivery !== null);
+  outcome.restsOnStore = true;
   const ack = outcome.expectStore(journal);
   if (ack !== null && delivery !== null) delivery.promise = ack;
 }
@@ -141,7 +143,24 @@ export function noteReceivedEnd(shard: Shard, session: ClientSession, packetId: 
 
 /** Whether the QoS 2 message that is being routed has come to this holder before. Asked first of all: what it has is not refused, whatever the disk says now. */
 export function hasTaken(shard: Shard, holder: StoredHolder): boolean {
-  return shard.mayBeKnown && shard.origins.has(Math.abs(shard.originId), shard.originPacketId, holder.id, contentHash(shard.view));
+  const { view } = shard;
+  if (!shard.mayBeKnown || !shard.origins.has(Math.abs(shard.originId), shard.originPacketId, holder.id, contentHash(view))) return false;
+  // It may have come a moment ago, over another connection of the publisher.
+  restOnOthers(shard, view);
+  return true;
+}
+
+/** The same for a group: whether any of its members has the message, whoever would be picked now. */
+export function hasMemberTaken(shard: Shard, group: ShareGroup<ClientSession>): boolean {
+  const { view, journal } = shard;
+  if (!shard.mayBeKnown || shard.originId === 0) return false;
+  const isMember = (id: number): boolean => {
+    const holder = journal.holders.get(id); // cold: only what may have come before
+    return holder instanceof Session && group.get(holder as ClientSession) !== undefined;
+  };
+  if (!shard.origins.hasAny(Math.abs(shard.originId), shard.originPacketId, contentHash(view), isMember)) return false;
+  restOnOthers(shard, view);
+  return true;
 }
 
 /** The QoS 2 message that is being routed comes to this holder now, and that is remembered until the publisher's shard does. */
@@ -224,14 +243,29 @@ function noteWhole(shard: Shard, session: ClientSession, delivery: Delivery, sta
 
 /** A stored session is attached to a new connection, whose output is held. */
 export function noteConnected(shard: Shard, session: ClientSession): void {
+  if (shard.journal.isDegraded) {
+    shard.journal.noteLater(session);
+    return;
+  }
   shard.journal.open.packed(ENTRY_CONNECTED, session.id, packConnected(session));
 }
 
 /** A stored session has lost its connection. */
 export function noteClosed(shard: Shard, session: ClientSession): void {
   if (!session.isStored) return;
+  if (shard.journal.isDegraded) {
+    shard.journal.noteLater(session);
+    return;
+  }
   const flags = session.will === null ? 0 : FLAG_WILL;
   shard.journal.open.three(ENTRY_CLOSED, flags, 0, session.id, session.closedAt, session.expirySeconds);
+}
+
+/** The disk works again: what has become of the session's connection meanwhile, however often it changed. */
+export function noteAttachment(shard: Shard, session: ClientSession): void {
+  if (!session.isStored || session.isMailbox) return;
+  noteConnected(shard, session);
+  if (session.connection === null) noteClosed(shard, session);
 }
 
 /** The Will of a stored session has been published; the publication has an entry of its own. */
@@ -242,6 +276,7 @@ export function noteWillDone(shard: Shard, session: ClientSession): void {
 /** A stored session or a mailbox ends, with all that it holds. */
 export function noteEnd(shard: Shard, holder: StoredHolder): void {
   shard.journal.holders.delete(holder.id);
+  shard.journal.unnoted.delete(holder as ClientSession);
   shard.journal.open.one(ENTRY_SESSION_END, 0, 0, holder.id);
 }
 
@@ -259,6 +294,11 @@ export function noteRetained(shard: Shard, view: MessageView, hash: number): num
   open.message(ENTRY_RETAINED, view, hash);
   if (view.qos > 0) promise(shard, null);
   return open.record;
+}
+
+/** What is asked for was done by somebody else just now, perhaps: the answer waits until that is on disk, too. */
+export function restOnOthers(shard: Shard, view: MessageView): void {
+  if (view.qos > 0) promise(shard, null);
 }
 
 /** A mailbox begins. */

@@ -110,7 +110,7 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
   shard.newMessage();
   shard.originId = 0;
   if (sequence === 0) return;
-  if (shard.journal.isGated && shard.journal.position !== position) {
+  if (shard.journal.isGated && (outcome.restsOnStore || shard.journal.position !== position)) {
     shard.mesh.gate(link, link.takenSequence);
     shard.journal.awaited(true);
   }
@@ -171,6 +171,7 @@ function handleControl(shard: Shard, link: Link, bytes: Buffer, at: number, end:
       if (!shard.isServing) shard.checkReady();
       return;
     case 'recovered':
+      link.hasRecovered = true;
       forgetUnlearned(shard, link);
       return;
     case 'snapshot-end':

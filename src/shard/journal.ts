@@ -20,8 +20,9 @@ import type { StoredHolder } from '../session/session.ts';
 import type { Cleaner } from './cleaner.ts';
 import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
+import { noteAttachment } from './durable.ts';
 import type { PendingAck } from './outcome.ts';
-import type { Shard } from './shard.ts';
+import type { ClientSession, Shard } from './shard.ts';
 
 const COMMITS = counter('store/commits');
 const BYTES = counter('store/bytes');
@@ -53,6 +54,8 @@ export class Journal implements StoreAnswers {
   open: Batch;
   /** The last commit failed and is being tried again. */
   isDegraded: boolean;
+  /** Sessions that have got or lost a connection while the disk took nothing; one note each when it does. */
+  readonly unnoted: Set<ClientSession>;
   /** By number in the journal: sessions and mailboxes that it holds. */
   readonly holders: Map<number, StoredHolder>;
   /** One condition of an acknowledgement is met. */
@@ -95,6 +98,7 @@ export class Journal implements StoreAnswers {
     this.committedRecord = 0;
     this.isDegraded = false;
     this.holders = new Map();
+    this.unnoted = new Set();
     this.cleaner = null;
     this.keepFrom = 0;
     this.probe = null;
@@ -133,6 +137,11 @@ export class Journal implements StoreAnswers {
     this.committedRecord = this.open.record - WRITERS_MAX;
   }
 
+  /** Writes no more: the shard stops. */
+  detach(): void {
+    this.port = null;
+  }
+
   /** An entry was added that somebody may wait for. @param isCancelable a receiver's acknowledgement makes it needless */
   awaited(isCancelable: boolean): void {
     this.isAwaited = true;
@@ -159,6 +168,11 @@ export class Journal implements StoreAnswers {
     if (record !== this.open.record) return;
     this.isAwaited = true;
     this.isUrgent = true;
+  }
+
+  /** The session's connection has changed while the disk takes nothing: a client that comes again and again must not fill memory with what is to be written. */
+  noteLater(session: ClientSession): void {
+    this.unnoted.add(session);
   }
 
   /** A connection wanted to write and is held. */
@@ -289,6 +303,8 @@ export class Journal implements StoreAnswers {
     this.shard.startTurn();
     this.isDegraded = false;
     this.shard.counters[DEGRADED] = 0;
+    for (const session of this.unnoted) noteAttachment(this.shard, session);
+    this.unnoted.clear();
     this.shard.log.info({}, 'the store takes records again');
     this.shard.events.storeRecovered();
   }
@@ -340,6 +356,15 @@ export class Journal implements StoreAnswers {
     const request = this.nextRequest++;
     this.reads.set(request, done);
     this.port!.readParts(request, places);
+  }
+
+  /** Asks for numbers that nobody has had. */
+  renewEpoch(): void {
+    this.port?.renewEpoch();
+  }
+
+  epochBegan(epoch: number): void {
+    this.shard.beginEpoch(epoch);
   }
 
   /** Requests that the store has not answered. */

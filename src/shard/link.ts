@@ -78,6 +78,8 @@ export class Link {
   routesTold: number;
   routesKnownByPeer: number;
   hasSnapshot: boolean;
+  /** The peer has taken up what the store has for it, and its routes are known here. */
+  hasRecovered: boolean;
 
   constructor(peer: number, wiring: LinkWiring) {
     this.peer = peer;
@@ -103,6 +105,7 @@ export class Link {
     this.routesTold = 0;
     this.routesKnownByPeer = 0;
     this.hasSnapshot = false;
+    this.hasRecovered = false;
   }
   /** The peer's thread has ended: what was on its way to it is gone, what it had not answered is kept for its successor. */
   end(): void {
@@ -131,5 +134,6 @@ export class Link {
     this.routesTold = 0;
     this.routesKnownByPeer = 0;
     this.hasSnapshot = false;
+    this.hasRecovered = false;
   }
 }

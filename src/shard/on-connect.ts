@@ -15,6 +15,7 @@ import { isPayloadUtf8, MessageView } from '../protocol/publish.ts';
 import { ReasonCode, reasonName } from '../protocol/reason-code.ts';
 import { topicLevels } from '../protocol/topic.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
+import { INFLIGHT_QOS2 } from '../session/inflight.ts';
 import { keepMessage } from '../session/message.ts';
 import { NEVER_EXPIRES } from '../session/session.ts';
 import { OutboundAliases } from '../session/topic-alias.ts';
@@ -76,8 +77,8 @@ function connectError(shard: Shard, packet: ConnectPacket): ReasonCode {
   const existing = shard.sessions.get(id, 0, id.length, hash32(id, 0, id.length));
   if (!existing?.connection && shard.sumOfAll(CLIENTS) >= limits.connections) return ReasonCode.QuotaExceeded;
   if (existing === undefined && shard.sumOfAll(SESSIONS) >= limits.sessions) return ReasonCode.QuotaExceeded;
-  // A session that must be kept cannot begin while the disk takes nothing; one that is there may be taken up.
-  if (existing === undefined && shard.journal.isDegraded && outlivesConnection(packet)) return ReasonCode.QuotaExceeded;
+  // A session that must be kept cannot begin, or be forgotten, while the disk takes nothing; one that is there may be taken up.
+  if (shard.journal.isDegraded && (existing?.isStored ? packet.cleanStart : outlivesConnection(packet))) return ReasonCode.QuotaExceeded;
   const will = packet.will;
   if (will === undefined) return ReasonCode.Success;
   if (will.qos > mqtt.maximumQos) return ReasonCode.QosNotSupported; // [MQTT-3.2.2-12]
@@ -119,7 +120,7 @@ function accept(connection: Connection, packet: ConnectPacket): void {
   if (!isPresent) openMailbox(shard, session);
   store(shard, session);
   // Whatever has changed must be on disk before the client hears of it: a session that began, ended, or has another Will.
-  if (shard.journal.position !== position) shard.journal.hold(connection);
+  if (shard.journal.position !== position || (shard.journal.isDegraded && hasExchanges(session))) shard.journal.hold(connection);
   session.connection = connection;
   connection.session = session;
   connection.state = CONNECTED;
@@ -204,6 +205,13 @@ function assignClientId(shard: Shard): string {
     if (shardOfSlot(slotOf(hash), shard.shards) === shard.index && shard.sessions.get(bytes, 0, bytes.length, hash) === undefined)
       return clientId;
   }
+}
+
+/** Whether QoS 2 exchanges are under way that the disk may not know of: what is sent again for them must not leave before it does. */
+function hasExchanges(session: ClientSession): boolean {
+  const { inflight } = session;
+  if (inflight === null) return false;
+  return inflight.inOrder().some((packetId) => inflight.state(packetId) >= INFLIGHT_QOS2);
 }
 
 /** Notes a session that outlives its connection in the journal. One that ends with it costs the store nothing. */

@@ -11,7 +11,7 @@ import { ReasonCode } from '../protocol/reason-code.ts';
 import { topicLevels } from '../protocol/topic.ts';
 import { ReceiveWindow } from '../session/receive-window.ts';
 import { InboundAliases } from '../session/topic-alias.ts';
-import { acknowledgeInOrder, flushAcks, pushAck } from './acks.ts';
+import { acknowledgeInOrder, flushAcks, follow, pushAck } from './acks.ts';
 import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { noteOriginDone, noteReceived } from './durable.ts';
@@ -58,6 +58,12 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
   if (qos === 2 && received !== null && received.has(packetId)) {
     // Routed before: acknowledged again, not delivered again [MQTT-4.3.3-10]. A PUBREC that still waits for another shard comes by itself.
     if (isPending(connection, packetId)) return ReasonCode.Success;
+    // Neither may it leave before the message is everywhere because the client has come back meanwhile.
+    const open = received.openReceipt(packetId) as PendingAck | undefined;
+    if (open !== undefined) {
+      follow(connection, open);
+      return ReasonCode.Success;
+    }
     return acknowledgeInOrder(connection, packetId, 2, ReasonCode.Success, null, false);
   }
   if (connection.version === V5) {

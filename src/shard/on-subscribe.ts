@@ -179,9 +179,9 @@ export function onUnsubscribe(connection: Connection, bytes: Uint8Array, at: num
   if (code !== ReasonCode.Success) return code;
   const session = connection.session!;
   const codes: number[] = [];
-  const position = shard.journal.position;
   for (const filter of packet.filters) codes.push(unsubscribe(shard, session, filter)); // [MQTT-3.10.4-1] [MQTT-3.10.4-6]
-  if (shard.journal.position !== position) shard.journal.hold(connection);
+  // Also where there was nothing to remove: an earlier UNSUBSCRIBE may not be on disk yet.
+  if (session.isStored) shard.journal.hold(connection);
   const writer = shard.packetScratch;
   writer.reset();
   writeUnsuback(writer, connection.version, packet.packetId, codes, undefined); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]

@@ -51,6 +51,14 @@ export class Origins {
     return this.publishers.get(publisher)?.get(packetId)?.get(session) === content;
   }
 
+  /** Whether any session for which `accepts` is true has the message. Walks all that have it: not for the hot path. */
+  hasAny(publisher: number, packetId: number, content: number, accepts: (session: number) => boolean): boolean {
+    const sessions = this.publishers.get(publisher)?.get(packetId);
+    if (sessions === undefined) return false;
+    for (const [session, known] of sessions) if (known === content && accepts(session)) return true;
+    return false;
+  }
+
   /** Forgets one message, or with packetId 0 all of the publisher. @returns whether there was anything */
   remove(publisher: number, packetId: number): boolean {
     const messages = this.publishers.get(publisher);

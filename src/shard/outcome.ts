@@ -93,6 +93,10 @@ export class PendingAck implements Promised {
   statuses: string[] | null;
   /** The reason code where it is known already and only the order is waited for; -1 otherwise. */
   decided: number;
+  /** The same message, sent again over a later connection before this was complete. */
+  follower: PendingAck | null;
+  /** It is such a one: it has nothing of its own to note. */
+  isFollower: boolean;
 
   constructor(connection: Connection | null, own: OwnPublication | null, packetId: number, qos: number, wantsStatus: boolean) {
     this.connection = connection;
@@ -111,6 +115,17 @@ export class PendingAck implements Promised {
     this.worst = 0;
     this.statuses = wantsStatus ? [] : null;
     this.decided = -1;
+    this.follower = null;
+    this.isFollower = false;
+  }
+
+  /** What has become of the message, for the one who has sent it again. */
+  tellFollower(follower: PendingAck): void {
+    follower.wasTaken = this.wasTaken;
+    follower.worst = this.worst;
+    follower.statuses = this.statuses;
+    follower.decided = this.decided;
+    follower.remaining = 0;
   }
 
   note(result: number): void {
@@ -170,8 +185,11 @@ export class Outcome {
   statuses: string[] | null;
   /** Made by the first target that lives on another shard. */
   ack: PendingAck | null;
+  /** What was done counts only when the open batch is committed. */
+  restsOnStore: boolean;
 
   constructor() {
+    this.restsOnStore = false;
     this.connection = null;
     this.own = null;
     this.packetId = 0;
@@ -187,6 +205,7 @@ export class Outcome {
 
   /** @param connection publisher that waits for an acknowledgement; null when nobody does */
   begin(connection: Connection | null, packetId: number, qos: number): void {
+    this.restsOnStore = false;
     this.connection = connection;
     this.own = null;
     this.packetId = packetId;

@@ -3,12 +3,16 @@
  *
  *   receipt, will of a stored session, message that a group takes back → entry `own` → routed here, taken by all other shards that want it → entry `own-done`
  *
- * What is done before its entry has left needs no entry at all. After a crash, what is not done is published again: at least once.
+ * What is done before its entry has left needs no entry at all. After a crash, or where a disk has refused it, what is not done is published again: at least once.
  */
+import { Timer } from '../base/timers.ts';
 import { ENTRY_OWN, ENTRY_OWN_DONE } from '../journal/entry.ts';
 import type { Message } from '../session/message.ts';
 import type { Shard } from './shard.ts';
 import { packOwn } from './stored-session.ts';
+
+/** How long what a disk has refused waits before it is published again. */
+const RETRY_MILLISECONDS = 1000;
 
 /** A message that waits for the end of the turn, or for other shards. */
 export class OwnPublication {
@@ -51,9 +55,15 @@ export function noteOwn(shard: Shard, own: OwnPublication): void {
   shard.pendingOwn.set(own.id, own);
 }
 
-/** Every shard that wants it has it. */
-export function ownIsRouted(own: OwnPublication): void {
+/** Every shard that wants it has answered. @param isRefused a disk has kept somebody from taking it: it is published again, until all have it */
+export function ownIsDone(own: OwnPublication, isRefused: boolean): void {
   const { shard } = own;
+  if (own.id !== 0 && isRefused) {
+    // Not more than are in `pendingOwn`, which the journal holds.
+    const retry = new Timer(() => shard.outbox.push(own));
+    shard.timers.arm(retry, RETRY_MILLISECONDS);
+    return;
+  }
   if (own.id === 0 || !shard.pendingOwn.delete(own.id)) return;
   const { open } = shard.journal;
   if (own.record === open.record) open.kill(own.entryAt);

@@ -6,7 +6,8 @@
 import { hash32 } from '../base/hash.ts';
 import { findResponseTopic, PropertyRange } from '../protocol/property.ts';
 import { viewMessage } from '../session/message.ts';
-import { type OwnPublication, ownIsRouted } from './own.ts';
+import { UNSTORABLE } from './outcome.ts';
+import { type OwnPublication, ownIsDone } from './own.ts';
 import { p2pKind, routeP2p } from './p2p.ts';
 import { routeMessage, routeToGroup } from './route.ts';
 import type { Shard } from './shard.ts';
@@ -33,5 +34,6 @@ export function publishOwn(shard: Shard, own: OwnPublication): void {
     if (kind === 0) routeMessage(shard, view, null);
     else routeP2p(shard, view, kind, publisherId);
   }
-  if (outcome.ack === null || outcome.ack.remaining === 0) ownIsRouted(own);
+  if (outcome.ack !== null && outcome.worst === UNSTORABLE) outcome.ack.worst = UNSTORABLE;
+  if (outcome.ack === null || outcome.ack.remaining === 0) ownIsDone(own, outcome.worst === UNSTORABLE);
 }

@@ -9,7 +9,7 @@
  */
 import { copyBytes } from '../base/bytes.ts';
 import { FRAME_INCOMPLETE, readFrame } from '../protocol/framer.ts';
-import { CLOSING, type Connection } from './connection.ts';
+import { CLOSING, type Connection, OPENING } from './connection.ts';
 import { counter } from './counters.ts';
 import { dispatch } from './dispatch.ts';
 import { refuse } from './refuse.ts';
@@ -27,6 +27,8 @@ export function receive(connection: Connection, bytes: Uint8Array, at: number, e
   shard.counters[BYTES_RECEIVED]! += end - at;
   if (connection.state >= CLOSING) return true;
   connection.receivedAt = shard.turnMilliseconds;
+  // A CONNECT may have to be written, too; for later packets this is looked at after each.
+  if (shard.isCongested && connection.state === OPENING) connection.pauseReading();
   if (connection.partial === null) {
     const parsed = parse(connection, bytes, at, end);
     if (parsed < end && connection.state < CLOSING) keepRest(connection, bytes, parsed, end);

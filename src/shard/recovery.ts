@@ -429,9 +429,11 @@ export class Recovery {
       retained++;
     }
     for (const publishers of this.origins.values()) this.buildOrigins(publishers);
-    this.buildOwn();
-    // Sessions end and wills are published only when all are there: they may concern each other.
-    for (const session of sessions) resume(shard, session);
+    // Sessions end, Wills and receipts are published only when all shards have said what they want: they may concern each other.
+    shard.whenRoutesAreKnown.push(() => {
+      this.buildOwn();
+      for (const session of sessions) resume(shard, session);
+    });
     return { sessions: sessions.length, messages, retained, mailboxes };
   }
 
@@ -563,6 +565,8 @@ function livePlaces(holder: Recovered): number[] {
 
 /** A recovered session is one whose client is away: it expires by wall time, and its Will is due. */
 function resume(shard: Shard, session: ClientSession): void {
+  // A client that was quicker has its session already, and one that wanted none has ended it.
+  if (session.connection !== null || session.hasEnded) return;
   const { now } = shard.timers;
   let willMilliseconds = session.will === null ? 0 : session.will.delaySeconds * 1000;
   if (session.closedAt === 0) {

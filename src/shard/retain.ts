@@ -11,7 +11,7 @@ import type { MessageView } from '../protocol/publish.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
 import { keepMessage, MESSAGE_OVERHEAD_BYTES, type Message } from '../session/message.ts';
 import { counter } from './counters.ts';
-import { noteRetained } from './durable.ts';
+import { noteRetained, restOnOthers } from './durable.ts';
 import { FULL, STORED, UNSTORABLE } from './outcome.ts';
 import { RECORD_RETAIN } from './record.ts';
 import type { Shard } from './shard.ts';
@@ -71,7 +71,10 @@ export function storeRetained(shard: Shard, view: MessageView, hash: number): nu
   }
   if (view.payloadAt === view.payloadEnd) {
     const cleared = shard.retained.delete(topic); // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
-    if (cleared === undefined) return STORED;
+    if (cleared === undefined) {
+      if (isStored) restOnOthers(shard, view);
+      return STORED;
+    }
     forget(shard, cleared);
     if (isStored) noteRetained(shard, view, hash);
     return STORED;

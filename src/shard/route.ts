@@ -15,6 +15,7 @@ import { pickShard } from '../routing/share-group.ts';
 import type { TopicMatch } from '../routing/subscriptions.ts';
 import { counter } from './counters.ts';
 import { deliver } from './deliver.ts';
+import { hasMemberTaken } from './durable.ts';
 import { DELIVERED, NO_SUBSCRIBER, TOO_LARGE } from './outcome.ts';
 import { RECORD_PUBLISH, RECORD_SHARED } from './record.ts';
 import { retain } from './retain.ts';
@@ -159,6 +160,7 @@ export function deliverToMember(
   topicHash: number,
 ): number {
   const group = shard.subscriptions.groupOfKey(key, at, end);
+  if (group !== undefined && hasMemberTaken(shard, group)) return DELIVERED;
   const member = group === undefined ? undefined : group.pick(shard.settings.mqtt.sharedStrategy, publisherHash, topicHash);
   if (member === undefined) return NO_SUBSCRIBER;
   const qos = Math.min(view.qos, member.qos);

@@ -23,7 +23,8 @@ import { CLOSED, CLOSING, CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { dropDelivery, removeInflight, takeQueued } from './deliver.ts';
 import { noteClosed, noteEnd, noteOriginDone, noteWillDone } from './durable.ts';
-import { beginOwn, ownIsRouted } from './own.ts';
+import { UNSTORABLE } from './outcome.ts';
+import { beginOwn, ownIsDone } from './own.ts';
 import { receiptOf } from './receipt.ts';
 import { cancelRetained } from './retained-query.ts';
 import { routeToGroup } from './route.ts';
@@ -37,6 +38,9 @@ const TAKEOVERS = counter('takeovers');
 const EXPIRED = counter('sessions/expired');
 const WILLS = counter('wills/published');
 const DROPPED_OFFLINE = counter('publish/dropped/offline');
+
+/** How often a Will asks whether the disk works again. */
+const WILL_RETRY_MILLISECONDS = 1000;
 
 /**
  * Finds or makes the session of a CONNECT; an older connection of the same client is ended first.
@@ -121,7 +125,10 @@ function detach(shard: Shard, session: ClientSession, connection: Connection, ca
   connection.session = null;
   connection.acks = null;
   // What was decided and waited only for its turn is said to nobody, but its identifier must be as free, or as taken, as if it had been.
-  for (let ack = acks?.shift(); ack !== undefined; ack = acks!.shift()) if (ack.remaining === 0) shard.journal.flushAck(ack);
+  for (let ack = acks?.shift(); ack !== undefined; ack = acks!.shift()) {
+    if (ack.qos === 2 && !ack.isFollower) session.received?.keepOpen(ack.packetId, ack);
+    if (ack.remaining === 0) shard.journal.flushAck(ack);
+  }
   cancelRetained(shard, connection);
   session.connection = null;
   session.closedAt = shard.timers.now;
@@ -131,7 +138,8 @@ function detach(shard: Shard, session: ClientSession, connection: Connection, ca
   const will = session.will;
   if (!withWill)
     session.will = null; // [MQTT-3.1.2-10]
-  else if (will !== null && (will.delaySeconds === 0 || session.expirySeconds === 0)) publishWill(shard, session); // [MQTT-3.1.2-8]
+  else if (will !== null && (will.delaySeconds === 0 || session.expirySeconds === 0) && !mustWait(shard, session))
+    publishWill(shard, session); // [MQTT-3.1.2-8]
   if (session.expirySeconds === 0) {
     endSession(shard, session, 'connection-ended');
     return;
@@ -147,7 +155,7 @@ function detach(shard: Shard, session: ClientSession, connection: Connection, ca
 export function watchDetached(shard: Shard, session: ClientSession, willMilliseconds: number, expiryMilliseconds: number): void {
   if (session.will !== null) {
     session.willTimer = new Timer(() => publishWill(shard, session));
-    shard.timers.arm(session.willTimer, willMilliseconds);
+    shard.timers.arm(session.willTimer, mustWait(shard, session) ? Math.max(willMilliseconds, WILL_RETRY_MILLISECONDS) : willMilliseconds);
   }
   if (session.expirySeconds === NEVER_EXPIRES) return;
   session.expiryTimer = new Timer(() => {
@@ -157,10 +165,19 @@ export function watchDetached(shard: Shard, session: ClientSession, willMillisec
   shard.timers.arm(session.expiryTimer, expiryMilliseconds);
 }
 
+/** Whether the Will of this session must wait until the disk works: what keeps it alive until everyone has it could not be written. */
+function mustWait(shard: Shard, session: ClientSession): boolean {
+  return session.isStored && session.expirySeconds > 0 && shard.journal.isDegraded;
+}
+
 /** Publishes the Will Message at the end of the turn; once. */
 function publishWill(shard: Shard, session: ClientSession): void {
   const will = session.will;
   if (will === null) return;
+  if (!session.hasEnded && mustWait(shard, session)) {
+    shard.timers.arm(session.willTimer!, WILL_RETRY_MILLISECONDS);
+    return;
+  }
   session.will = null;
   shard.counters[WILLS]!++;
   noteWillDone(shard, session);
@@ -258,8 +275,9 @@ function redistribute(shard: Shard, delivery: Delivery): boolean {
   shard.kept = delivery.message;
   routeToGroup(shard, view, share, 0, topicHash);
   shard.newMessage();
-  if (outcome.own !== null && (outcome.ack === null || outcome.ack.remaining === 0)) ownIsRouted(outcome.own);
-  return outcome.wasTaken;
+  if (outcome.own !== null && (outcome.ack === null || outcome.ack.remaining === 0)) ownIsDone(outcome.own, outcome.worst === UNSTORABLE);
+  // What only the disk keeps from its next member comes there when it works again.
+  return outcome.wasTaken || (outcome.own !== null && outcome.worst === UNSTORABLE);
 }
 
 /** Tells the groups of a session whether it is online: an online member is preferred. */

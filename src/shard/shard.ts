@@ -8,6 +8,7 @@
  * The turn is the unit of batching: whatever was caused in it leaves at its end. It knows no transport; those add a `Connection` and call `receive`.
  */
 
+import { assert } from '../base/assert.ts';
 import { ByteMap } from '../base/byte-map.ts';
 import { Writer } from '../base/bytes.ts';
 import { Fifo } from '../base/fifo.ts';
@@ -64,8 +65,11 @@ const OUTBOX_PER_TURN = 512;
 const IDLE_TURNS = 1;
 /** How long a producer waits for room in a full ring before it looks again. */
 const OVERFLOW_RETRY_MILLISECONDS = 1;
-/** Numbers that one start over a store has; 134 million for each shard. */
+/** Numbers that one epoch has; 134 million for each shard. */
 const EPOCH_IDS = 2 ** 32;
+const EPOCH_COUNT_MAX = EPOCH_IDS / WRITERS_MAX - 1;
+/** A new epoch is asked for when half of them are given out: at 2,000 numbers a second there are nine hours for the answer. */
+const EPOCH_RENEWAL = EPOCH_COUNT_MAX >>> 1;
 const CACHE_ENTRIES = 65_536;
 const CACHE_BYTES = 32 * 1024 * 1024;
 
@@ -135,6 +139,10 @@ export class Shard {
   isRecovering: boolean;
   /** The peers run already, and what they want must be known before this shard serves. */
   awaitsSnapshots: boolean;
+  /** The peers take up what the store has for them: until their routes have come, what this shard publishes by itself would not be heard. */
+  awaitsRoutes: boolean;
+  /** What a recovery has left to do until then. */
+  readonly whenRoutesAreKnown: (() => void)[];
   /** The shard takes clients. */
   isServing: boolean;
   /** Called when the shard may serve; may be called more than once. */
@@ -225,6 +233,8 @@ export class Shard {
     };
     this.isRecovering = false;
     this.awaitsSnapshots = false;
+    this.awaitsRoutes = false;
+    this.whenRoutesAreKnown = [];
     this.isServing = false;
     this.onReady = () => {};
     this.frame = new Frame();
@@ -257,7 +267,8 @@ export class Shard {
     };
     this.heartbeat = setInterval(() => {
       this.startTurn();
-      this.timers.advance();
+      // A Will, or the end of a session that shares: others must hear of it.
+      if (this.knowsRoutes()) this.timers.advance();
       this.journal.cleaner?.tick(SLOT_MILLISECONDS);
     }, SLOT_MILLISECONDS);
     this.heartbeat.unref();
@@ -285,7 +296,14 @@ export class Shard {
   /** A number for a session, a mailbox or a publication that no other has or had, also over restarts. */
   nextSessionId(): number {
     this.sessionCount++;
+    if (this.sessionCount === EPOCH_RENEWAL) this.journal.renewEpoch();
+    assert(this.sessionCount < EPOCH_COUNT_MAX, 'a new epoch begins before the numbers of this one run out');
     return this.epoch * EPOCH_IDS + this.sessionCount * WRITERS_MAX + this.index;
+  }
+
+  beginEpoch(epoch: number): void {
+    this.epoch = epoch;
+    this.sessionCount = 0;
   }
 
   /** Another message begins: nothing of the last one is reused. */
@@ -320,7 +338,7 @@ export class Shard {
     this.isOverloaded = this.queuedBytesOfAll() > this.settings.limits.queuedBytesTotal;
     if (this.paused.size > 0 && !this.isCongested && !this.isStopping) this.resumePaused();
     if (this.isTurnScheduled) return;
-    if (isMore || this.dirty.length > 0 || this.outbox.count > 0 || this.dirtyQueries.length > 0) {
+    if (isMore || this.dirty.length > 0 || (this.outbox.count > 0 && this.knowsRoutes()) || this.dirtyQueries.length > 0) {
       this.idleTurns = 0;
       this.startTurn();
     } else if (this.shards > 1 && !this.hasStopped) {
@@ -345,7 +363,18 @@ export class Shard {
     if (!this.mesh.sleep(this.wakeCallback)) this.startTurn();
   }
 
+  /** Whether this shard knows what its peers want; while they take it up from the store, it waits with all that it does by itself. */
+  private knowsRoutes(): boolean {
+    if (!this.awaitsRoutes) return true;
+    if (this.isRecovering) return false;
+    for (const link of this.mesh.links) if (link?.isLive && !link.hasRecovered && !link.hasSnapshot) return false;
+    this.awaitsRoutes = false;
+    for (const todo of this.whenRoutesAreKnown.splice(0)) todo();
+    return true;
+  }
+
   private publishOutbox(): void {
+    if (!this.knowsRoutes()) return;
     const count = Math.max(OUTBOX_PER_TURN, this.outbox.count >>> 2);
     for (let i = 0; i < count; i++) {
       const own = this.outbox.shift();
@@ -409,6 +438,7 @@ export class Shard {
   /** Stops the clock of the shard, which sleeps no more; the thread may end when its sockets are closed. */
   stopTimers(): void {
     this.hasStopped = true;
+    this.journal.detach();
     clearInterval(this.heartbeat);
   }
 }

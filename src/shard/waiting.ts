@@ -176,6 +176,7 @@ export function takeOldestRef(shard: Shard, queue: MessageQueue): DroppedRef {
   queue.refs!.read(0, ref);
   const { sequence, record, messageAt: messageEntry } = ref;
   const delivery = queue.pinned?.get(sequence);
+  if (delivery?.expiryTimer) shard.timers.disarm(delivery.expiryTimer);
   unpin(shard, queue, sequence);
   queue.dropRef();
   shard.counters[QUEUED_BYTES]! -= REF_BYTES;

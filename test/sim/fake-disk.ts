@@ -117,6 +117,15 @@ export class FakeDisk {
     this.isFailing = false;
   }
 
+  /** Brings only the commits of one shard there. */
+  syncOnly(shard: number): void {
+    const isOfShard = ({ record }: Unsynced): boolean => writerOf(record) === shard;
+    const commits = this.unsynced.filter(isOfShard);
+    this.unsynced = this.unsynced.filter((commit) => !isOfShard(commit));
+    for (const commit of commits) this.write(commit);
+    for (const { port, record } of commits) port.answers.committed(record);
+  }
+
   private write({ record, bytes, keepFrom }: Unsynced): void {
     const writer = writerOf(record);
     const records = this.synced.get(writer) ?? new Map<number, Buffer>();
@@ -208,6 +217,13 @@ export class FakePort implements RecoverableStore {
         parts.push(bytes === null ? null : cutPart(bytes, places[at + 1]!, places[at + 2]!));
       }
       this.answers.parts(request, parts);
+    });
+  }
+
+  renewEpoch(): void {
+    this.disk.later(() => {
+      this.disk.epoch++;
+      this.answers.epochBegan(this.disk.epoch);
     });
   }
 
