@@ -91,14 +91,22 @@ export function aligned(at: number): number {
 
 /** The two entries of a delivery, cut out of the record bytes[0, end): the message and, where that ends, the delivery. Null where they are not. A copy. */
 export function cutPart(bytes: Buffer, messageAt: number, deliveryAt: number): Buffer | null {
-  if (messageAt + ENTRY_HEAD_BYTES > bytes.length || deliveryAt + ENTRY_HEAD_BYTES > bytes.length) return null;
-  const message = aligned(bytes.readUInt32LE(messageAt + 4));
-  const delivery = aligned(bytes.readUInt32LE(deliveryAt + 4));
-  if (messageAt + message > bytes.length || deliveryAt + delivery > bytes.length) return null;
+  const message = wholeLength(bytes, messageAt);
+  const delivery = wholeLength(bytes, deliveryAt);
+  if (message < 0 || delivery < 0) return null;
   const part = Buffer.allocUnsafe(message + delivery);
   bytes.copy(part, 0, messageAt, messageAt + message);
   bytes.copy(part, message, deliveryAt, deliveryAt + delivery);
   return part;
+}
+
+/** Bytes of the entry at `at`, with those that align the next one; -1 where there is none in `bytes`. */
+function wholeLength(bytes: Buffer, at: number): number {
+  if (at < 0 || at + ENTRY_HEAD_BYTES > bytes.length) return -1;
+  const length = bytes.readUInt32LE(at + 4);
+  // Before `aligned`, which makes a negative number of a huge one.
+  if (length < ENTRY_HEAD_BYTES || length > bytes.length - at) return -1;
+  return aligned(length) > bytes.length - at ? -1 : aligned(length);
 }
 
 /** Where the delivery begins in what `cutPart` has made. */
@@ -157,7 +165,8 @@ export class EntryReader {
     this.kind = head & 0xff;
     this.flags = (head >>> 8) & 0xff;
     this.number = head >>> 16;
-    if (length < smallestEntry(this.kind) || at + aligned(length) > this.recordEnd) return this.damaged();
+    // The length first: `aligned` makes a negative number of a huge one, and the reader would go back, for ever.
+    if (length < smallestEntry(this.kind) || length > this.recordEnd - at || at + aligned(length) > this.recordEnd) return this.damaged();
     this.at = at;
     this.end = at + length;
     this.nextAt = at + aligned(length);

@@ -8,7 +8,17 @@
  */
 
 import { assert } from '../base/assert.ts';
-import { deliveryInPart, EntryReader, FLAG_QOS, FLAG_RECEIPT, FLAG_RETAIN, MESSAGE_ENTRY_BYTES } from '../journal/entry.ts';
+import {
+  deliveryInPart,
+  ENTRY_DELIVERY,
+  ENTRY_MESSAGE,
+  ENTRY_RETAINED,
+  EntryReader,
+  FLAG_QOS,
+  FLAG_RECEIPT,
+  FLAG_RETAIN,
+  MESSAGE_ENTRY_BYTES,
+} from '../journal/entry.ts';
 import { Delivery } from '../session/delivery.ts';
 import { Message, viewMessage } from '../session/message.ts';
 import { type MessageQueue, REF_BYTES } from '../session/message-queue.ts';
@@ -36,8 +46,9 @@ const ref = new MessageRef();
 
 /** The message in the entry at `at` of a record; null where there is none. It owns its bytes. */
 export function messageAt(bytes: Buffer, at: number): Message | null {
+  if (at < 0) return null;
   reader.reset(bytes, at, bytes.length);
-  if (!reader.next()) return null;
+  if (!reader.next() || (reader.kind !== ENTRY_MESSAGE && reader.kind !== ENTRY_RETAINED)) return null;
   const from = at + MESSAGE_ENTRY_BYTES;
   const topic = reader.topicLength;
   const properties = topic + reader.propertiesLength;
@@ -53,7 +64,7 @@ export function deliveryAt(bytes: Buffer, record: number, messageEntry: number, 
   const message = messageAt(bytes, messageEntry);
   if (message === null) return null;
   reader.reset(bytes, at, bytes.length);
-  if (!reader.next()) return null;
+  if (!reader.next() || reader.kind !== ENTRY_DELIVERY) return null;
   const flags = reader.flags;
   const delivery = new Delivery(message, flags & FLAG_QOS, (flags & FLAG_RETAIN) !== 0, reader.identifiers, reader.sharedFilter);
   delivery.sequence = reader.second;
