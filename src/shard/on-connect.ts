@@ -121,6 +121,8 @@ function accept(connection: Connection, packet: ConnectPacket): void {
   store(shard, session);
   // Whatever has changed must be on disk before the client hears of it: a session that began, ended, or has another Will.
   if (shard.journal.position !== position || (shard.journal.isDegraded && hasExchanges(session))) shard.journal.hold(connection);
+  // It may have begun a moment ago, for a connection that was lost before its CONNACK.
+  if (session.isStored) shard.journal.holdUntil(connection, session.snapshotRecord);
   session.connection = connection;
   connection.session = session;
   connection.state = CONNECTED;

@@ -212,6 +212,22 @@ test('a client that comes again and again while the disk fails costs nobody anyt
   assert.deepEqual(again.payloads(), ['the last'], 'the Will of the last connection is on disk');
 });
 
+test('a session that is not on disk yet is not called present while the disk fails', async (t) => {
+  const scene = await sceneOf(t, 1);
+  const { group } = scene;
+  group.connect({ clientId: 'other', ...KEPT });
+  await scene.turns(4);
+  const first = group.connect({ clientId: 'late', ...KEPT });
+  await scene.turns(4);
+  first.channel.lose();
+  scene.disk.fail();
+  const second = group.connect({ clientId: 'late', ...KEPT });
+  await scene.turns(20);
+  assert.deepEqual(second.packets(), []);
+  await scene.work();
+  assert.equal(second.connack().sessionPresent, true);
+});
+
 test('a new session, and the end of an old one, are refused while the disk fails', async (t) => {
   const scene = await sceneOf(t, 1);
   const { group } = scene;

@@ -73,7 +73,7 @@ async function addUnfinished(directory: string): Promise<void> {
     viewMessage(view, new Message(Buffer.concat([topic, payload]), topic.length, topic.length, 2, false, 0, false));
     batch.message(ENTRY_MESSAGE, view, 0);
     batch.delivery(id, lastSequence + 1, 2, false, 0, 0, null, 0, null);
-    const content = (hash32(payload, 0, payload.length) ^ Math.imul(hash32(topic, 0, topic.length), 31)) >>> 0;
+    const content = hash32(payload, 0, payload.length) * 2 ** 22 + (hash32(topic, 0, topic.length) >>> 9);
     batch.three(ENTRY_ORIGIN, FLAG_STORED_PUBLISHER, KNOWN.packetId, id, publisher.id, content);
   });
   await store.close();
