@@ -18,6 +18,7 @@ import { countOf, recordNumber, recordProblem, WRITERS_MAX, writerOf } from '../
 import { type Moment, PageFile } from './page-file.ts';
 import { StoreError } from './store-error.ts';
 import { META_KEY, NEW_META, readMeta, type StoreMeta } from './store-meta.ts';
+import { isFull, StoreRoom } from './store-room.ts';
 
 /** One record to write, and how far the older ones of the same shard are not needed any more. */
 export interface RecordWrite {
@@ -44,6 +45,9 @@ export class LogStore {
   meta: StoreMeta;
   /** False while the environment is closed to be opened anew. */
   isOpen: boolean;
+  private readonly room: StoreRoom;
+  /** What has failed is mended by opening the environment anew, if by anything. */
+  private mustReopen: boolean;
   private readonly durability: Durability;
   private root!: RootDatabase<Buffer, string>;
   private log!: Database<Buffer, number[]>;
@@ -62,6 +66,8 @@ export class LogStore {
     this.durability = durability;
     this.oldest = [];
     this.isOpen = false;
+    this.room = new StoreRoom(path);
+    this.mustReopen = false;
     this.held = new Set();
     const isNew = !existsSync(join(path, 'data.mdb'));
     try {
@@ -70,6 +76,7 @@ export class LogStore {
       if (isNew) writeFileSync(join(path, NEW_FILE), '');
       this.openTables();
     } catch (error) {
+      this.room.release();
       throw error instanceof StoreError ? error : openError(path, error as Error & { code?: unknown });
     }
     this.meta = NEW_META;
@@ -88,13 +95,20 @@ export class LogStore {
 
   /** Writes records and removes others, all or nothing. @throws what LMDB or the system says */
   commit(writes: readonly RecordWrite[], meta?: StoreMeta): void {
-    this.log.transactionSync(() => {
+    const text = Buffer.from(meta === undefined ? '' : JSON.stringify(meta));
+    let bytes = text.length;
+    let removals = 0;
+    for (const write of writes) {
+      bytes += write.bytes.length;
+      if (write.keepFrom > 0) removals += this.removalsBefore(writerOf(write.record), countOf(write.keepFrom));
+    }
+    this.transaction(writes.length + 1, bytes, removals, () => {
       for (const { record, bytes, keepFrom } of writes) {
         const writer = writerOf(record);
         this.log.putSync([writer, countOf(record)], bytes as Buffer);
         if (keepFrom > 0) this.removeBefore(writer, countOf(keepFrom));
       }
-      if (meta !== undefined) this.metaTable.putSync(META_KEY, Buffer.from(JSON.stringify(meta)));
+      if (meta !== undefined) this.metaTable.putSync(META_KEY, text);
     });
     if (meta !== undefined) this.meta = meta;
     for (const { record, keepFrom } of writes) if (keepFrom > 0) this.oldest[writerOf(record)] = countOf(keepFrom);
@@ -102,6 +116,35 @@ export class LogStore {
 
   writeMeta(meta: StoreMeta): void {
     this.commit([], meta);
+  }
+
+  /** Runs a transaction for which there is room. */
+  private transaction(puts: number, bytes: number, removals: number, run: () => void): void {
+    if (!this.isOpen) throw new StoreError('disk', `store: ${this.path} is not open`, 0);
+    try {
+      this.room.take(puts, bytes, removals, () => this.end);
+    } catch (error) {
+      this.mustReopen ||= !isFull(error);
+      throw error;
+    }
+    try {
+      this.log.transactionSync(run);
+    } catch (error) {
+      this.mustReopen = true;
+      throw error;
+    }
+  }
+
+  /** Where the pages of the file end, by what has been committed. */
+  private get end(): number {
+    const { lastPageNumber, pageSize } = this.root.getStats() as { lastPageNumber: number; pageSize: number };
+    return (lastPageNumber + 1) * pageSize;
+  }
+
+  /** Records that `removeBefore` removes, at most. */
+  private removalsBefore(writer: number, count: number): number {
+    const start = this.oldest[writer];
+    return start === undefined ? this.log.getKeysCount({ start: [writer], end: [writer, count] }) : Math.max(0, count - start);
   }
 
   private removeBefore(writer: number, count: number): void {
@@ -169,7 +212,7 @@ export class LogStore {
     for (;;) {
       const keys = [...this.log.getKeys({ start, end, limit: 1000 })];
       if (keys.length === 0) return;
-      this.log.transactionSync(() => {
+      this.transaction(0, 0, keys.length, () => {
         for (const key of keys) this.log.removeSync(key);
       });
     }
@@ -178,6 +221,11 @@ export class LogStore {
   /** Bytes of the file. */
   get fileBytes(): number {
     return statSync(join(this.path, 'data.mdb')).size;
+  }
+
+  /** After a failure: opens the environment anew if that may help. A disk that was full before LMDB had written anything only needs room. */
+  async mend(): Promise<void> {
+    if (!this.isOpen || this.mustReopen) await this.reopen();
   }
 
   /** Opens the environment anew: LMDB refuses everything after a failure at the wrong place. */
@@ -191,6 +239,7 @@ export class LogStore {
   }
 
   private openTables(): void {
+    this.room.open();
     const noSync = this.durability !== 'fsync';
     this.root = open({
       path: this.path,
@@ -203,11 +252,23 @@ export class LogStore {
     this.log = this.root.openDB('log', { encoding: 'binary', keyEncoding: 'ordered-binary' });
     this.metaTable = this.root.openDB('meta', { encoding: 'binary', keyEncoding: 'ordered-binary' });
     this.isOpen = true;
+    this.mustReopen = false;
+  }
+
+  /** False: this file system cannot set room aside for LMDB, which may end the process when the disk is full. */
+  get canReserve(): boolean {
+    return this.room.canReserve;
   }
 
   /** As `sync`, without waiting for it. */
   syncInBackground(): void {
-    const handle = openSync(join(this.path, 'data.mdb'), 'r+');
+    let handle: number;
+    try {
+      handle = openSync(join(this.path, 'data.mdb'), 'r+');
+    } catch {
+      // A disk that fails: the next commit finds out.
+      return;
+    }
     fsync(handle, () => closeSync(handle));
   }
 
@@ -225,13 +286,15 @@ export class LogStore {
   /**
    * Holds the newest moment: no commit writes over its pages until it is released. The file grows meanwhile by what is written.
    * @param onLost called when the store can hold it no longer
+   * @throws StoreError when the environment is closed, or the file cannot be read
    */
   hold(onLost: () => void): HeldMoment {
+    if (!this.isOpen) throw new StoreError('disk', `store: ${this.path} is not open`, 0);
     this.root.resetReadTxn();
-    const transaction = this.root.useReadTransaction();
     const pages = new PageFile(join(this.path, 'data.mdb'));
     pages.close();
     const [moment] = pages.moments;
+    const transaction = this.root.useReadTransaction();
     let isHeld = true;
     const release = (): void => {
       if (!isHeld) return;
@@ -255,6 +318,7 @@ export class LogStore {
   async close(): Promise<void> {
     this.releaseAll();
     await this.root.close();
+    this.room.release();
   }
 }
 
@@ -315,6 +379,7 @@ function openError(path: string, error: Error & { code?: unknown }): StoreError 
     case 'EEXIST':
       return new StoreError('permission', `store: ${path} is not a directory`, 0);
     case 'ENOSPC':
+    case 'EDQUOT':
     case 28:
       return new StoreError('disk', `store: no space left for ${path}`, 0);
     default:
