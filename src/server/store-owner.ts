@@ -79,6 +79,8 @@ export class StoreOwner {
     });
     this.waiters.add((message) => {
       if (message.kind === 'salvaged') tellSalvage(settings.path, message.report, log);
+      if (message.kind === 'unreserved')
+        log.info({ path: settings.path }, 'the file system cannot reserve room for the store: a full disk may end the broker');
       return message.kind === 'opened';
     });
     // Waited for at the start; later nobody does.

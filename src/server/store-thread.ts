@@ -43,6 +43,8 @@ export type FromStoreThread =
   | { readonly kind: 'closed' }
   /** The store was damaged, and has been made anew of what is before the damage. */
   | { readonly kind: 'salvaged'; readonly report: SalvageReport }
+  /** The file system cannot set room aside, so a full disk is not noticed before LMDB writes. */
+  | { readonly kind: 'unreserved' }
   | { readonly kind: 'unusable'; readonly reason: string; readonly isDamage: boolean };
 
 /** Records of one piece of a recovery, in bytes. */
@@ -122,6 +124,8 @@ class StoreThread {
   private readonly recoveries: (RecoveryReader | null)[];
   private waiting: WaitingCommit[];
   private waitingParts: WaitingParts[];
+  /** Those who wait for an epoch of their own; called when it is on disk. */
+  private newEpochs: ((epoch: number) => void)[];
   private isScheduled: boolean;
   private isRewrite: boolean;
   /** The last commit failed. */
@@ -139,6 +143,7 @@ class StoreThread {
     this.recoveries = [];
     this.waiting = [];
     this.waitingParts = [];
+    this.newEpochs = [];
     this.isScheduled = false;
     this.isRewrite = false;
     this.isFailing = false;
@@ -164,6 +169,7 @@ class StoreThread {
       for (let shard = 0; shard < start.shards; shard++) nextCounts.push(Math.max(newest[shard]! + 1, meta.firstCount));
       store.writeMeta({ ...meta, shards: start.shards, epoch });
     }
+    if (!store.canReserve) tellParent({ kind: 'unreserved' });
     tellParent({ kind: 'opened', epoch, nextCounts, isRewrite: this.isRewrite });
   }
 
@@ -176,10 +182,17 @@ class StoreThread {
 
   /** A shard is started anew: its sessions get numbers of a new epoch. */
   reattach(shard: number, port: MessagePort): void {
-    const epoch = this.store.meta.epoch + 1;
-    this.store.writeMeta({ ...this.store.meta, epoch });
-    this.attach(shard, port);
-    tellParent({ kind: 'attached', shard, epoch, nextCount: this.store.newestCount(shard) + 1 });
+    this.beginEpoch((epoch) => {
+      this.attach(shard, port);
+      const nextCount = Math.max(this.store.newestCount(shard) + 1, this.store.meta.firstCount);
+      tellParent({ kind: 'attached', shard, epoch, nextCount });
+    });
+  }
+
+  /** Written with the next commit, and tried again as that is. */
+  private beginEpoch(began: (epoch: number) => void): void {
+    this.newEpochs.push(began);
+    this.schedule();
   }
 
   private tell(shard: number, message: FromStore, transfer: ArrayBuffer[] = []): void {
@@ -216,20 +229,9 @@ class StoreThread {
         this.recover(shard);
         return;
       case 'renew-epoch':
-        this.renewEpoch(shard);
+        // It has given out half of its numbers: there is time.
+        this.beginEpoch((epoch) => this.tell(shard, { kind: 'epoch', epoch }));
     }
-  }
-
-  /** A shard has given out half of its numbers. A disk that takes nothing is asked again: there is time. */
-  private renewEpoch(shard: number): void {
-    const epoch = this.store.meta.epoch + 1;
-    try {
-      this.store.writeMeta({ ...this.store.meta, epoch });
-    } catch {
-      setTimeout(() => this.came(shard, { kind: 'renew-epoch' }), RETRY_MILLISECONDS);
-      return;
-    }
-    this.tell(shard, { kind: 'epoch', epoch });
   }
 
   /** A record; null where it is not there, cannot be read, or is damaged, which the shard reports. */
@@ -303,17 +305,21 @@ class StoreThread {
     this.isScheduled = false;
     this.answerParts();
     const commits = this.waiting;
-    if (commits.length > 0) {
+    const { newEpochs } = this;
+    if (commits.length > 0 || newEpochs.length > 0) {
+      const { meta } = this.store;
       try {
-        this.store.commit(commits);
+        this.store.commit(commits, newEpochs.length === 0 ? undefined : { ...meta, epoch: meta.epoch + newEpochs.length });
       } catch (error) {
         this.failed(error as Error);
         return;
       }
       this.waiting = [];
+      this.newEpochs = [];
       for (const { shard, record } of commits) this.tell(shard, { kind: 'committed', record });
       if (this.isFailing) for (let shard = 0; shard < this.ports.length; shard++) this.tell(shard, { kind: 'working' });
       this.isFailing = false;
+      for (let i = 0; i < newEpochs.length; i++) newEpochs[i]!(meta.epoch + 1 + i);
     }
     for (const shard of this.detaching.splice(0)) {
       this.ports[shard]?.close();
@@ -328,18 +334,23 @@ class StoreThread {
     for (let shard = 0; shard < this.ports.length; shard++) this.tell(shard, { kind: 'failed', reason: error.message });
     this.isScheduled = true;
     setTimeout(() => {
-      this.store
-        .reopen()
-        .catch(() => undefined)
-        .then(() => {
-          if (this.store.isOpen) for (const { shard, message } of this.deferred.splice(0)) this.came(shard, message);
-          this.commit();
-        })
+      this.retry()
         // A fault of ours: the thread ends, and the supervisor with it.
         .catch((fault: Error) => {
           throw fault;
         });
     }, RETRY_MILLISECONDS);
+  }
+
+  private async retry(): Promise<void> {
+    try {
+      await this.store.mend();
+    } catch (error) {
+      this.failed(error as Error);
+      return;
+    }
+    for (const { shard, message } of this.deferred.splice(0)) this.came(shard, message);
+    this.commit();
   }
 
   private syncLater(): void {

@@ -12,7 +12,7 @@ import { realpathSync, rmSync } from 'node:fs';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { LogStore } from './log-store.ts';
+import type { HeldMoment, LogStore } from './log-store.ts';
 import type { Moment } from './page-file.ts';
 
 /** Systems cut longer names of sockets off. */
@@ -55,9 +55,17 @@ export class PinServer {
   }
 
   private hold(store: LogStore, socket: Socket): void {
-    this.sockets.add(socket);
-    const { moment, release } = store.hold(() => socket.destroy());
     socket.on('error', () => undefined);
+    let held: HeldMoment;
+    try {
+      held = store.hold(() => socket.destroy());
+    } catch {
+      // The store is being opened anew, or its disk does not give a page.
+      socket.destroy();
+      return;
+    }
+    const { moment, release } = held;
+    this.sockets.add(socket);
     socket.on('close', () => {
       this.sockets.delete(socket);
       release();
