@@ -3,13 +3,16 @@
 //   broker → LMDB → pwrite, writev, fdatasync … → this layer → C library → kernel
 //
 // Only calls on files below FAULT_DIRECTORY are its business; sockets, pipes and the log pass. What happens to them says a control file that is mapped here and
-// written by the test: eight numbers of 64 bits, little endian as the machine is.
+// written by the test: nine numbers of 64 bits, little endian as the machine is.
 //
-//   0 mode: 0 none · 1 writes fail with EIO · 2 writes are cut in half · 3 syncs fail with EIO · 4 ENOSPC
+//   0 mode: 0 none · 1 writes fail with EIO · 2 writes of a page or more are cut in half · 3 syncs fail with EIO · 4 ENOSPC
 //           5 writes that sync by themselves (O_DSYNC) fail with EIO: in LMDB those of the page that says which commit is the last
+//           6 ENOSPC where room is taken, and nowhere else: a disk that is full, and a file that has room
 //   1 only: 0 every call that the mode is about; k: only the k-th since this number was written
 //   2 calls that the mode was about since then     3 faults so far
 //   4 writes so far     5 syncs so far     6 changes of size so far
+//   7 1: the mode begins with the next call that is not LMDB's, and not in the middle of a commit of LMDB; then it is 0 again
+//   8 writes of LMDB that did not reach the disk so far
 //
 // A sync that fails has written nothing down, and what was written before stays in the page cache, as with a real disk: a write to a descriptor that syncs by
 // itself (O_DSYNC) is made and then fails.
@@ -31,10 +34,12 @@
 
 namespace {
 
-enum Mode : uint64_t { kNone, kWriteError, kShortWrite, kSyncError, kNoSpace, kHeaderError };
+enum Mode : uint64_t { kNone, kWriteError, kShortWrite, kSyncError, kNoSpace, kHeaderError, kNoRoom };
+
+constexpr size_t kPageBytes = 4096;
 
 struct Control {
-  uint64_t mode, only, matched, injected, writes, syncs, resizes, reserved;
+  uint64_t mode, only, matched, injected, writes, syncs, resizes, waits, lmdbFaults;
 };
 
 char directory[4096];
@@ -66,17 +71,27 @@ bool isBelow(const char *path) {
   return strncmp(path, directory, directoryLength) == 0 && (path[directoryLength] == '/' || path[directoryLength] == 0);
 }
 
-bool isOurs(int file) {
-  if (control == nullptr) return false;
+constexpr size_t kPathMax = 4096;
+
+bool pathOf(int file, char *path) {
   char link[64];
-  char path[4096];
   snprintf(link, sizeof link, "/proc/self/fd/%d", file);
   int before = errno;
-  ssize_t length = readlink(link, path, sizeof path - 1);
+  ssize_t length = readlink(link, path, kPathMax - 1);
   errno = before;
   if (length <= 0) return false;
   path[length] = 0;
-  return isBelow(path);
+  return true;
+}
+
+bool isOurs(int file) {
+  char path[kPathMax];
+  return control != nullptr && pathOf(file, path) && isBelow(path);
+}
+
+bool isLmdbs(int file) {
+  char path[kPathMax];
+  return pathOf(file, path) && strstr(path, ".mdb") != nullptr;
 }
 
 // Mapped memory has no descriptor: the list of mappings says which file an address belongs to.
@@ -99,6 +114,15 @@ bool isOurs(const void *address) {
 }
 
 uint64_t mode() { return __atomic_load_n(&control->mode, __ATOMIC_SEQ_CST); }
+
+// What the mode is for this call: none as long as it waits.
+uint64_t modeFor(bool lmdbs) {
+  if (__atomic_load_n(&control->waits, __ATOMIC_SEQ_CST) != 0) {
+    if (lmdbs || mode() == kNone) return kNone;
+    __atomic_store_n(&control->waits, 0, __ATOMIC_SEQ_CST);
+  }
+  return mode();
+}
 
 // The mode is about this call: whether it fails.
 bool strikes() {
@@ -124,13 +148,18 @@ template <typename Whole, typename Part>
 ssize_t writing(int file, size_t size, Whole whole, Part part) {
   if (!isOurs(file)) return whole();
   count(control->writes);
-  switch (mode()) {
+  bool lmdbs = isLmdbs(file);
+  auto refuse = [&](int error) {
+    if (lmdbs) count(control->lmdbFaults);
+    return fail(error);
+  };
+  switch (modeFor(lmdbs)) {
     case kWriteError:
-      return strikes() ? fail(EIO) : whole();
+      return strikes() ? refuse(EIO) : whole();
     case kNoSpace:
-      return strikes() ? fail(ENOSPC) : whole();
+      return strikes() ? refuse(ENOSPC) : whole();
     case kShortWrite:
-      return strikes() ? part(size / 2) : whole();
+      return size >= kPageBytes && strikes() ? part(size / 2) : whole();
     case kSyncError:
       if (!syncsItself(file) || !strikes()) return whole();
       whole();
@@ -153,7 +182,16 @@ template <typename Whole>
 int resizing(int file, Whole whole) {
   if (!isOurs(file)) return whole();
   count(control->resizes);
-  return mode() == kNoSpace && strikes() ? static_cast<int>(fail(ENOSPC)) : whole();
+  return modeFor(isLmdbs(file)) == kNoSpace && strikes() ? static_cast<int>(fail(ENOSPC)) : whole();
+}
+
+// LMDB never does.
+template <typename Whole>
+int takingRoom(int file, Whole whole) {
+  if (!isOurs(file)) return whole();
+  count(control->resizes);
+  uint64_t now = modeFor(false);
+  return (now == kNoSpace || now == kNoRoom) && strikes() ? static_cast<int>(fail(ENOSPC)) : whole();
 }
 
 size_t bytesOf(const iovec *parts, int count) {
@@ -248,24 +286,24 @@ int ftruncate64(int file, off64_t size) noexcept {
 
 int fallocate(int file, int how, off_t at, off_t size) {
   static auto real = next<int (*)(int, int, off_t, off_t)>("fallocate");
-  return resizing(file, [&] { return real(file, how, at, size); });
+  return takingRoom(file, [&] { return real(file, how, at, size); });
 }
 
 int fallocate64(int file, int how, off64_t at, off64_t size) {
   static auto real = next<int (*)(int, int, off64_t, off64_t)>("fallocate64");
-  return resizing(file, [&] { return real(file, how, at, size); });
+  return takingRoom(file, [&] { return real(file, how, at, size); });
 }
 
 // These two return the error.
 int posix_fallocate(int file, off_t at, off_t size) {
   static auto real = next<int (*)(int, off_t, off_t)>("posix_fallocate");
-  int result = resizing(file, [&] { return real(file, at, size); });
+  int result = takingRoom(file, [&] { return real(file, at, size); });
   return result == -1 ? ENOSPC : result;
 }
 
 int posix_fallocate64(int file, off64_t at, off64_t size) {
   static auto real = next<int (*)(int, off64_t, off64_t)>("posix_fallocate64");
-  int result = resizing(file, [&] { return real(file, at, size); });
+  int result = takingRoom(file, [&] { return real(file, at, size); });
   return result == -1 ? ENOSPC : result;
 }
 }

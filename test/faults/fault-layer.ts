@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** By number: what the control file says. */
-const MODES = ['none', 'write-error', 'short-write', 'sync-error', 'no-space', 'header-error'] as const;
+const MODES = ['none', 'write-error', 'short-write', 'sync-error', 'no-space', 'header-error', 'no-room'] as const;
 export type FaultMode = (typeof MODES)[number];
 
 const MODE_AT = 0;
@@ -18,7 +18,9 @@ const INJECTED_AT = 24;
 const WRITES_AT = 32;
 const SYNCS_AT = 40;
 const RESIZES_AT = 48;
-const CONTROL_BYTES = 64;
+const WAITS_AT = 56;
+const LMDB_FAULTS_AT = 64;
+const CONTROL_BYTES = 72;
 
 const source = fileURLToPath(new URL('../../../test/faults/fault-layer.cpp', import.meta.url));
 
@@ -62,11 +64,15 @@ export class FaultLayer {
     };
   }
 
-  /** From now on calls fail: each that the mode is about, or only the `only`-th from now. */
-  arm(mode: FaultMode, only = 0): void {
+  /**
+   * From now on calls fail: each that the mode is about, or only the `only`-th from now.
+   * @param waits not before the next call that is not LMDB's: a commit of LMDB that has begun ends well
+   */
+  arm(mode: FaultMode, only = 0, waits = false): void {
     this.set(MODE_AT, 0);
     this.set(MATCHED_AT, 0);
     this.set(ONLY_AT, only);
+    this.set(WAITS_AT, waits ? 1 : 0);
     this.set(MODE_AT, MODES.indexOf(mode));
   }
 
@@ -78,6 +84,11 @@ export class FaultLayer {
   /** Faults so far. */
   get injected(): number {
     return this.get(INJECTED_AT);
+  }
+
+  /** Writes of LMDB so far that were refused. */
+  get lmdbFaults(): number {
+    return this.get(LMDB_FAULTS_AT);
   }
 
   /** Calls so far that wrote to the directory, synced it, or changed the size of a file in it. */

@@ -10,7 +10,19 @@ import { drawSeed } from '../scenario/observe.ts';
 import type { FaultMode } from './fault-layer.ts';
 import { Scene } from './scene.ts';
 
-const MODES: readonly Exclude<FaultMode, 'none'>[] = ['write-error', 'short-write', 'sync-error', 'no-space', 'header-error'];
+type Mode = Exclude<FaultMode, 'none' | 'no-room'>;
+
+/** How many calls, from the first, are tried each alone. */
+const MODES: Readonly<Record<Mode, number>> = {
+  // The first is the probe, before LMDB writes. A later one is a write of LMDB, and that must not be refused: LMDB would write over other memory, and a test of it
+  // would sometimes end the broker.
+  'write-error': 1,
+  'no-space': 1,
+  // These reach LMDB, which bears them.
+  'short-write': 2,
+  'sync-error': 2,
+  'header-error': 2,
+};
 const SHARDS = 2;
 const ACKNOWLEDGEMENTS = 150;
 
@@ -22,10 +34,15 @@ async function stage(t: TestContext, name: string): Promise<Scene> {
   return scene;
 }
 
-/** The disk fails from now on, and the broker says so and refuses. */
-async function degrade(scene: Scene, mode: Exclude<FaultMode, 'none'>): Promise<void> {
+function arm(scene: Scene, mode: Mode, only: number): void {
   scene.mark();
-  scene.layer.arm(mode);
+  // Where LMDB must not meet the fault, it does not come in the middle of a commit.
+  scene.layer.arm(mode, only, MODES[mode] === 1);
+}
+
+/** The disk fails from now on, and the broker says so and refuses. */
+async function degrade(scene: Scene, mode: Mode): Promise<void> {
+  arm(scene, mode, 0);
   await scene.noticed();
   for (const [topic, target] of [
     ['cmd/p2p/away', 'away'],
@@ -42,6 +59,7 @@ async function degrade(scene: Scene, mode: Exclude<FaultMode, 'none'>): Promise<
   await scene.isAlive();
   scene.askForMore();
   await scene.isAlive();
+  assert.equal(scene.layer.lmdbFaults, 0, 'LMDB is not touched while writing fails');
 }
 
 /** Nothing is lost over a crash. */
@@ -54,7 +72,7 @@ async function killAndJudge(scene: Scene): Promise<void> {
   assert.equal(await scene.broker.stop(), 0);
 }
 
-for (const mode of MODES) {
+for (const mode of Object.keys(MODES) as Mode[]) {
   test(`${mode}: the broker refuses, recovers, and has lost nothing`, async (t) => {
     const scene = await stage(t, mode);
     await degrade(scene, mode);
@@ -73,11 +91,10 @@ for (const mode of MODES) {
     await killAndJudge(scene);
   });
 
-  for (const only of [1, 2]) {
+  for (let only = 1; only <= MODES[mode]; only++) {
     test(`${mode}: call ${only} alone`, async (t) => {
       const scene = await stage(t, `${mode}, call ${only} alone`);
-      scene.mark();
-      scene.layer.arm(mode, only);
+      arm(scene, mode, only);
       await scene.noticed();
       await scene.event('$events/store_recovered');
       assert.equal(scene.layer.injected, 1);

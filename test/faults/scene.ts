@@ -93,6 +93,11 @@ export class Scene {
     this.judge();
   }
 
+  /** Nobody publishes by itself from now on, until `traffic` is asked for again. */
+  rest(): void {
+    this.isPublishing = false;
+  }
+
   /** What is in the log from now on belongs to the fault. */
   mark(): void {
     this.logged = this.broker.log.length;
