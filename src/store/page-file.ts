@@ -141,6 +141,8 @@ function readTree(name: string, bytes: Buffer, at: number): Tree {
 }
 
 const TREE_BYTES = 48;
+/** Keys that are numbers, and several values for one key: LMDB opens no table of tables that says so of itself. */
+const INCOMPATIBLE_FLAGS = 0x0c;
 
 export class PageFile {
   readonly path: string;
@@ -222,6 +224,7 @@ export class PageFile {
     const isSane =
       bytes.readUInt32LE(PAGE_HEAD_BYTES + 24) === this.pageBytes &&
       bytes.readUInt16LE(PAGE_HEAD_BYTES + 28) === 8 &&
+      (bytes.readUInt16LE(PAGE_HEAD_BYTES + 28 + TREE_BYTES) & INCOMPATIBLE_FLAGS) === 0 &&
       lastPage >= 1 &&
       lastPage !== NO_PAGE &&
       transaction !== NO_PAGE &&

@@ -132,6 +132,7 @@ describe(`seed ${seed}`, () => {
     const whole = throughLmdb(store);
     await store.close();
     const bytes = readFileSync(join(original, 'data.mdb'));
+    const before = throughPages(original, 1);
     for (let round = 0; round < rounds; round++) {
       const kind = damageKinds[random.below(damageKinds.length)]!;
       const what = `${kind}, round ${round}, seed ${seed}`;
@@ -148,14 +149,18 @@ describe(`seed ${seed}`, () => {
       assert.deepEqual(readFileSync(report.aside), damaged, what);
       assert.ok(report.damages.length > 0, what);
       assert.ok(isSound(second), what);
+      // Where something of the newest moment is destroyed, the one before it counts, with what the last commit has removed.
       const left = throughPages(second);
-      for (let writer = 0; writer < WRITERS; writer++) {
-        const records = left[writer]!;
-        assert.deepEqual(records, whole[writer]!.slice(0, records.length), what);
-      }
+      for (let writer = 0; writer < WRITERS; writer++)
+        assert.ok(isStartOf(left[writer]!, whole[writer]!) || isStartOf(left[writer]!, before[writer]!), `${what}, shard ${writer}`);
     }
   });
 });
+
+/** Whether the records are the first ones of `whole`. */
+function isStartOf(records: readonly string[], whole: readonly string[]): boolean {
+  return records.every((record, place) => record === whole[place]);
+}
 
 /** All records; null where LMDB, or a checksum, says that something is wrong. */
 async function readThroughLmdb(directory: string): Promise<string[][] | null> {
