@@ -201,6 +201,7 @@ export class FakePort implements RecoverableStore {
   }
 
   read(request: number, records: readonly number[]): void {
+    if (this.isCut) return;
     this.disk.later(() =>
       this.answers.records(
         request,
@@ -210,6 +211,7 @@ export class FakePort implements RecoverableStore {
   }
 
   readParts(request: number, places: readonly number[]): void {
+    if (this.isCut) return;
     this.disk.later(() => {
       const parts: (Buffer | null)[] = [];
       for (let at = 0; at < places.length; at += 3) {
