@@ -6,7 +6,7 @@
  * While it lasts, frames of other shards wait in the rings, and a line in the log says every few seconds how far it has come.
  */
 import { assert } from '../base/assert.ts';
-import { Cleaner, rewrite } from '../shard/cleaner.ts';
+import { Cleaner, RecordWalk, rewrite } from '../shard/cleaner.ts';
 import { type RecoveredCounts, Recovery } from '../shard/recovery.ts';
 import type { Shard } from '../shard/shard.ts';
 import { finishRecovery } from '../shard/shard-life.ts';
@@ -70,6 +70,7 @@ export function recoverShard(
 /** Copies what is live of the old records, piece by piece, each on disk before the next is read. */
 function writeAnew(shard: Shard, records: readonly number[], sizes: readonly number[], progress: Progress, done: () => void): void {
   const { journal } = shard;
+  const walk = new RecordWalk();
   let next = 0;
   const step = (): void => {
     progress.say('writing the store anew for another number of shards', next, records.length);
@@ -88,7 +89,8 @@ function writeAnew(shard: Shard, records: readonly number[], sizes: readonly num
         const bytes = found[i] ?? null;
         // The old records are removed when all are copied: one that cannot be read must end the start, not be left out.
         assert(bytes !== null, 'every record that was recovered can be read once more');
-        rewrite(shard, wanted[i]!, bytes);
+        walk.begin(wanted[i]!, bytes);
+        rewrite(shard, walk, bytes.length);
       }
       journal.whenIdle(step);
     });

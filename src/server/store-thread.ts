@@ -131,7 +131,7 @@ class StoreThread {
   /** The last commit failed. */
   private isFailing: boolean;
   private detaching: number[];
-  /** Requests that came while the environment was closed. Bounded as the requests of the shards are: one load for each session, one step of each cleaner. */
+  /** Requests that came while the environment was closed. Bounded as the requests of the shards are: one load for each session, what each cleaner asks ahead. */
   private readonly deferred: { readonly shard: number; readonly message: ToStore }[];
   /** Other processes that read the store. */
   private readonly pins: PinServer;

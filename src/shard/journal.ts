@@ -180,9 +180,9 @@ export class Journal implements StoreAnswers {
     this.held.push(connection);
   }
 
-  /** Too much waits for the disk: publishers are held back. */
+  /** Too much waits for the disk, or is written faster than the log can be cleaned: publishers are held back. */
   get isCongested(): boolean {
-    return this.open.at > CONGESTED_BYTES;
+    return this.open.at > CONGESTED_BYTES || (this.cleaner?.isBehind ?? false);
   }
 
   /** Whether messages taken from a peer rest on the open batch. The caller compares before and after. */
@@ -199,8 +199,10 @@ export class Journal implements StoreAnswers {
 
   /** Called at the end of each turn: seals the batch when it is due. */
   endTurn(): void {
-    if (!this.isOn || this.sealed !== null || this.port === null) return;
-    if (this.cleaner !== null) this.cleaner.step();
+    if (!this.isOn || this.port === null) return;
+    // Also while a commit is under way: what is copied goes to the open batch, and what it replaces is removed with that one.
+    if (this.cleaner !== null && this.onIdle === null) this.cleaner.step();
+    if (this.sealed !== null) return;
     const open = this.open;
     if (open.liveCount === 0 && this.keepFrom === this.keptFrom) {
       if (open.at > RECORD_HEAD_BYTES || this.isAwaited) this.discard();

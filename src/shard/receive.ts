@@ -3,7 +3,7 @@
  *
  *   | packet | packet | pack…          → handled, handled, kept in `connection.partial` until the rest comes
  *
- * Reading stops (and the rest waits) while the rings are congested or the client does not take its own output.
+ * Reading stops (and the rest waits) while rings or disk are congested or the client does not take its own output.
  *
  * Hot path.
  */
