@@ -55,6 +55,7 @@ export function recoverShard(
     finishRecovery(shard, recovery, (counts) => {
       const end = (): void => {
         journal.cleaner = cleaner;
+        cleaner.begin(recovery.live.messages, recovery.live.rest);
         shard.mesh.isHeld = false;
         shard.isRecovering = false;
         shard.startTurn();

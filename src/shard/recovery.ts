@@ -47,6 +47,7 @@ import { Session } from '../session/session.ts';
 import { counter } from './counters.ts';
 import { watchExpiry } from './deliver.ts';
 import { noteClosed } from './durable.ts';
+import { LiveBytes } from './live-bytes.ts';
 import { OwnPublication } from './own.ts';
 import { restoreRetained } from './retain.ts';
 import { install } from './routes.ts';
@@ -74,6 +75,8 @@ const INFLIGHT_BYTES = counter('inflight/bytes');
 const PLACE = 5;
 /** A client that was connected when the broker died has so long to come back before its Will is published. */
 const WILL_GRACE_MILLISECONDS = 10_000;
+/** An entry of an origin. */
+const ORIGIN_BYTES = 32;
 /** Records that are asked for at one time while messages in flight come to memory. */
 const READ_RECORDS = 64;
 
@@ -81,6 +84,8 @@ const READ_RECORDS = 64;
 class Recovered {
   object: SessionObject | MailboxObject | null;
   snapshotRecord: number;
+  /** Of its whole entry, and of those that speak of subscriptions since. */
+  bytes: number;
   version: ConnectedObject['version'];
   expirySeconds: number;
   username: string | undefined;
@@ -101,6 +106,7 @@ class Recovered {
   constructor() {
     this.object = null;
     this.snapshotRecord = 0;
+    this.bytes = 0;
     this.version = 5;
     this.expirySeconds = 0;
     this.username = undefined;
@@ -137,7 +143,7 @@ export class Recovery {
   private readonly reader: EntryReader;
   private readonly holders: Map<number, Recovered>;
   private readonly retained: Map<string, { message: Message; record: number }>;
-  private readonly own: Map<number, { object: OwnObject; record: number }>;
+  private readonly own: Map<number, { object: OwnObject; record: number; entryBytes: number }>;
   /**
    * By the shard that wrote them, publisher, then Packet Identifier: sessions. By shard, because what one shard has forgotten says nothing of what another
    * remembers of a later message with the same identifier.
@@ -148,6 +154,8 @@ export class Recovery {
   private readonly isProcessStart: boolean;
   private readonly readsAll: boolean;
   messages: number;
+  /** Of the log; known when everything is built. */
+  readonly live: LiveBytes;
 
   /**
    * @param isProcessStart false when only this shard died: publishers of the other shards are still there
@@ -164,6 +172,7 @@ export class Recovery {
     this.isProcessStart = isProcessStart;
     this.readsAll = readsAll;
     this.messages = 0;
+    this.live = new LiveBytes();
   }
 
   /** Reads one record; the next must be a later one. @returns false when its entries make no sense from some point on */
@@ -215,7 +224,11 @@ export class Recovery {
           else this.originsOfWriter().get(reader.id)?.delete(reader.number);
           break;
         case ENTRY_OWN:
-          this.own.set(reader.id, { object: unpackEntry<OwnObject>(bytes, reader.packedAt, reader.end), record });
+          this.own.set(reader.id, {
+            object: unpackEntry<OwnObject>(bytes, reader.packedAt, reader.end),
+            record,
+            entryBytes: reader.end - reader.at,
+          });
           break;
         case ENTRY_OWN_DONE:
           this.own.delete(reader.id);
@@ -337,6 +350,7 @@ export class Recovery {
       case ENTRY_SUBSCRIBED: {
         const object = unpackEntry<SubscriptionObject>(bytes, reader.packedAt, reader.end);
         holder.subscriptions.set(object.filter, object);
+        holder.bytes += reader.end - reader.at;
         return;
       }
       case ENTRY_UNSUBSCRIBED:
@@ -349,6 +363,7 @@ export class Recovery {
     const holder = this.holder(this.reader.id);
     holder.object = object;
     holder.snapshotRecord = record;
+    holder.bytes = this.reader.end - this.reader.at;
     if (object.kind === 'mailbox') return;
     holder.version = object.version;
     holder.expirySeconds = object.expirySeconds;
@@ -417,6 +432,7 @@ export class Recovery {
     const sessions: ClientSession[] = [];
     for (const [id, holder] of this.holders) {
       messages += holder.places.length / PLACE;
+      this.countLive(holder);
       if (holder.object!.kind === 'mailbox') {
         this.buildMailbox(id, holder, holder.object as MailboxObject);
         mailboxes++;
@@ -426,6 +442,7 @@ export class Recovery {
     for (const [topic, { message, record }] of this.retained) {
       if (message.expiresAt !== 0 && message.expiresAt <= shard.timers.now) continue;
       restoreRetained(shard, topic, message, record);
+      this.live.retained(message.sizeBytes);
       retained++;
     }
     for (const publishers of this.origins.values()) this.buildOrigins(publishers);
@@ -437,12 +454,20 @@ export class Recovery {
     return { sessions: sessions.length, messages, retained, mailboxes };
   }
 
+  private countLive(holder: Recovered): void {
+    const { places } = holder;
+    this.live.other(holder.bytes);
+    for (let at = 0; at < places.length; at += PLACE) this.live.delivery(places[at + 1]!, places[at + 2]!, places[at + 4]!);
+  }
+
   private buildOrigins(publishers: ReadonlyMap<number, ReadonlyMap<number, readonly OriginOf[]>>): void {
     for (const [publisher, byPacketId] of publishers) {
       for (const [packetId, entries] of byPacketId) {
         for (const { session, content, isStored } of entries)
-          if (this.holders.has(session) && (isStored || !this.isProcessStart))
+          if (this.holders.has(session) && (isStored || !this.isProcessStart)) {
             this.shard.origins.add(publisher, packetId, session, content);
+            this.live.other(ORIGIN_BYTES);
+          }
       }
     }
   }
@@ -519,7 +544,7 @@ export class Recovery {
 
   private buildOwn(): void {
     const { shard } = this;
-    for (const [id, { object, record }] of this.own) {
+    for (const [id, { object, record, entryBytes }] of this.own) {
       // Where every shard reads everything, exactly one publishes it.
       if (this.readsAll && id % shard.shards !== shard.index) continue;
       const { bytes, topicEnd, propertiesEnd, qos, retain, expiresAt, publisherId, shareKey } = object;
@@ -531,6 +556,7 @@ export class Recovery {
       );
       own.id = id;
       own.record = record;
+      this.live.other(entryBytes);
       shard.pendingOwn.set(id, own);
       shard.outbox.push(own);
     }

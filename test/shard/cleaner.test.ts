@@ -194,6 +194,34 @@ test('when a long queue has been emptied the log becomes short by itself', async
   group.stop();
 });
 
+test('a start copies nothing of a log that is live', async () => {
+  const disk = new FakeDisk();
+  let group = await start(disk, LONG_BYTES);
+  const away = [0, 1, 2].map((i) => group.connect({ clientId: `away-${i}`, ...KEPT }));
+  for (const client of away) client.subscribe('all', 1);
+  await work(group, disk);
+  for (const client of away) client.channel.lose();
+  const publisher = group.connect({ clientId: 'publisher' });
+  for (let i = 0; i < 700; i++) {
+    publisher.publish('all', Buffer.alloc(10_000, 0x61), 1, 1 + i);
+    if (i % 10 === 9) await work(group, disk);
+  }
+  const { bytes } = disk;
+  assert.ok(bytes > LONG_BYTES && bytes < 2 * LONG_BYTES);
+  for (let i = 0; i < 3; i++) {
+    disk.crash(true);
+    group.stop();
+    group = await start(disk, LONG_BYTES);
+    await rest(group, disk, 4);
+    assert.equal(group.count('store/rewritten'), 0);
+    assert.equal(group.count('queued/messages'), 2100);
+  }
+  // One message of 10,000 bytes lies there for three sessions: it counts once, so another 10 MB make a round begin.
+  const most = await overwrite(group, disk, 400, 100_000);
+  assert.ok(most < boundOf(bytes, 100_000), `${most} bytes at most, ${bytes} are live`);
+  group.stop();
+});
+
 /** As `work`, of shards that wait for each other's commits. */
 async function workTogether(group: ShardGroup, disk: FakeDisk): Promise<void> {
   for (let round = 0; round < 40; round++) {
