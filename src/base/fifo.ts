@@ -48,6 +48,14 @@ export class Fifo<T extends object> {
     return item;
   }
 
+  /** Removes what `isNeedless` says; the others keep their order. Walks all of it. */
+  drop(isNeedless: (item: T) => boolean): void {
+    for (let left = this.count; left > 0; left--) {
+      const item = this.shift()!;
+      if (!isNeedless(item)) this.push(item);
+    }
+  }
+
   private grow(): void {
     const old = this.items;
     const size = old.length === 0 ? 4 : old.length * 2;

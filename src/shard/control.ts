@@ -38,6 +38,11 @@ export interface RecoveredControl {
   readonly kind: 'recovered';
 }
 
+/** The disk refuses what this shard has taken and not answered. */
+export interface StoreFailedControl {
+  readonly kind: 'store-failed';
+}
+
 /** Asks for Retained Messages that match a filter; `more` asks for the next batch, `cancel` forgets the query. */
 export interface RetainedQueryControl {
   readonly kind: 'retained-query';
@@ -74,6 +79,7 @@ export type Control =
   | InstalledControl
   | SnapshotEndControl
   | RecoveredControl
+  | StoreFailedControl
   | RetainedQueryControl
   | RetainedMoreControl
   | RetainedCancelControl

@@ -130,10 +130,10 @@ function handleResult(shard: Shard, link: Link, bytes: Buffer, at: number, end: 
   if (ack === null) return;
   if (ack.statuses !== null && at + 8 < end) ack.statuses.push(readText(bytes, at + 8, end).concat('=', STATUS_WORDS[result]!));
   // The peer's plain answers wait for its disk, and this one need not.
-  if (result === UNSTORABLE && ack.qos === 1 && ack.connection !== null && ack.remaining > 0) {
-    ack.giveUp();
-    flushAcks(ack);
-  }
+  if (result !== UNSTORABLE || ack.remaining === 0) return;
+  if (ack.qos === 1 && ack.connection !== null) ack.giveUp();
+  else ack.answered();
+  flushAcks(ack);
 }
 
 /** A restarted peer has announced all that it wants again: the rest was wanted by sessions that ended with its predecessor. */
@@ -173,6 +173,9 @@ function handleControl(shard: Shard, link: Link, bytes: Buffer, at: number, end:
     case 'recovered':
       link.hasRecovered = true;
       forgetUnlearned(shard, link);
+      return;
+    case 'store-failed':
+      shard.journal.refuseWaitingFor(link);
       return;
     case 'snapshot-end':
       link.routesInstalled = control.sequence;

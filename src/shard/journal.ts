@@ -21,6 +21,7 @@ import type { Cleaner } from './cleaner.ts';
 import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { noteAttachment } from './durable.ts';
+import type { Link } from './link.ts';
 import type { PendingAck } from './outcome.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -321,7 +322,14 @@ export class Journal implements StoreAnswers {
     this.shard.events.storeDegraded(reason);
     for (let i = 0; i < this.sealedAcks.length; i++) this.refuseWaiting(this.sealedAcks[i]!);
     for (let i = 0; i < this.openAcks.length; i++) this.refuseWaiting(this.openAcks[i]!);
-    this.shard.mesh.visitWaiting((ack) => this.refuseWaiting(ack)); // cold: when a disk begins to fail
+    for (const link of this.shard.mesh.links) if (link !== null) this.refuseWaitingFor(link);
+    // What others wait for here is known here only; they refuse their publishers, as this shard does.
+    this.shard.mesh.broadcast({ kind: 'store-failed' });
+  }
+
+  /** Nothing that this peer has taken and not answered gets on: its disk, which is ours, takes nothing. */
+  refuseWaitingFor(link: Link): void {
+    this.shard.mesh.visitWaiting(link, (ack) => this.refuseWaiting(ack)); // cold: when a disk begins to fail
   }
 
   /**

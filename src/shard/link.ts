@@ -18,6 +18,10 @@ export interface LinkWiring {
   readonly isLive: boolean;
 }
 
+const NOTHING = Buffer.alloc(0);
+/** Refused frames that stay in the list until it is walked. */
+const REFUSED_MAX = 256;
+
 /** A frame that found the ring full. */
 export class QueuedFrame {
   readonly word: number;
@@ -33,10 +37,12 @@ export class QueuedFrame {
 export class UnackedFrame {
   readonly sequence: number;
   readonly word: number;
-  readonly body: Buffer;
+  body: Buffer;
   readonly ack: PendingAck | null;
   /** The peer has said what became of it; otherwise the acknowledgement alone means success. */
   hasResult: boolean;
+  /** The peer's disk refuses it: nobody waits for the peer any more. */
+  isRefused: boolean;
 
   constructor(sequence: number, word: number, body: Buffer, ack: PendingAck | null) {
     this.sequence = sequence;
@@ -44,6 +50,7 @@ export class UnackedFrame {
     this.body = body;
     this.ack = ack;
     this.hasResult = false;
+    this.isRefused = false;
   }
 }
 
@@ -59,6 +66,8 @@ export class Link {
   overflowBytes: number;
   readonly unacked: Fifo<UnackedFrame>;
   unackedBytes: number;
+  /** How many of `unacked` are refused. */
+  refusedCount: number;
   nextSequence: number;
   /** Highest sequence of the peer that this shard has taken, and the highest one that it has told. */
   takenSequence: number;
@@ -91,6 +100,7 @@ export class Link {
     this.overflowBytes = 0;
     this.unacked = new Fifo();
     this.unackedBytes = 0;
+    this.refusedCount = 0;
     this.nextSequence = 1;
     this.takenSequence = 0;
     this.toldSequence = 0;
@@ -107,6 +117,36 @@ export class Link {
     this.hasSnapshot = false;
     this.hasRecovered = false;
   }
+  /**
+   * The peer's disk refuses a message. It is answered before those that wait for the disk, and must not pile up behind them: a disk that fails for an hour would
+   * stop this shard.
+   */
+  refuse(frame: UnackedFrame): void {
+    frame.isRefused = true;
+    this.unackedBytes -= frame.body.length;
+    frame.body = NOTHING;
+    this.refusedCount++;
+    if (this.refusedCount < REFUSED_MAX || this.refusedCount * 2 < this.unacked.count) return;
+    this.unacked.drop((one) => one.isRefused);
+    this.refusedCount = 0;
+  }
+
+  /** The unanswered frame of this number. Some may be missing between others, so it is searched for. */
+  frameOf(sequence: number): UnackedFrame | undefined {
+    let low = 0;
+    let high = this.unacked.count - 1;
+    while (low <= high) {
+      const middle = (low + high) >>> 1;
+      const frame = this.unacked.at(middle)!;
+      // Serial number arithmetic: the sequence wraps.
+      const distance = (sequence - frame.sequence) | 0;
+      if (distance === 0) return frame;
+      if (distance > 0) low = middle + 1;
+      else high = middle - 1;
+    }
+    return undefined;
+  }
+
   /** The peer's thread has ended: what was on its way to it is gone, what it had not answered is kept for its successor. */
   end(): void {
     this.isLive = false;

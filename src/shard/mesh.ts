@@ -20,7 +20,7 @@ import type { MessageView } from '../protocol/publish.ts';
 import type { Control } from './control.ts';
 import { counter } from './counters.ts';
 import { Link, type LinkWiring, QueuedFrame, UnackedFrame } from './link.ts';
-import type { PendingAck } from './outcome.ts';
+import { type PendingAck, UNSTORABLE } from './outcome.ts';
 import {
   KNOWN_BIT,
   messageRecordBytes,
@@ -277,7 +277,8 @@ export class Mesh {
       if (frame === undefined || ((sequence - frame.sequence) | 0) < 0) return;
       link.unacked.shift();
       link.unackedBytes -= frame.body.length;
-      const ack = frame.ack;
+      if (frame.isRefused) link.refusedCount--;
+      const ack = frame.isRefused ? null : frame.ack;
       if (ack === null) continue;
       if (!frame.hasResult) ack.wasTaken = true;
       ack.answered();
@@ -285,31 +286,22 @@ export class Mesh {
     }
   }
 
-  /** Calls `visit` for each acknowledgement that waits for any peer. */
-  visitWaiting(visit: (ack: PendingAck) => void): void {
-    for (let peer = 0; peer < this.links.length; peer++) {
-      const unacked = this.links[peer]?.unacked;
-      if (unacked === undefined) continue;
-      for (let i = 0; i < unacked.count; i++) {
-        const ack = unacked.at(i)!.ack;
-        if (ack !== null) visit(ack);
-      }
+  /** Calls `visit` for each acknowledgement that waits for this peer. */
+  visitWaiting(link: Link, visit: (ack: PendingAck) => void): void {
+    for (let i = 0; i < link.unacked.count; i++) {
+      const { ack, isRefused } = link.unacked.at(i)!;
+      if (ack !== null && !isRefused) visit(ack);
     }
   }
 
   /** Notes what the peer said of the message `sequence`. @returns the acknowledgement that waits for it, or null */
   noteResult(link: Link, sequence: number, result: number): PendingAck | null {
-    const first = link.unacked.peek();
-    if (first === undefined) return null;
-    // The sequence skips 0 once in 2^32, so the place is a guess at most one off.
-    for (let back = 0; back < 2; back++) {
-      const frame = link.unacked.at(((sequence - first.sequence) >>> 0) - back);
-      if (frame === undefined || frame.sequence !== sequence) continue;
-      frame.hasResult = true;
-      if (frame.ack !== null) frame.ack.note(result);
-      return frame.ack;
-    }
-    return null;
+    const frame = link.frameOf(sequence);
+    if (frame === undefined || frame.isRefused) return null;
+    frame.hasResult = true;
+    frame.ack?.note(result);
+    if (result === UNSTORABLE) link.refuse(frame);
+    return frame.ack;
   }
 
   /** Adds what is owed to the peers, shows all frames of this turn and wakes the peers that sleep. */
@@ -496,6 +488,7 @@ export class Mesh {
     const link = this.links[peer]!;
     for (let i = 0; i < link.unacked.count; i++) {
       const frame = link.unacked.at(i)!;
+      if (frame.isRefused) continue;
       // Its predecessor may have stored it and died before it could say so.
       this.send(link, frame.word | KNOWN_BIT, frame.body);
     }

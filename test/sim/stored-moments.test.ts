@@ -341,3 +341,38 @@ test('whoever clears or unsubscribes what another has just removed waits for the
   assert.deepEqual([first!.packetsOf(PUBACK).length, second!.packetsOf(PUBACK).length], [acknowledged[0]! + 4, acknowledged[1]! + 4]);
   assert.equal(keeper.packetsOf(UNSUBACK).length, 2);
 });
+
+test('publishers that are refused by another shard’s disk are answered at once, and pile up nothing', async (t) => {
+  const scene = await sceneOf(t, 2);
+  const { group } = scene;
+  const targetId = clientIdOn(1, 2, 'target');
+  const target = group.connect({ clientId: targetId, ...KEPT });
+  const publisher = group.connect({ clientId: clientIdOn(0, 2, 'publisher') });
+  const another = group.connect({ clientId: clientIdOn(0, 2, 'another') });
+  await scene.work();
+  target.channel.lose();
+  await scene.work();
+  // One message is taken and waits for the disk; its shard learns of the failure after the message has left the publisher's.
+  publisher.publish(`cmd/p2p/${targetId}`, 'waits', 1, 60_000);
+  publisher.publish(`cmd/p2p/${targetId}`, 'waits, too', 2, 60_001);
+  await scene.turns(6);
+  scene.disk.fail();
+  await scene.turns(6);
+  assert.equal(publisher.packetsOf(PUBACK).length, 1, 'QoS 1 is refused');
+  assert.equal(publisher.packetsOf(PUBREC).length, 0, 'QoS 2 waits');
+  const link = group.shards[0]!.mesh.links[1]!;
+  const payload = 'x'.repeat(500);
+  for (let packetId = 1; packetId <= 3000; packetId++) {
+    another.publish(`cmd/p2p/${targetId}`, payload, packetId % 3 === 0 ? 2 : 1, packetId);
+    if (packetId % 50 === 0) await scene.turns(4, 1);
+  }
+  assert.equal(another.packetsOf(PUBACK).length, 2000);
+  assert.equal(another.packetsOf(PUBREC).length, 1000);
+  assert.ok(link.unacked.count < 1000, `${link.unacked.count} frames`);
+  assert.ok(link.unackedBytes < 20_000, `${link.unackedBytes} bytes`);
+  assert.equal(group.shards[0]!.isCongested, false);
+  await scene.work();
+  const again = group.connect({ clientId: targetId, ...KEPT });
+  await scene.work();
+  assert.deepEqual(again.payloads().slice(0, 2), ['waits', 'waits, too']);
+});
