@@ -19,6 +19,21 @@ export interface Channel {
   destroy(): void;
 }
 
+/**
+ * What a transport tells whoever holds its channel: admission first, then the connection of the client, or the relay to the shard that owns it.
+ */
+export interface ChannelEvents {
+  /**
+   * Bytes[0, length) came; they are the transport's again when this returns.
+   * @returns false when the transport should stop reading until `Channel.resume()` is called
+   */
+  received(bytes: Uint8Array, length: number): boolean;
+  /** The block that `Channel.write` kept is the caller's again. */
+  drained(): void;
+  /** The channel is closed, whoever closed it. Called once, and nothing after it. @param reason for events, such as `tcp_closed` */
+  lost(reason: string): void;
+}
+
 /** Where a connection comes from, for events and logs. */
 export interface Peer {
   /** `address:port`, IPv6 in brackets. */
