@@ -8,6 +8,7 @@ export interface CLibrary {
   close(fd: number): number;
   send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   flock(fd: number, operation: number): number;
+  recv(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   /** Linux alone has it. */
   readonly fallocate: ((fd: number, mode: number, offset: number, length: number) => number) | undefined;
   /** Why the last call of this thread has failed; to be asked at once. */
@@ -32,6 +33,7 @@ export function library(): CLibrary | null {
     native = {
       dup: libc.func('int dup(int fd)'),
       close: libc.func('int close(int fd)'),
+      recv: libc.func('int64_t recv(int fd, uint8_t *bytes, size_t length, int flags)'),
       flock: libc.func('int flock(int fd, int operation)'),
       send: libc.func('int64_t send(int fd, const uint8_t *bytes, size_t length, int flags)'),
       fallocate: fallocateOf(libc),

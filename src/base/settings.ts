@@ -13,15 +13,68 @@ export type QueueOverflow = 'refuse' | 'drop-oldest';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
-export interface TcpListenerSettings {
-  readonly type: 'tcp';
-  /** Address without brackets; `::` listens dual stack. */
+export interface TlsSettings {
+  /** Files in PEM, absolute. A client that names a server gets the first one that is made out to the name, others the first of all. */
+  readonly certificates: readonly { readonly chain: string; readonly key: string }[];
+  readonly verifyClient: 'none' | 'optional' | 'required';
+  /** File of roots for client certificates, absolute; '': none. */
+  readonly ca: string;
+  /** File of revoked client certificates, absolute; '': none. */
+  readonly crl: string;
+  readonly minVersion: '1.2' | '1.3';
+  /** OpenSSL's words; '': Node's choice. */
+  readonly ciphers: string;
+}
+
+export interface WebSocketSettings {
+  readonly path: string;
+  /** Origins of pages that may connect, or all. */
+  readonly origins: '*' | readonly string[];
+  readonly compression: boolean;
+}
+
+export interface QuicSettings {
+  readonly idleTimeoutMilliseconds: number;
+  /** Bidirectional streams that a client may have open. */
+  readonly streams: number;
+  readonly congestionControl: 'cubic' | 'reno' | 'bbr';
+  readonly retry: 'auto' | 'always' | 'never';
+  readonly earlyData: boolean;
+  /** Whether more than CONNECT is acted on before the handshake is confirmed. */
+  readonly earlyPublish: boolean;
+}
+
+/** What a listener speaks below MQTT. */
+export type ListenerType = 'tcp' | 'tls' | 'ws' | 'wss' | 'quic' | 'unix';
+
+export interface ListenerSettings {
+  readonly type: ListenerType;
+  /** Address without brackets; `::` listens dual stack. '' for a Unix socket. */
   readonly host: string;
   /** 0 asks the kernel for a free port. */
   readonly port: number;
+  /** Of a Unix socket; '' for all others. */
+  readonly path: string;
+  /** Connections of this listener, in all shards. */
+  readonly connections: number;
+  /** New connections per second, in all shards; 0: no limit. */
+  readonly connectRate: number;
+  /** From accept to a whole CONNECT. */
+  readonly handshakeTimeoutMilliseconds: number;
+  /** Largest packet that comes in. */
+  readonly packetBytes: number;
+  /** Addresses and networks (`address/bits`); an empty `allow` allows all. */
+  readonly allow: readonly string[];
+  readonly deny: readonly string[];
+  readonly proxyProtocol: 'none' | 'v1' | 'v2' | 'any';
+  readonly trustedProxies: readonly string[];
+  /** Null for listeners without TLS. */
+  readonly tls: TlsSettings | null;
+  /** Null but for `ws` and `wss`. */
+  readonly webSocket: WebSocketSettings | null;
+  /** Null but for `quic`. */
+  readonly quic: QuicSettings | null;
 }
-
-export type ListenerSettings = TcpListenerSettings;
 
 export interface MqttSettings {
   readonly maximumQos: 0 | 1 | 2;

@@ -11,7 +11,8 @@
  */
 export async function checkConfig(file: string, set: readonly string[] | undefined): Promise<void> {
   const { loadSettings } = await import('../server/config.ts');
+  const { placeOf } = await import('../server/listener-schema.ts');
   const settings = await loadSettings({ file, env: process.env, set });
-  const places = settings.listeners.map(({ type, host, port }) => `${type} ${host.includes(':') ? `[${host}]` : host}:${port}`);
+  const places = settings.listeners.map((listener) => `${listener.type} ${placeOf(listener)}`);
   process.stdout.write(`${file}: ok (${places.join(', ')}; ${settings.shards} ${settings.shards === 1 ? 'shard' : 'shards'})\n`);
 }

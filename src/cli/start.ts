@@ -5,6 +5,7 @@
  * listener accepts connections, so a script may wait for it.
  */
 import { basename, relative } from 'node:path';
+import { addressName } from '../base/network.ts';
 import type { Broker } from '../server/broker.ts';
 import { StopRequest } from './stop-request.ts';
 import { programVersion } from './version.ts';
@@ -32,6 +33,7 @@ export async function start(options: StartOptions): Promise<number> {
   const request = new StopRequest(stop, () => process.exit(1));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => request.signal(performance.now()));
   const broker = await startBroker(settings);
+  process.on('SIGHUP', () => broker.reload());
   process.stderr.write(`${greeting(broker, settings.shards, commandName())}\n`);
   const stopped = isAskedToStop.then(() => broker.stop());
   return await Promise.race([broker.done, stopped.then(() => broker.done)]);
@@ -45,8 +47,10 @@ function commandName(): string {
 
 /** The line that says where the broker listens and how to try it. */
 function greeting(broker: Broker, shards: number, command: string): string {
-  const places = broker.addresses.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`);
-  const port = broker.addresses[0]?.port;
+  const places = broker.addresses.map(
+    ({ type, host, port }) => `${type === 'tcp' ? '' : `${type} `}${port === 0 ? host : addressName(host, port)}`,
+  );
+  const port = broker.addresses.find(({ type }) => type === 'tcp')?.port;
   const option = port === undefined || port === 1883 ? '' : ` --port ${port}`;
   const listens = `onehop ${programVersion()} listens on ${places.join(', ')} (${shards} ${shards === 1 ? 'shard' : 'shards'}).`;
   return `${listens} Try it: "${command} sub${option} --client-id dev-1", and in another terminal "${command} p2p${option} -c dev-1 -m hello".`;

@@ -4,14 +4,18 @@
  *
  *   bind → start N threads → all ready → serve          a thread dies → detach it everywhere → new rings → new thread → snapshots → serve
  */
-import net from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { createLog, type Log } from '../base/log.ts';
-import type { ListenerSettings, Settings } from '../base/settings.ts';
+import type { Settings } from '../base/settings.ts';
 import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import { counter } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/link.ts';
-import { canHandOff, closeDescriptor, duplicate, Transit } from '../transports/descriptor.ts';
+import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
+import { loadWebSockets } from '../transports/u-web-sockets.ts';
+import { bindListener } from './bind-listener.ts';
+import { CertificateWatch } from './certificate-watch.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
@@ -40,6 +44,8 @@ export interface Broker {
   stop(): Promise<void>;
   /** Resolves with the exit code when the broker stops, also by itself. */
   readonly done: Promise<number>;
+  /** Reads the certificates of all listeners again. */
+  reload(): void;
   /** Ends one shard's thread as a fault would. For tests of the restart. */
   crashShard(index: number): void;
 }
@@ -56,8 +62,9 @@ export async function startBroker(settings: Settings): Promise<Broker> {
     log.warn({ shards: settings.shards }, 'this platform cannot hand sockets between threads: running with one shard');
     resolved = { ...settings, shards: 1 };
   }
+  await checkTransports(resolved);
   const bound: BoundListener[] = [];
-  for (const listener of resolved.listeners) bound.push(await bind(listener));
+  for (const listener of resolved.listeners) bound.push(await bindListener(listener));
   const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
   const supervisor = new Supervisor(resolved, bound, log, store);
   await supervisor.start();
@@ -65,33 +72,14 @@ export async function startBroker(settings: Settings): Promise<Broker> {
   return supervisor;
 }
 
-/** Binds one listener and keeps its descriptor; nothing is accepted before a shard listens on it. */
-function bind(listener: ListenerSettings): Promise<BoundListener> {
-  const { host, port } = listener;
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(listener, error)));
-    server.listen({ host, port, backlog: 4096 }, () => {
-      const address = server.address();
-      const boundPort = address !== null && typeof address === 'object' ? address.port : port;
-      const fd = canHandOff() ? duplicate((server as unknown as { _handle: { fd: number } })._handle.fd) : -1;
-      // Closed before the loop polls again: this server never accepts, the duplicate keeps the port.
-      server.close(() => resolve({ type: 'tcp', host, port: boundPort, fd }));
-    });
-  });
-}
-
-function bindError(listener: ListenerSettings, error: NodeJS.ErrnoException): StartError {
-  const where = `${listener.host.includes(':') ? `[${listener.host}]` : listener.host}:${listener.port}`;
-  switch (error.code) {
-    case 'EADDRINUSE':
-      return new StartError(`listeners: ${where} is in use by another process; stop it or choose another port`, 1);
-    case 'EADDRNOTAVAIL':
-      return new StartError(`listeners: ${where} is not an address of this machine`, 1);
-    case 'EACCES':
-      return new StartError(`listeners: no permission to bind ${where}; ports below 1024 need a privilege`, 1);
-    default:
-      return new StartError(`listeners: cannot bind ${where}: ${error.message}`, 1);
+/** What a listener needs of this platform. @throws StartError with one clear line */
+async function checkTransports(settings: Settings): Promise<void> {
+  const index = settings.listeners.findIndex(({ type }) => type === 'ws' || type === 'wss');
+  if (index < 0) return;
+  try {
+    await loadWebSockets();
+  } catch (error) {
+    throw new StartError(`listeners[${index}]: ${(error as Error).message}`, 1);
   }
 }
 
@@ -119,6 +107,8 @@ class Supervisor implements Broker {
   addresses: readonly BrokerAddress[];
   readonly done: Promise<number>;
   private readonly store: StoreOwner | null;
+  private readonly certificates: CertificateWatch;
+  private readonly ticketKeys: Uint8Array;
   private readonly settings: Settings;
   private readonly bound: readonly BoundListener[];
   private readonly log: Log;
@@ -139,7 +129,15 @@ class Supervisor implements Broker {
     this.settings = settings;
     this.bound = bound;
     this.log = log;
-    this.addresses = bound.map(({ type, host, port }) => ({ type, host, port }));
+    this.addresses = settings.listeners.map(({ type, host, path }, index) => ({
+      type,
+      host: host === '' ? path : host,
+      port: bound[index]!.port,
+    }));
+    this.certificates = new CertificateWatch(settings.listeners, log, (listener, files) => {
+      for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'certificates', listener, files });
+    });
+    this.ticketKeys = randomBytes(48);
     this.memory = new SharedMemory(settings.shards);
     this.transit = new Transit(this.memory.transit);
     this.clock = clockOrigin();
@@ -155,6 +153,7 @@ class Supervisor implements Broker {
   }
 
   async start(): Promise<void> {
+    await this.certificates.start();
     const { shards } = this.settings;
     const links: (LinkWiring | null)[][] = [];
     for (let i = 0; i < shards; i++) links.push(new Array<LinkWiring | null>(shards).fill(null));
@@ -205,6 +204,8 @@ class Supervisor implements Broker {
       store,
       clock: this.clock,
       listeners: this.bound,
+      certificates: this.certificates.current,
+      ticketKeys: this.ticketKeys,
       awaitsSnapshots,
     };
     const worker = new Worker(new URL('./shard-thread.js', import.meta.url), {
@@ -329,6 +330,7 @@ class Supervisor implements Broker {
   async stop(exitCode = 0): Promise<void> {
     if (this.isStopping) return;
     this.isStopping = true;
+    this.certificates.stop();
     const live = new Set<number>();
     this.threads.forEach((thread, index) => {
       if (thread.isServing) live.add(index);
@@ -340,6 +342,7 @@ class Supervisor implements Broker {
     await Promise.all(this.threads.map((thread) => thread.worker.terminate()));
     if (this.store !== null) await this.store.close(this.settings.shutdown.timeoutMilliseconds);
     for (const { fd } of this.bound) if (fd >= 0) closeDescriptor(fd);
+    for (const { path } of this.settings.listeners) if (path !== '') rmSync(path, { force: true });
     this.log.info({}, 'stopped');
     this.finish(exitCode);
   }
@@ -354,6 +357,10 @@ class Supervisor implements Broker {
     const stopped = this.waitForAll('stopped', live);
     for (const index of live) this.threads[index]!.tell({ kind: 'stop' });
     await stopped;
+  }
+
+  reload(): void {
+    this.certificates.reload();
   }
 
   crashShard(index: number): void {

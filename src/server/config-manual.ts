@@ -5,6 +5,7 @@
  * cannot exist without a text.
  */
 import { type ConfigKey, configKeys } from './config-schema.ts';
+import { listenerKeys } from './listener-schema.ts';
 
 const introduction = `# Configuration
 
@@ -59,6 +60,27 @@ function row(key: ConfigKey): string {
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
 }
 
+/** Keys of a listener, which have no environment variable each. */
+function listenerTable(): string {
+  const rows = listenerKeys().map(
+    ({ path, type, default: standard, text }) =>
+      `| \`${path}\` | ${type.replaceAll('|', '\\|')} | ${standard === '' ? 'must be written' : `\`${standard}\``} | ${text} |`,
+  );
+  return ['| key | type | default | meaning |', '| --- | --- | --- | --- |', ...rows].join('\n');
+}
+
+const listenerExample = `\`\`\`yaml
+listeners:
+  - { type: tcp, bind: 127.0.0.1:1883 }
+  - type: tls
+    bind: '[::]:8883'
+    tls:
+      certificates:
+        - { chain: server.pem, key: server-key.pem }
+  - { type: ws, bind: 127.0.0.1:8083, webSocket: { origins: ['https://console.example.com'] } }
+  - { type: unix, bind: /run/onehop.sock }
+\`\`\``;
+
 /** The whole page in Markdown. */
 export function configurationPage(): string {
   const groups = new Map<string, string[]>();
@@ -69,5 +91,5 @@ export function configurationPage(): string {
     groups.set(title, [...rows, row(key)]);
   }
   const sections = [...groups].map(([title, rows]) => `### ${title}\n\n${rows.join('\n')}\n`);
-  return `${introduction}\n## Keys\n\n${sections.join('\n')}`;
+  return `${introduction}\n## Keys\n\n${sections.join('\n')}\n## Listeners\n\n${listenerExample}\n\n${listenerTable()}\n`;
 }

@@ -8,10 +8,9 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { z } from 'zod';
 import type { Settings } from '../base/settings.ts';
+import { key, optionalKey, section } from './config-key.ts';
 import {
   anyOrList,
-  type Bind,
-  bind,
   choice,
   count,
   countOrAuto,
@@ -19,13 +18,13 @@ import {
   flag,
   isLoopback,
   type KeyFacts,
-  type Kind,
   never,
   show,
   size,
   sizeOrAuto,
   text,
 } from './config-value.ts';
+import { listenerSettings, listeners, placeOf } from './listener-schema.ts';
 
 /** One key of the file, for the manual and for overrides. */
 export interface ConfigKey extends KeyFacts {
@@ -44,23 +43,6 @@ export interface ConfigIssue {
 const million = 1_000_000;
 const packetBytesMax = 268_435_460;
 const shardsMax = 31;
-
-/** Schema of one key. A default of undefined leaves the key out unless it is written. */
-function key<T>(kind: Kind<T>, standard: string | number | boolean, meaning: string): z.ZodType<T, unknown> {
-  const facts: KeyFacts = { type: kind.type, default: String(standard), text: meaning, verbatim: kind.verbatim };
-  return kind.schema.prefault(standard).meta({ ...facts });
-}
-
-/** A key whose absence means something of its own. */
-function optionalKey<T>(kind: Kind<T>, standard: string, meaning: string): z.ZodType<T | undefined, unknown> {
-  return kind.schema.optional().meta({ type: kind.type, default: standard, text: meaning, verbatim: kind.verbatim });
-}
-
-function section<T extends z.core.$ZodLooseShape>(shape: T): z.ZodPrefault<z.ZodObject<T, z.core.$strict>> {
-  const error = (issue: { code?: string; input?: unknown }): string | undefined =>
-    issue.code === 'invalid_type' ? `expected keys with values, such as ${Object.keys(shape)[0]}, not ${show(issue.input)}` : undefined;
-  return z.strictObject(shape, { error }).prefault({} as never);
-}
 
 /** Memory that this process may use: the machine's, or its container's when that is less. */
 function memoryBytes(): number {
@@ -86,30 +68,6 @@ function checkTemplate(value: string): string | undefined {
     return `expected a topic with {topic}, {first}, {clientId} or {publisher} in it, not ${show(value)}`;
   return /[+#\0]/.test(rest) ? `expected a topic without wildcards, not ${show(value)}` : undefined;
 }
-
-const listener = z
-  .strictObject(
-    {
-      type: choice('tcp').schema,
-      bind: bind(),
-    },
-    {
-      error: (issue) =>
-        issue.code === 'invalid_type' ? `expected { type: tcp, bind: address:port }, not ${show(issue.input)}` : undefined,
-    },
-  )
-  .transform(({ type, bind: at }: { type: 'tcp'; bind: Bind }) => ({ type, host: at.host, port: at.port }));
-
-const listeners = z
-  .array(listener, { error: (issue) => `expected a list such as [{ type: tcp, bind: 127.0.0.1:1883 }], not ${show(issue.input)}` })
-  .min(1, { error: 'expected at least one listener' })
-  .prefault([{ type: 'tcp', bind: '127.0.0.1:1883' }])
-  .meta({
-    type: 'list of `{ type: tcp, bind: address:port }`',
-    default: '[{ type: tcp, bind: 127.0.0.1:1883 }]',
-    text: 'Where clients connect. `bind` is address and port; an IPv6 address stands in brackets (`[::1]:1883`; `[::]:1883` takes IPv4 as well); port 0 asks for a free one. An address that other machines can reach needs `auth.allowAnonymous: true`, because nothing else lets clients in yet.',
-    verbatim: false,
-  });
 
 const root = z.strictObject(
   {
@@ -334,8 +292,8 @@ function toSettings(file: z.output<typeof root>): Settings {
   const { ttl, ...mailboxSame } = p2p.mailbox;
   return {
     shards: file.shards,
-    node: file.node ?? `${first.host.includes(':') ? `[${first.host}]` : first.host}:${first.port}`,
-    listeners: file.listeners,
+    node: file.node ?? placeOf(first),
+    listeners: file.listeners.map((listener) => listenerSettings(listener, limits)),
     auth: { allowAnonymous: file.auth.allowAnonymous ?? true },
     mqtt: { ...mqttSame, serverKeepAliveSeconds: serverKeepAlive, sysIntervalSeconds: sysInterval },
     limits: {
@@ -386,8 +344,8 @@ function openListeners(raw: unknown): ConfigIssue[] {
   const result = listeners.safeParse(list);
   if (auth?.allowAnonymous === true || !result.success) return [];
   return result.data.flatMap((entry, index) => {
-    if (isLoopback(entry.host)) return [];
-    const place = entry.host.includes(':') ? `[${entry.host}]:${entry.port}` : `${entry.host}:${entry.port}`;
+    if (entry.type === 'unix' || isLoopback(entry.bind.host)) return [];
+    const place = placeOf(entry);
     const advice = 'write auth.allowAnonymous: true to open it to everyone, or bind to 127.0.0.1';
     return [
       {

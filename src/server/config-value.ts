@@ -172,20 +172,36 @@ export function anyOrList(check: (value: string) => string | undefined): Kind<'*
   return { schema, type: "`'*'` or list of texts", verbatim: false };
 }
 
-/** An address to listen on, taken apart. */
+/** A list of texts that `check` accepts, in words `such`. */
+export function textList(check: (value: string) => string | undefined, such: string): Kind<readonly string[]> {
+  const schema = parsed<readonly string[]>((value) => {
+    if (!Array.isArray(value)) return `expected a list of ${such}, not ${show(value)}`;
+    for (const entry of value) {
+      if (typeof entry !== 'string') return `expected texts in the list, not ${show(entry)} (quotes make it one)`;
+      const problem = check(entry);
+      if (problem !== undefined) return problem;
+    }
+    return { value: value as string[] };
+  });
+  return { schema, type: 'list of texts', verbatim: false };
+}
+
+/** Where to listen, taken apart: host and port, or the path of a socket in the file system ('' for the others). */
 export interface Bind {
   readonly host: string;
   readonly port: number;
+  readonly path: string;
 }
 
-/** `host:port`; an IPv6 address stands in brackets. */
+/** `host:port`; an IPv6 address stands in brackets. What begins with `/` or `.` is a path. */
 export function bind(): z.ZodType<Bind, unknown> {
   return parsed<Bind>((value) => {
+    if (typeof value === 'string' && /^\.{0,2}\/[^\0]+$/.test(value)) return { value: { host: '', port: 0, path: value } };
     const match = typeof value === 'string' ? /^(?:\[([^[\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value) : null;
     const port = match === null ? Number.NaN : Number(match[3]);
     const isHost = match !== null && (match[1] === undefined ? isHostName(match[2]!) : isIPv6(match[1]));
     if (!isHost || port > 65_535) return `expected address:port such as 127.0.0.1:1883 or [::1]:1883, not ${show(value)}`;
-    return { value: { host: match[1] ?? match[2]!, port } };
+    return { value: { host: match[1] ?? match[2]!, port, path: '' } };
   });
 }
 

@@ -8,7 +8,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Document, LineCounter } from 'yaml';
-import type { Settings } from '../base/settings.ts';
+import type { Settings, TlsSettings } from '../base/settings.ts';
 import { type ConfigIssue, type ConfigKey, configKeys, readSettings } from './config-schema.ts';
 
 /** What is wrong with the configuration, in lines for a person. */
@@ -95,14 +95,28 @@ export async function loadSettings(sources: ConfigSources): Promise<Settings> {
 
   const result = readSettings(tree);
   if ('issues' in result) problems.push(...result.issues.map((issue) => describe(issue, file, origins, keys, sections)));
-  if ('settings' in result && problems.length === 0) return withStorePath(result.settings, sources.file, origins.has('store.path'));
+  if ('settings' in result && problems.length === 0) return withPaths(result.settings, sources.file, origins);
   throw new ConfigError(2, problems);
 }
 
-/** A relative path of the store starts where it was written: at the configuration file, or at the working directory. */
-function withStorePath(settings: Settings, file: string | undefined, isOverridden: boolean): Settings {
-  const base = file === undefined || isOverridden ? process.cwd() : dirname(resolve(file));
-  return { ...settings, store: { ...settings.store, path: resolve(base, settings.store.path) } };
+/** A relative path starts where it was written: at the configuration file, or at the working directory. */
+function withPaths(settings: Settings, file: string | undefined, origins: ReadonlyMap<string, string>): Settings {
+  const from = (key: string): ((path: string) => string) => {
+    const base = file === undefined || origins.has(key) ? process.cwd() : dirname(resolve(file));
+    return (path) => (path === '' ? '' : resolve(base, path));
+  };
+  const ofListener = from('listeners');
+  const listeners = settings.listeners.map((listener) => ({
+    ...listener,
+    path: ofListener(listener.path),
+    tls: listener.tls === null ? null : withTlsPaths(listener.tls, ofListener),
+  }));
+  return { ...settings, listeners, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
+}
+
+function withTlsPaths(tls: TlsSettings, absolute: (path: string) => string): TlsSettings {
+  const certificates = tls.certificates.map(({ chain, key }) => ({ chain: absolute(chain), key: absolute(key) }));
+  return { ...tls, certificates, ca: absolute(tls.ca), crl: absolute(tls.crl) };
 }
 
 async function readYaml(name: string): Promise<YamlFile> {

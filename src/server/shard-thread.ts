@@ -6,12 +6,14 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import { createLog } from '../base/log.ts';
 import { steadyClock } from '../base/timers.ts';
+import type { Peer } from '../shard/channel.ts';
 import { Shard } from '../shard/shard.ts';
 import { beginStop, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
 import { startStatistics } from '../shard/statistics.ts';
-import { duplicate, Transit } from '../transports/descriptor.ts';
-import { adoptHandedOff, createReadBuffer, TcpListener } from '../transports/tcp.ts';
+import { Transit } from '../transports/descriptor.ts';
+import { adoptHandedOff, createReadBuffer } from '../transports/tcp.ts';
 import { recoverShard } from './recover-shard.ts';
+import { ShardListeners } from './shard-listeners.ts';
 import { StoreLink } from './store-link.ts';
 import type { FromShard, ShardStart, ToShard } from './wiring.ts';
 
@@ -22,13 +24,13 @@ const log = createLog(start.settings.log.level, { shard: start.index });
 const shard = new Shard(start.settings, start, log, steadyClock(start.clock));
 const transit = new Transit(start.transit);
 const readBuffer = createReadBuffer();
-const listeners: TcpListener[] = [];
+const listeners = new ShardListeners(shard, transit, readBuffer, Buffer.from(start.ticketKeys));
 /** Sockets that came before all peers have sent their routes: a client that publishes too early would not be heard by those it means. */
-const early: { readonly fd: number; readonly name: string; readonly read: Uint8Array }[] = [];
+const early: { readonly fd: number; readonly peer: Peer; readonly read: Uint8Array }[] = [];
 let isReady = false;
-shard.adoptSocket = (fd, name, read) => {
-  if (isReady) adoptHandedOff(shard, transit, readBuffer, fd, name, read);
-  else early.push({ fd, name, read: Uint8Array.from(read) });
+shard.adoptSocket = (fd, peer, read) => {
+  if (isReady) adoptHandedOff(shard, transit, readBuffer, fd, peer, read);
+  else early.push({ fd, peer, read: Uint8Array.from(read) });
 };
 
 function tell(message: FromShard): void {
@@ -36,12 +38,7 @@ function tell(message: FromShard): void {
 }
 
 async function serve(): Promise<void> {
-  const ports: number[] = [];
-  for (const bound of start.listeners) {
-    const listener = new TcpListener(shard, transit, readBuffer);
-    listeners.push(listener);
-    ports.push(await listener.listen(bound.fd < 0 ? { host: bound.host, port: bound.port } : { fd: duplicate(bound.fd) }));
-  }
+  const ports = await listeners.listen(start.listeners, start.certificates);
   startStatistics(shard);
   tell({ kind: 'serving', ports });
 }
@@ -62,11 +59,14 @@ port.on('message', (message: ToShard) => {
       peerRestarted(shard, message.peer, message.link);
       return;
     case 'quiesce':
-      for (const listener of listeners) listener.close();
+      listeners.close();
       quiesce(shard, () => tell({ kind: 'quiesced', round: message.round }));
       return;
     case 'stop':
       beginStop(shard, () => tell({ kind: 'stopped' }));
+      return;
+    case 'certificates':
+      listeners.reload(message.listener, message.files);
       return;
     case 'crash':
       throw new Error('this shard was told to crash');
@@ -81,7 +81,7 @@ shard.onReady = () => {
   isReady = true;
   shard.isServing = true;
   tell({ kind: 'ready' });
-  for (const { fd, name, read } of early.splice(0)) adoptHandedOff(shard, transit, readBuffer, fd, name, read);
+  for (const { fd, peer, read } of early.splice(0)) adoptHandedOff(shard, transit, readBuffer, fd, peer, read);
 };
 if (start.store === null) shard.checkReady();
 else

@@ -10,6 +10,7 @@ import type { Settings } from '../base/settings.ts';
 import type { ClockOrigin } from '../base/timers.ts';
 import { countersBytes } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/link.ts';
+import type { CertificateFiles } from '../transports/certificates.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';
 import type { StoreStart } from './store-link.ts';
 
@@ -17,8 +18,7 @@ const WAKE_BYTES_PER_SHARD = 64;
 
 /** A listening socket, bound before any shard starts. */
 export interface BoundListener {
-  readonly type: 'tcp';
-  readonly host: string;
+  /** 0 for a path. */
   readonly port: number;
   /** Descriptor that the supervisor keeps; each shard listens on a duplicate. -1: the shard binds by itself. */
   readonly fd: number;
@@ -35,6 +35,10 @@ export interface ShardStart {
   /** All shards read the same time. */
   readonly clock: ClockOrigin;
   readonly listeners: readonly BoundListener[];
+  /** By listener; null for those without TLS. */
+  readonly certificates: readonly (CertificateFiles | null)[];
+  /** Keys of TLS session tickets, the same in all shards. */
+  readonly ticketKeys: Uint8Array;
   /** The shard's end of the store; null: there is none. */
   readonly store: StoreStart | null;
   /** The shard waits for the routes of all peers before it serves (a restart). */
@@ -46,6 +50,7 @@ export type ToShard =
   | { readonly kind: 'serve' }
   | { readonly kind: 'peer-died'; readonly peer: number }
   | { readonly kind: 'peer-restarted'; readonly peer: number; readonly link: LinkWiring }
+  | { readonly kind: 'certificates'; readonly listener: number; readonly files: CertificateFiles }
   | { readonly kind: 'quiesce'; readonly round: number }
   | { readonly kind: 'stop' }
   | { readonly kind: 'crash' };

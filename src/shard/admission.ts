@@ -39,6 +39,7 @@ export function hasAnswer(version: ProtocolVersion | 0, code: ReasonCode): boole
 
 export class Admission {
   private readonly shard: Shard;
+  private readonly packetBytesMax: number;
   private bytes: Buffer;
   private length: number;
   /** CONNACK for a refusal, or null: close without a word. */
@@ -46,8 +47,10 @@ export class Admission {
   /** Why it was refused, for the log. */
   reason: number;
 
-  constructor(shard: Shard) {
+  /** @param packetBytesMax largest packet of the listener */
+  constructor(shard: Shard, packetBytesMax: number) {
     this.shard = shard;
+    this.packetBytesMax = packetBytesMax;
     this.bytes = Buffer.alloc(0);
     this.length = 0;
     this.answer = null;
@@ -65,7 +68,7 @@ export class Admission {
     if (this.shard.admissionBytes + chunk.length > ADMISSION_BYTES_MAX) return this.refuse(ReasonCode.QuotaExceeded, null);
     this.append(chunk);
     if (this.length > 0 && this.bytes[0] !== CONNECT << 4) return this.refuse(0x82, null); // [MQTT-3.1.0-1]
-    const code = readFrame(frame, this.bytes, 0, this.length, this.shard.settings.limits.packetBytes);
+    const code = readFrame(frame, this.bytes, 0, this.length, this.packetBytesMax);
     if (code === FRAME_INCOMPLETE) return ADMISSION_OPEN;
     if (code !== 0) return this.refuse(code, null);
     const result = readConnect(this.bytes, frame.bodyAt, frame.bodyEnd);

@@ -30,12 +30,24 @@ export interface ChannelEvents {
   received(bytes: Uint8Array, length: number): boolean;
   /** The block that `Channel.write` kept is the caller's again. */
   drained(): void;
-  /** The channel is closed, whoever closed it. Called once, and nothing after it. @param reason for events, such as `tcp_closed` */
+  /** The channel is closed, whoever closed it. Called once, nothing after it, and never from within a call of the channel. @param reason for events, such as `tcp_closed` */
   lost(reason: string): void;
 }
 
-/** Where a connection comes from, for events and logs. */
+/** Nobody holds the channel. */
+export const NO_EVENTS: ChannelEvents = { received: () => true, drained: () => {}, lost: () => {} };
+
+/** A channel whose events go where they are told: to whoever holds it now. */
+export interface EventChannel extends Channel {
+  events: ChannelEvents;
+}
+
+/** Where a connection comes from. */
 export interface Peer {
-  /** `address:port`, IPv6 in brackets. */
+  /** `address:port`, IPv6 in brackets; for events and logs. */
   readonly name: string;
+  /** Place of its listener in the configuration. */
+  readonly listener: number;
+  /** The client's certificate as it is in DER, checked by the transport; null: it has shown none. */
+  readonly certificate: Uint8Array | null;
 }

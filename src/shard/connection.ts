@@ -15,7 +15,7 @@ import { Timer } from '../base/timers.ts';
 import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
 import type { InboundAliases, OutboundAliases } from '../session/topic-alias.ts';
 import type { Channel, Peer } from './channel.ts';
-import { counter } from './counters.ts';
+import { counter, listenerCounter } from './counters.ts';
 import type { PendingAck } from './outcome.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -44,6 +44,8 @@ export class Connection {
   session: ClientSession | null;
 
   // Inbound.
+  /** Largest packet that may come in. */
+  readonly inboundPacketBytesMax: number;
   /** Bytes of a packet that is not whole yet; written by `receive.ts` only. */
   partial: Uint8Array | null;
   partialLength: number;
@@ -92,6 +94,7 @@ export class Connection {
     this.state = OPENING;
     this.version = V5;
     this.session = null;
+    this.inboundPacketBytesMax = shard.settings.listeners[peer.listener]?.packetBytes ?? shard.settings.limits.packetBytes;
     this.partial = null;
     this.partialLength = 0;
     this.isPaused = false;
@@ -116,6 +119,7 @@ export class Connection {
     this.resends = null;
     this.wantsProblemInformation = true;
     this.retainedQueries = null;
+    shard.counters[listenerCounter(peer.listener)]!++;
   }
 
   /** Bytes that wait to be taken by the kernel. */
@@ -249,6 +253,7 @@ export class Connection {
   /** The network is gone. */
   markClosed(): void {
     this.state = CLOSED;
+    this.shard.counters[listenerCounter(this.peer.listener)]!--;
     this.dropInbound();
     if (this.timer !== null) this.shard.timers.disarm(this.timer);
     this.timer = null;

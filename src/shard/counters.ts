@@ -10,7 +10,13 @@ export const COUNTERS = [
   'connections/accepted',
   'connections/refused',
   'connections/handed-off',
+  'connections/relayed',
+  'connections/denied',
   'connections/opening',
+  'handshakes/waiting',
+  'handshakes/done',
+  'handshakes/failed',
+  'websocket/overrun',
   'bytes/received',
   'bytes/sent',
   'packets/received',
@@ -48,6 +54,7 @@ export const COUNTERS = [
   'ring/frames/acknowledge',
   'ring/frames/control',
   'ring/frames/jumbo',
+  'ring/frames/relay',
   'ring/full',
   'ring/wakes',
   'routes/waiting',
@@ -72,7 +79,14 @@ export const COUNTERS = [
 
 export type CounterName = (typeof COUNTERS)[number];
 
-const ROW_WORDS = (COUNTERS.length + 7) & ~7;
+/** Listeners that one configuration may have. */
+export const LISTENERS_MAX = 32;
+const ROW_WORDS = (COUNTERS.length + LISTENERS_MAX + 7) & ~7;
+
+/** Index of the count of clients that came through a listener. */
+export function listenerCounter(listener: number): number {
+  return COUNTERS.length + listener;
+}
 
 /** Index of a counter in a row; looked up once, when a module loads. */
 export function counter(name: CounterName): number {
@@ -86,7 +100,7 @@ export function countersBytes(shards: number): number {
 
 /** The row that shard `index` writes. */
 export function countersRow(shared: SharedArrayBuffer, index: number): Float64Array {
-  return new Float64Array(shared, index * ROW_WORDS * 8, COUNTERS.length);
+  return new Float64Array(shared, index * ROW_WORDS * 8, COUNTERS.length + LISTENERS_MAX);
 }
 
 /** Sum of one counter over all shards. */

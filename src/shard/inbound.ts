@@ -4,7 +4,9 @@
  * Hot path.
  */
 import { readText } from '../base/bytes.ts';
+import { unpackObject } from '../base/pack.ts';
 import { flushAcks } from './acks.ts';
+import type { Peer } from './channel.ts';
 import { counter } from './counters.ts';
 import { noteOriginDone } from './durable.ts';
 import type { Link } from './link.ts';
@@ -20,6 +22,11 @@ import {
   RECORD_ORIGIN_DONE,
   RECORD_P2P,
   RECORD_PUBLISH,
+  RECORD_RELAY_OPEN,
+  RECORD_RELAY_TO_CLIENT,
+  RECORD_RELAY_TO_EDGE,
+  RECORD_RELAY_TO_OWNER,
+  RECORD_RELAY_TO_SESSION,
   RECORD_RESULT,
   RECORD_RETAIN,
   RECORD_RETAINED,
@@ -54,11 +61,18 @@ export function handleRecord(shard: Shard, link: Link, word: number, bytes: Buff
       return;
     case RECORD_HANDOFF: {
       const fd = bytes.readUInt32LE(at);
-      const nameEnd = at + 8 + bytes.readUInt32LE(at + 4);
+      const peerEnd = at + 8 + bytes.readUInt32LE(at + 4);
       shard.counters[HANDED_OFF]!++;
-      shard.adoptSocket(fd, readText(bytes, at + 8, nameEnd), bytes.subarray(nameEnd, end));
+      shard.adoptSocket(fd, unpackObject(bytes, at + 8, peerEnd) as Peer, bytes.subarray(peerEnd, end));
       return;
     }
+    case RECORD_RELAY_OPEN:
+    case RECORD_RELAY_TO_SESSION:
+    case RECORD_RELAY_TO_CLIENT:
+    case RECORD_RELAY_TO_EDGE:
+    case RECORD_RELAY_TO_OWNER:
+      shard.relays.handle(link.peer, word, bytes, at, end);
+      return;
     case RECORD_ORIGIN_DONE:
       for (let one = at; one < end; one += 12) noteOriginDone(shard, bytes.readDoubleLE(one), bytes.readUInt32LE(one + 8));
       return;

@@ -30,9 +30,11 @@ import {
   RECORD_HANDOFF,
   RECORD_JUMBO,
   RECORD_ORIGIN_DONE,
+  RECORD_RELAY_OPEN,
   RECORD_RESULT,
   type RecordFields,
   recordKind,
+  signalWord,
   writeMessageRecord,
 } from './record.ts';
 
@@ -41,6 +43,7 @@ const FRAMES_PUBLISH = counter('ring/frames/publish');
 const FRAMES_ACK = counter('ring/frames/acknowledge');
 const FRAMES_CONTROL = counter('ring/frames/control');
 const FRAMES_JUMBO = counter('ring/frames/jumbo');
+const FRAMES_RELAY = counter('ring/frames/relay');
 const RING_FULL = counter('ring/full');
 const WAKES = counter('ring/wakes');
 const DROPPED_RING = counter('publish/dropped/ring-full');
@@ -173,17 +176,63 @@ export class Mesh {
     }
   }
 
-  /** Sends a socket to its owner: descriptor, peer name and the bytes read so far. @returns false when the peer is down */
-  sendHandoff(peer: number, fd: number, peerName: Uint8Array, read: Uint8Array): boolean {
+  /** Sends a socket to its owner: descriptor, peer (packed) and the bytes read so far. @returns false when the owner is down */
+  sendHandoff(peer: number, fd: number, packedPeer: Uint8Array, read: Uint8Array): boolean {
+    return this.sendNewcomer(peer, RECORD_HANDOFF, fd, packedPeer, read);
+  }
+
+  /** Sends a client that this shard holds to its owner: number of the relay, peer (packed) and the bytes read so far. @returns false when the owner is down */
+  sendRelayOpen(peer: number, id: number, packedPeer: Uint8Array, read: Uint8Array): boolean {
+    this.counters[FRAMES_RELAY]!++;
+    return this.sendNewcomer(peer, RECORD_RELAY_OPEN, id, packedPeer, read);
+  }
+
+  private sendNewcomer(peer: number, kind: number, number: number, packedPeer: Uint8Array, read: Uint8Array): boolean {
     const link = this.links[peer]!;
     if (!link.isLive) return false;
-    const body = Buffer.allocUnsafe(8 + peerName.length + read.length);
-    body.writeUInt32LE(fd, 0);
-    body.writeUInt32LE(peerName.length, 4);
-    copyBytes(body, 8, peerName, 0, peerName.length);
-    copyBytes(body, 8 + peerName.length, read, 0, read.length);
-    this.send(link, RECORD_HANDOFF, body);
+    const body = Buffer.allocUnsafe(8 + packedPeer.length + read.length);
+    body.writeUInt32LE(number, 0);
+    body.writeUInt32LE(packedPeer.length, 4);
+    copyBytes(body, 8, packedPeer, 0, packedPeer.length);
+    copyBytes(body, 8 + packedPeer.length, read, 0, read.length);
+    this.send(link, kind, body);
     return true;
+  }
+
+  /** Sends bytes[0, length) of a relay, in pieces that fit. A peer that is down gets none: its end of the relay is gone. */
+  sendRelayBytes(peer: number, kind: number, id: number, bytes: Uint8Array, length: number): void {
+    const link = this.links[peer]!;
+    if (!link.isLive) return;
+    const pieceMax = this.frameBytesMax - 4;
+    for (let from = 0; from < length; from += pieceMax) {
+      const end = Math.min(length, from + pieceMax);
+      this.counters[FRAMES_RELAY]!++;
+      if (link.overflow.count === 0) {
+        const at = link.producer.reserve(4 + end - from);
+        if (at >= 0) {
+          link.producer.bytes.writeUInt32LE(id, at);
+          copyBytes(link.producer.bytes, at + 4, bytes, from, end);
+          link.producer.commit(kind, 4 + end - from);
+          this.counters[FRAMES_SENT]!++;
+          continue;
+        }
+      }
+      const body = Buffer.allocUnsafe(4 + end - from);
+      body.writeUInt32LE(id, 0);
+      copyBytes(body, 4, bytes, from, end);
+      this.queueFrame(link, kind, body);
+    }
+  }
+
+  /** Sends one signal of a relay, in order with its bytes. */
+  sendRelaySignal(peer: number, kind: number, signal: number, id: number, number: number): void {
+    const link = this.links[peer]!;
+    if (!link.isLive) return;
+    const body = Buffer.allocUnsafe(8);
+    body.writeUInt32LE(id, 0);
+    body.writeUInt32LE(number, 4);
+    this.counters[FRAMES_RELAY]!++;
+    this.send(link, signalWord(kind, signal), body);
   }
 
   /** Tells the peer what became of its message `sequence`; needed only where it is not plain success. */

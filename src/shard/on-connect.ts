@@ -131,7 +131,7 @@ function accept(connection: Connection, packet: ConnectPacket): void {
   answer.receiveMaximum = mqtt.receiveMaximum < 65535 ? mqtt.receiveMaximum : undefined;
   answer.maximumQos = mqtt.maximumQos < 2 ? mqtt.maximumQos : undefined; // [MQTT-3.2.2-9]
   answer.retainAvailable = mqtt.retainAvailable ? undefined : 0;
-  answer.maximumPacketSize = limits.packetBytes;
+  answer.maximumPacketSize = connection.inboundPacketBytesMax;
   answer.topicAliasMaximum = mqtt.topicAliasMaximum > 0 ? mqtt.topicAliasMaximum : undefined;
   answer.wildcardSubscriptionAvailable = mqtt.wildcardSubscriptionAvailable ? undefined : 0;
   answer.subscriptionIdentifierAvailable = mqtt.subscriptionIdentifierAvailable ? undefined : 0;

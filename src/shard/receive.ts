@@ -47,7 +47,7 @@ function parse(connection: Connection, bytes: Uint8Array, from: number, end: num
   let at = from;
   while (at < end) {
     if (connection.isPaused) return at;
-    const code = readFrame(frame, bytes, at, end, limits.packetBytes);
+    const code = readFrame(frame, bytes, at, end, connection.inboundPacketBytesMax);
     if (code === FRAME_INCOMPLETE) return at;
     if (code !== 0) {
       refuse(connection, code);

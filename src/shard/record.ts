@@ -9,6 +9,8 @@
  *   result:      | u32 sequence | u32 result | client ID |
  *   origin done: | f64 publisher | u32 Packet Identifier | …                             as many as one turn has brought
  *   handoff:     | u32 fd | u32 peer length | peer | bytes read so far |
+ *   relay open:  | u32 id | u32 peer length | peer (msgpackr) | bytes read so far |
+ *   relay bytes: | u32 id | bytes |                    to the session or to the client; signals: | u32 id | u32 number |, the signal in the type word
  *   control:     msgpackr
  *   jumbo:       | u32 kind word |                     the body waits on the MessagePort of the same pair of shards
  *
@@ -38,6 +40,15 @@ export const RECORD_JUMBO = 10;
 /** The publisher's shard has noted a QoS 2 message. */
 export const RECORD_ORIGIN_DONE = 11;
 
+/** A client of another shard's edge. */
+export const RECORD_RELAY_OPEN = 12;
+export const RECORD_RELAY_TO_SESSION = 13;
+export const RECORD_RELAY_TO_CLIENT = 14;
+export const RECORD_RELAY_TO_EDGE = 15;
+export const RECORD_RELAY_TO_OWNER = 16;
+
+/** Where a signal of a relay stands in the type word. */
+const SIGNAL_SHIFT = 8;
 const QOS_SHIFT = 8;
 const RETAINED_BIT = 1 << 10;
 const RECEIPT_BIT = 1 << 11;
@@ -60,6 +71,15 @@ export function messageWord(kind: number, view: MessageView, wantsStatus: boolea
 
 export function recordKind(word: number): number {
   return word & 0xff;
+}
+
+/** The type word of a relay's signal. */
+export function signalWord(kind: number, signal: number): number {
+  return kind | (signal << SIGNAL_SHIFT);
+}
+
+export function recordSignal(word: number): number {
+  return word >>> SIGNAL_SHIFT;
 }
 
 export function recordWantsStatus(word: number): boolean {

@@ -14,6 +14,7 @@ import type { Shard } from './shard.ts';
 export function peerDied(shard: Shard, peer: number): void {
   shard.startTurn();
   shard.mesh.peerDied(peer);
+  shard.relays.peerDied(peer);
   // With a store its sessions come back, and what is published meanwhile waits for them.
   if (!shard.journal.isOn) shard.interest.clearShard(peer);
   shard.retainedQueries.forgetAsker(peer);

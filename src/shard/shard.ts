@@ -27,8 +27,9 @@ import { TopicCache } from '../routing/topic-cache.ts';
 import { keepMessage, type Message } from '../session/message.ts';
 import type { Session } from '../session/session.ts';
 import { flushAcks } from './acks.ts';
+import type { Peer } from './channel.ts';
 import type { Connection } from './connection.ts';
-import { COUNTERS, counter, countersRow } from './counters.ts';
+import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from './counters.ts';
 import { pump } from './deliver.ts';
 import { Events } from './events.ts';
 import { Images } from './images.ts';
@@ -45,6 +46,7 @@ import { beginOwn, OwnPublication } from './own.ts';
 import { publishOwn } from './publish-own.ts';
 import { resumeReading } from './receive.ts';
 import { RecordFields } from './record.ts';
+import { Relays } from './relay.ts';
 import type { RetainedMessage } from './retain.ts';
 import { continueRetained, RetainedQueries } from './retained-query.ts';
 import type { Route } from './route.ts';
@@ -74,7 +76,7 @@ const CACHE_ENTRIES = 65_536;
 const CACHE_BYTES = 32 * 1024 * 1024;
 
 /** What a transport offers to the shard: taking over a socket that another shard has accepted. */
-export type AdoptSocket = (fd: number, peerName: string, read: Uint8Array) => void;
+export type AdoptSocket = (fd: number, peer: Peer, read: Uint8Array) => void;
 
 /** What the supervisor gives a shard. */
 export interface ShardWiring {
@@ -104,6 +106,7 @@ export class Shard {
   readonly retained: RetainedStore<RetainedMessage>;
   readonly retainedQueries: RetainedQueries;
   readonly mailboxes: Mailboxes;
+  readonly relays: Relays;
   readonly events: Events;
   readonly journal: Journal;
   readonly origins: Origins;
@@ -208,6 +211,7 @@ export class Shard {
     this.retained = new RetainedStore();
     this.retainedQueries = new RetainedQueries();
     this.mailboxes = new Mailboxes(this);
+    this.relays = new Relays(this);
     this.events = new Events(this);
     this.journal = new Journal(this, settings.store, flushAcks);
     this.origins = new Origins(this.counters);
@@ -336,7 +340,7 @@ export class Shard {
     this.mesh.publish();
     this.flushDirty();
     this.isOverloaded = this.queuedBytesOfAll() > this.settings.limits.queuedBytesTotal;
-    if (this.paused.size > 0 && !this.isCongested && !this.isStopping) this.resumePaused();
+    if (!this.isCongested && !this.isStopping && this.isServing) this.resumePaused();
     if (this.isTurnScheduled) return;
     if (isMore || this.dirty.length > 0 || (this.outbox.count > 0 && this.knowsRoutes()) || this.dirtyQueries.length > 0) {
       this.idleTurns = 0;
@@ -398,6 +402,8 @@ export class Shard {
   }
 
   private resumePaused(): void {
+    this.relays.readOn();
+    if (this.paused.size === 0) return;
     const paused = [...this.paused];
     this.paused.clear();
     for (const connection of paused) resumeReading(connection);
@@ -452,6 +458,8 @@ const GAUGES: readonly number[] = COUNTERS.map((name, index) => ({ name, index }
       name === 'retained/bytes' ||
       name.startsWith('queued/') ||
       name === 'inflight/bytes' ||
-      name === 'routes/waiting',
+      name === 'routes/waiting' ||
+      name === 'handshakes/waiting',
   )
-  .map(({ index }) => index);
+  .map(({ index }) => index)
+  .concat(Array.from({ length: LISTENERS_MAX }, (_, listener) => listenerCounter(listener)));

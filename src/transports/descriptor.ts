@@ -37,6 +37,14 @@ export function sendNow(fd: number, bytes: Uint8Array, length: number): number {
   return library()!.send(fd, bytes, length, SEND_FLAGS);
 }
 
+/** MSG_DONTWAIT and MSG_PEEK, by platform. */
+const PEEK_FLAGS = process.platform === 'linux' ? 0x42 : 0x82;
+
+/** Reads what has come on a socket and leaves it there. @returns bytes; 0 when the peer has ended, -1 when nothing is there */
+export function peek(fd: number, bytes: Uint8Array): number {
+  return library()!.recv(fd, bytes, bytes.length, PEEK_FLAGS);
+}
+
 /** Bytes of SharedArrayBuffer for the table of descriptors under way. */
 export const TRANSIT_BYTES: number = DESCRIPTORS_MAX * 2;
 

@@ -1,7 +1,8 @@
 /*
  * Goal: the broker behaves as every normative statement of MQTT 3.1, 3.1.1 and 5.0 says that a byte script can judge, with 1, 2 and 4 shards.
  * Method: all scripts of this folder run, several at a time, against brokers that run as processes of their own: one for each profile of
- * settings.json and each shard count. With more than one shard every script runs twice: all its clients on one shard, then spread.
+ * settings.json and each shard count. With more than one shard every script runs twice: all its clients on one shard, then spread. With two shards they run
+ * once more over each other transport, spread.
  *
  * CONFORMANCE_BROKER=host:port judges another broker instead, with the default profile alone; there a close without Reason Code passes,
  * since the standard leaves that open. CONFORMANCE_ONLY=text runs the scripts whose
@@ -11,6 +12,8 @@
 import assert from 'node:assert/strict';
 import test, { describe } from 'node:test';
 import { startBroker } from '../support/broker.ts';
+import type { DialPlace } from '../support/dial.ts';
+import { TestDoors } from '../support/doors.ts';
 import type { PacketTemplates } from './notation.ts';
 import { type RunOptions, runScript } from './run-script.ts';
 import { loadProfiles, loadScripts, loadTemplates, type Protocol, type Script } from './scripts.ts';
@@ -25,6 +28,8 @@ const DEADLINE_MILLISECONDS = 8000;
 const FOREIGN_DEADLINE_MILLISECONDS = 20000;
 
 const SHARD_COUNTS = [1, 2, 4] as const;
+/** Shards with which the scripts run over every transport. */
+const TRANSPORT_SHARDS = 2;
 
 const scripts = loadScripts().filter(chosen);
 
@@ -40,7 +45,7 @@ if (judged !== undefined) {
   const [host, port] = judged.split(':') as [string, string];
   test(`conformance of ${judged}`, async () => {
     const fitting = scripts.filter((script) => script.profile === 'default');
-    assertPassed(await runAll(fitting, { host, port: Number(port), shards: 1, placement: 'together' }));
+    assertPassed(await runAll(fitting, { place: { transport: 'tcp', host, port: Number(port) }, shards: 1, placement: 'together' }));
   });
 } else {
   for (const shards of SHARD_COUNTS) {
@@ -57,13 +62,14 @@ if (judged !== undefined) {
 }
 
 async function runProfile(settings: Readonly<Record<string, unknown>>, shards: number, fitting: readonly Script[]): Promise<void> {
-  const broker = await startBroker({ shards, ...settings });
+  const doors = shards === TRANSPORT_SHARDS ? new TestDoors() : null;
+  const broker = await startBroker({ shards, ...(doors === null ? {} : { listeners: doors.listeners }), ...settings });
   try {
-    const place = { host: '127.0.0.1', port: broker.port, shards };
-    const reports = await runAll(fitting, { ...place, placement: 'together' });
-    if (shards > 1) {
-      reports.push(...(await runAll(fitting, { ...place, placement: 'spread' })));
-    }
+    const place: DialPlace = { transport: 'tcp', host: '127.0.0.1', port: broker.port };
+    const reports = await runAll(fitting, { place, shards, placement: 'together' });
+    if (shards > 1) reports.push(...(await runAll(fitting, { place, shards, placement: 'spread' })));
+    for (const other of doors?.places(broker.ports).slice(1) ?? [])
+      reports.push(...(await runAll(fitting, { place: other, shards, placement: 'spread' })));
     assertPassed(reports);
   } finally {
     await broker.stop();
@@ -77,7 +83,7 @@ function assertPassed(reports: readonly string[]): void {
 }
 
 /** Runs the scripts, those that want to be alone one by one at the end, and returns the reports of those that did not pass. */
-async function runAll(all: readonly Script[], place: Pick<RunOptions, 'host' | 'port' | 'shards' | 'placement'>): Promise<string[]> {
+async function runAll(all: readonly Script[], place: Pick<RunOptions, 'place' | 'shards' | 'placement'>): Promise<string[]> {
   const reports: string[] = [];
   const deadlineMilliseconds = judged === undefined ? DEADLINE_MILLISECONDS : FOREIGN_DEADLINE_MILLISECONDS;
   const one = async (script: Script): Promise<void> => {
@@ -91,7 +97,7 @@ async function runAll(all: readonly Script[], place: Pick<RunOptions, 'host' | '
     };
     const report = await runScript(script, options);
     if (report !== undefined) {
-      reports.push(`${report}\n  shards ${place.shards}, clients ${place.placement}`);
+      reports.push(`${report}\n  shards ${place.shards}, clients ${place.placement}, over ${place.place.transport}`);
     }
   };
   const waiting = all.filter((script) => !script.alone);

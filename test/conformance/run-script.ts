@@ -18,9 +18,10 @@
  * Nothing here sleeps: every wait ends by bytes, by a close, or by the deadline that fails the step. At the end no unread packet may be left.
  */
 
-import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { hash32 } from '../../src/base/hash.ts';
 import { shardOfSlot, slotOf } from '../../src/routing/slot.ts';
+import { type DialPlace, dial } from '../support/dial.ts';
 import {
   type Captures,
   encodeNotation,
@@ -34,8 +35,7 @@ import type { Protocol, Script, SharedStep, Step } from './scripts.ts';
 
 /** Where and how a script runs. */
 export interface RunOptions {
-  readonly host: string;
-  readonly port: number;
+  readonly place: DialPlace;
   /** Shard count of the broker, for the placement of clients. */
   readonly shards: number;
   /** All clients of the script on one shard, or each on the next one. */
@@ -134,26 +134,29 @@ function hexOf(byte: number | undefined): string {
   return byte === undefined ? 'none' : byte.toString(16).padStart(2, '0');
 }
 
-/** One TCP connection: cuts what arrives into packets and hands them out one by one. */
+/** One connection: cuts what arrives into packets and hands them out one by one. */
 class Connection {
-  private readonly socket: Socket;
+  private readonly socket: Duplex;
   private bytes: Buffer = Buffer.alloc(0);
   private readonly packets: Uint8Array[] = [];
   private closed = false;
   private wake: () => void = () => {};
 
-  constructor(host: string, port: number) {
-    this.socket = connect({ host, port, noDelay: true });
-    this.socket.on('data', (chunk) => {
+  constructor(place: DialPlace) {
+    this.socket = dial(place);
+    this.socket.on('data', (chunk: Buffer) => {
       this.bytes = Buffer.concat([this.bytes, chunk]);
       this.cut();
       this.wake();
     });
     this.socket.on('error', () => {});
-    this.socket.on('close', () => {
-      this.closed = true;
-      this.wake();
-    });
+    // The end is enough: a WebSocket stream closes only when this side has ended, too.
+    for (const event of ['end', 'close']) {
+      this.socket.on(event, () => {
+        this.closed = true;
+        this.wake();
+      });
+    }
   }
 
   send(bytes: Uint8Array): void {
@@ -317,7 +320,7 @@ class ScriptRun {
   }
 
   private open(name: string): Connection {
-    const connection = new Connection(this.options.host, this.options.port);
+    const connection = new Connection(this.options.place);
     this.connections.set(name, connection);
     return connection;
   }

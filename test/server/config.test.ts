@@ -7,9 +7,11 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { availableParallelism, tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import test, { after, describe } from 'node:test';
+import type { ListenerSettings } from '../../src/base/settings.ts';
 import { ConfigError, type ConfigSources, loadSettings } from '../../src/server/config.ts';
 import { configurationPage } from '../../src/server/config-manual.ts';
 import { configKeys } from '../../src/server/config-schema.ts';
+import { placeOf } from '../../src/server/listener-schema.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onehop-config-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -34,10 +36,14 @@ async function problems(sources: ConfigSources): Promise<{ exitCode: number; lin
   throw new assert.AssertionError({ message: 'no problem was found' });
 }
 
+function placesOf(listeners: readonly ListenerSettings[]): string[] {
+  return listeners.map((listener) => `${listener.type} ${placeOf(listener)}`);
+}
+
 describe('defaults', () => {
   test('without any source', async () => {
     const settings = await loadSettings({});
-    assert.deepEqual(settings.listeners, [{ type: 'tcp', host: '127.0.0.1', port: 1883 }]);
+    assert.deepEqual(placesOf(settings.listeners), ['tcp 127.0.0.1:1883']);
     assert.equal(settings.node, '127.0.0.1:1883');
     assert.equal(settings.shards, Math.min(31, availableParallelism()));
     assert.deepEqual(settings.auth, { allowAnonymous: true });
@@ -115,10 +121,10 @@ describe('values', () => {
 
   test('addresses', async () => {
     const listeners = async (bind: string): Promise<unknown> =>
-      (await loadSettings({ file: file(`listeners: [{ type: tcp, bind: "${bind}" }]\n`) })).listeners;
-    assert.deepEqual(await listeners('[::1]:8883'), [{ type: 'tcp', host: '::1', port: 8_883 }]);
-    assert.deepEqual(await listeners('localhost:0'), [{ type: 'tcp', host: 'localhost', port: 0 }]);
-    assert.deepEqual(await listeners('127.9.9.9:1'), [{ type: 'tcp', host: '127.9.9.9', port: 1 }]);
+      placesOf((await loadSettings({ file: file(`listeners: [{ type: tcp, bind: "${bind}" }]\n`) })).listeners);
+    assert.deepEqual(await listeners('[::1]:8883'), ['tcp [::1]:8883']);
+    assert.deepEqual(await listeners('localhost:0'), ['tcp localhost:0']);
+    assert.deepEqual(await listeners('127.9.9.9:1'), ['tcp 127.9.9.9:1']);
   });
 
   test('the node is named after the first listener unless it has a name', async () => {
@@ -131,7 +137,7 @@ describe('values', () => {
     assert.equal((await set('p2p.topicTemplate={first}/in')).p2p.topicTemplate, '{first}/in');
     assert.equal((await set('p2p.parents=*')).p2p.parents, '*');
     assert.deepEqual((await set('p2p.parents=[cmd, rpc]')).p2p.parents, ['cmd', 'rpc']);
-    assert.deepEqual((await set('listeners=[{ type: tcp, bind: 127.0.0.1:0 }]')).listeners, [{ type: 'tcp', host: '127.0.0.1', port: 0 }]);
+    assert.deepEqual(placesOf((await set('listeners=[{ type: tcp, bind: 127.0.0.1:0 }]')).listeners), ['tcp 127.0.0.1:0']);
   });
 });
 
@@ -213,7 +219,7 @@ describe('problems', () => {
     );
     const { lines } = await problems({ file: yaml });
     const expected = [
-      'FILE:2: listeners[0].type: expected one of tcp, not "udp"',
+      'FILE:2: listeners[0].type: expected one of tcp, tls, ws, wss, quic, unix, not "udp"',
       'FILE:2: listeners[0].bind: expected address:port such as 127.0.0.1:1883 or [::1]:1883, not 1883',
       'FILE:3: shards: expected auto or a whole number from 1 to 31, not 99',
       'FILE:11: mqtt.maximumQos: expected one of 0, 1, 2, not 3',

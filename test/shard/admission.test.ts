@@ -37,7 +37,7 @@ test('any chunking of a CONNECT finds the owner, and what came behind it is kept
         const connect = packetOf((writer) => writeConnect(writer, packet));
         const all = Buffer.concat([connect, behind]);
         const places = [...new Set([0, ...cuts.filter((cut) => cut < connect.length), all.length])].sort((a, b) => a - b);
-        const admission = new Admission(shard);
+        const admission = new Admission(shard, shard.settings.limits.packetBytes);
         let owner = ADMISSION_OPEN;
         for (let i = 1; i < places.length; i++) {
           assert.equal(owner, ADMISSION_OPEN, 'the owner is not known before the packet is whole');
@@ -53,7 +53,8 @@ test('any chunking of a CONNECT finds the owner, and what came behind it is kept
 });
 
 test('an empty chunk changes nothing', async () => {
-  const admission = new Admission(await shardOf());
+  const shard = await shardOf();
+  const admission = new Admission(shard, shard.settings.limits.packetBytes);
   assert.equal(admission.take(new Uint8Array(0)), ADMISSION_OPEN);
   assert.equal(admission.take(packetBytes('10')), ADMISSION_OPEN);
   assert.equal(admission.take(new Uint8Array(0)), ADMISSION_OPEN);
@@ -67,7 +68,7 @@ test('each CONNECT of the packet table: an owner, or its reason', async () => {
   for (const row of PACKETS) {
     const bytes = packetBytes(row.hex);
     if (row.from !== 'client' || bytes[0]! >>> 4 !== CONNECT) continue;
-    const admission = new Admission(shard);
+    const admission = new Admission(shard, shard.settings.limits.packetBytes);
     const owner = admission.take(bytes);
     if (row.code === 0) {
       assert.ok(owner >= 0 && owner < SHARDS, row.name);
@@ -90,7 +91,7 @@ test('any other packet first is refused at its first byte, without an answer', a
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 1, maxLength: 100 }), (bytes) => {
       fc.pre(bytes[0] !== CONNECT << 4);
-      const admission = new Admission(shard);
+      const admission = new Admission(shard, shard.settings.limits.packetBytes);
       assert.equal(admission.take(bytes), ADMISSION_REFUSED);
       assert.equal(admission.answer, null);
     }),
@@ -103,7 +104,7 @@ test('garbage behind a right first byte is refused or waited for, never an error
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 100 }), (rest) => {
       const bytes = Buffer.concat([packetBytes('10'), rest]);
-      const owner = new Admission(shard).take(bytes);
+      const owner = new Admission(shard, shard.settings.limits.packetBytes).take(bytes);
       const code = readFrame(frame, bytes, 0, bytes.length, shard.settings.limits.packetBytes);
       assert.equal(owner === ADMISSION_OPEN, code === FRAME_INCOMPLETE);
     }),
@@ -112,7 +113,7 @@ test('garbage behind a right first byte is refused or waited for, never an error
 });
 
 test('a CONNECT above the largest packet is refused as soon as its header says so', async () => {
-  const admission = new Admission(await shardOf(['limits.packetSize=200']));
+  const admission = new Admission(await shardOf(), 200);
   assert.equal(admission.take(packetBytes('10c9')), ADMISSION_OPEN);
   assert.equal(admission.take(packetBytes('01')), ADMISSION_REFUSED);
   assert.equal(admission.reason, ReasonCode.PacketTooLarge);

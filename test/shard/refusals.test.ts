@@ -151,7 +151,7 @@ test('first packets that are not whole have a bound over all connections, and gi
   let answer = ADMISSION_OPEN;
   while (answer === ADMISSION_OPEN) {
     assert.ok(open.length < 20, 'the bound is 64 MiB');
-    const admission = new Admission(shard);
+    const admission = new Admission(shard, shard.settings.limits.packetBytes);
     answer = admission.take(half);
     open.push(admission);
   }
@@ -159,5 +159,5 @@ test('first packets that are not whole have a bound over all connections, and gi
   assert.equal(open.length, 10);
   for (const admission of open) admission.leave();
   assert.equal(shard.admissionBytes, 0);
-  assert.equal(new Admission(shard).take(half), ADMISSION_OPEN);
+  assert.equal(new Admission(shard, shard.settings.limits.packetBytes).take(half), ADMISSION_OPEN);
 });

@@ -16,6 +16,8 @@ export interface BrokerOptions {
 
 export interface TestBroker {
   readonly port: number;
+  /** Of all listeners, in their order; 0 for a Unix socket. */
+  readonly ports: readonly number[];
   readonly pid: number;
   /** JSON log lines so far. */
   readonly log: readonly Record<string, unknown>[];
@@ -77,9 +79,12 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
       void ended.then((code) => reject(new Error(`the broker ended with ${code} before the awaited line: ${errors}`)));
     });
   };
-  const listening = await line((entry) => entry['msg'] === 'listening');
+  const count = (settings['listeners'] as readonly unknown[]).length;
+  await line((entry) => entry['msg'] === 'listening' && log.filter(({ msg }) => msg === 'listening').length === count);
+  const ports = log.filter(({ msg }) => msg === 'listening').map(({ port }) => Number(port));
   return {
-    port: Number(listening['port']),
+    port: ports[0]!,
+    ports,
     pid: child.pid!,
     log,
     line,

@@ -4,7 +4,7 @@
  * so no test hangs. Acknowledgements of received messages are automatic unless `autoAck` is false.
  */
 import assert from 'node:assert/strict';
-import { createConnection, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { utf8Bytes, Writer } from '../../src/base/bytes.ts';
 import { AckView, readAck, writeAckDetail } from '../../src/protocol/ack.ts';
 import { ConnackPacket, readConnack, writeConnect } from '../../src/protocol/connect.ts';
@@ -23,6 +23,7 @@ import {
   writeSubscribe,
   writeUnsubscribe,
 } from '../../src/protocol/subscribe.ts';
+import { type DialPlace, dial } from './dial.ts';
 
 /** Longest wait for one answer or message. */
 const DEADLINE_MILLISECONDS = 10_000;
@@ -116,11 +117,11 @@ export function userValues(properties: Properties, name: string): string[] {
 }
 
 /**
- * Connects and waits for CONNACK. The first message may already be in `messages` when it resolves.
+ * Connects, over TCP to a port or over any transport to its place, and waits for CONNACK. The first message may already be in `messages` when it resolves.
  * Rejects with `Refusal` when CONNACK refuses, with an Error when the connection ends before.
  */
-export async function connect(port: number, options: ConnectOptions = {}): Promise<TestClient> {
-  const client = new TestClient(port, options);
+export async function connect(place: number | DialPlace, options: ConnectOptions = {}): Promise<TestClient> {
+  const client = new TestClient(place, options);
   await client.opened;
   return client;
 }
@@ -139,7 +140,7 @@ export class TestClient {
   /** Resolves when the connection has ended; never rejects. */
   readonly closed: Promise<Closing>;
 
-  private readonly socket: Socket;
+  private readonly socket: Duplex;
   private readonly autoAck: boolean;
   private readonly autoComplete: boolean;
   private readonly frame = new Frame();
@@ -160,13 +161,14 @@ export class TestClient {
   private opening: Waiter<void> | undefined;
 
   /** Use `connect`. */
-  constructor(port: number, options: ConnectOptions) {
+  constructor(place: number | DialPlace, options: ConnectOptions) {
     this.clientId = options.clientId ?? '';
     this.version = options.version ?? types.V5;
     this.autoAck = options.autoAck ?? true;
     this.autoComplete = options.autoComplete ?? true;
     const { localAddress } = options;
-    this.socket = createConnection({ host: '127.0.0.1', port, noDelay: true, ...(localAddress === undefined ? {} : { localAddress }) });
+    const at: DialPlace = typeof place === 'number' ? { transport: 'tcp', host: '127.0.0.1', port: place } : place;
+    this.socket = dial({ ...at, ...(localAddress === undefined ? {} : { localAddress }) });
     this.opened = this.wait('CONNACK', (waiter) => {
       this.opening = waiter;
     });
@@ -180,8 +182,10 @@ export class TestClient {
         resolve(this.goodbye === undefined ? {} : { code: this.goodbye.code, properties: this.goodbye.properties });
       });
     });
-    this.socket.on('error', (error) => this.fail(error));
-    this.socket.on('data', (chunk) => this.take(chunk));
+    this.socket.on('error', (error: Error) => this.fail(error));
+    // A WebSocket stream closes only when this side has ended, too.
+    this.socket.on('end', () => this.socket.end());
+    this.socket.on('data', (chunk: Buffer) => this.take(chunk));
     this.sendConnect(options);
   }
 

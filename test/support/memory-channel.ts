@@ -32,7 +32,7 @@ export class MemoryChannel implements Channel {
     this.pauseCount = 0;
     this.held = null;
     this.inbox = [];
-    this.connection = new Connection(shard, this, { name: 'memory:1' });
+    this.connection = new Connection(shard, this, { name: 'memory:1', listener: 0, certificate: null });
     shard.connections.add(this.connection);
   }
 

@@ -1,0 +1,73 @@
+/**
+ * CertificateWatch: the certificates of all listeners, read again at SIGHUP and when a file changes. What cannot be used is said once, and the old ones stay: a
+ * renewal writes two files, and between them they do not fit.
+ */
+import { unwatchFile, watchFile } from 'node:fs';
+import type { Log } from '../base/log.ts';
+import type { ListenerSettings } from '../base/settings.ts';
+import { CertificateError, type CertificateFiles, certificateFiles, fingerprintOf, readCertificates } from '../transports/certificates.ts';
+import { StartError } from './start-error.ts';
+
+/** Renewals come days apart; a poll sees every kind of replacement, links included. */
+const POLL_MILLISECONDS = 2000;
+
+export class CertificateWatch {
+  /** By listener; null for those without TLS. */
+  readonly current: (CertificateFiles | null)[];
+  private readonly listeners: readonly ListenerSettings[];
+  private readonly log: Log;
+  private readonly changed: (listener: number, files: CertificateFiles) => void;
+  private readonly watched: string[];
+  private reading: Promise<void>;
+
+  /** @param changed told of each listener whose certificates are others now */
+  constructor(listeners: readonly ListenerSettings[], log: Log, changed: (listener: number, files: CertificateFiles) => void) {
+    this.current = listeners.map(() => null);
+    this.listeners = listeners;
+    this.log = log;
+    this.changed = changed;
+    this.watched = [];
+    this.reading = Promise.resolve();
+  }
+
+  /** Reads everything for the first time. @throws StartError with one clear line */
+  async start(): Promise<void> {
+    for (const [index, { tls }] of this.listeners.entries()) {
+      if (tls === null) continue;
+      try {
+        this.current[index] = await readCertificates(tls);
+      } catch (error) {
+        if (error instanceof CertificateError) throw new StartError(`listeners[${index}].tls: ${error.message}`, 1);
+        throw error;
+      }
+      for (const file of certificateFiles(tls)) {
+        this.watched.push(file);
+        watchFile(file, { interval: POLL_MILLISECONDS, persistent: false }, this.reload);
+      }
+    }
+  }
+
+  /** Reads everything again; one reading at a time. */
+  readonly reload = (): void => {
+    this.reading = this.reading.then(() => this.readAll());
+  };
+
+  private async readAll(): Promise<void> {
+    for (const [index, { tls }] of this.listeners.entries()) {
+      if (tls === null) continue;
+      try {
+        const files = await readCertificates(tls);
+        if (fingerprintOf(files) === fingerprintOf(this.current[index]!)) continue;
+        this.current[index] = files;
+        this.changed(index, files);
+        this.log.info({ listener: index }, 'certificates were read again: new connections get them');
+      } catch (error) {
+        this.log.warn({ listener: index, error: (error as Error).message }, 'certificates were not read again: the old ones stay');
+      }
+    }
+  }
+
+  stop(): void {
+    for (const file of this.watched) unwatchFile(file, this.reload);
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * The listeners of one shard: each has a gate, and behind it what it speaks.
+ */
+
+import type { ListenerSettings } from '../base/settings.ts';
+import type { Shard } from '../shard/shard.ts';
+import { type ListenAt, SocketListener, type TakeSocket } from '../transports/accept.ts';
+import type { CertificateFiles } from '../transports/certificates.ts';
+import { duplicate, type Transit } from '../transports/descriptor.ts';
+import { Gate } from '../transports/gate.ts';
+import { tcpDoor } from '../transports/tcp.ts';
+import { HandshakeQueue, TlsDoor } from '../transports/tls.ts';
+import { loadWebSockets } from '../transports/u-web-sockets.ts';
+import { WebSocketDoor } from '../transports/web-socket.ts';
+import type { BoundListener } from './wiring.ts';
+
+export class ShardListeners {
+  private readonly shard: Shard;
+  private readonly transit: Transit;
+  private readonly readBuffer: Buffer;
+  private readonly ticketKeys: Buffer;
+  private readonly handshakes: HandshakeQueue;
+  private readonly listeners: SocketListener[];
+  /** By place in the configuration; those with certificates. */
+  private readonly reloads: Map<number, (files: CertificateFiles) => void>;
+
+  constructor(shard: Shard, transit: Transit, readBuffer: Buffer, ticketKeys: Buffer) {
+    this.shard = shard;
+    this.transit = transit;
+    this.readBuffer = readBuffer;
+    this.ticketKeys = ticketKeys;
+    this.handshakes = new HandshakeQueue(shard);
+    this.listeners = [];
+    this.reloads = new Map();
+  }
+
+  /** Listens everywhere. @returns the ports, in the order of the configuration */
+  async listen(bound: readonly BoundListener[], certificates: readonly (CertificateFiles | null)[]): Promise<number[]> {
+    const ports: number[] = [];
+    for (const [index, { fd }] of bound.entries()) {
+      const gate = new Gate(this.shard, index);
+      const listener = new SocketListener(gate, await this.doorOf(gate, certificates[index] ?? null));
+      this.listeners.push(listener);
+      ports.push(await listener.listen(fd < 0 ? placeFor(gate.settings) : { fd: duplicate(fd) }));
+    }
+    return ports;
+  }
+
+  private async doorOf(gate: Gate, files: CertificateFiles | null): Promise<TakeSocket> {
+    switch (gate.settings.type) {
+      case 'ws':
+      case 'wss': {
+        const door = new WebSocketDoor(gate, await loadWebSockets(), files);
+        this.reloads.set(gate.listener, (next) => door.reload(next));
+        return door.take;
+      }
+      case 'tls': {
+        const door = new TlsDoor(gate, this.handshakes, files!, this.ticketKeys);
+        this.reloads.set(gate.listener, (next) => door.reload(next));
+        return door.take;
+      }
+      default:
+        return tcpDoor(gate, this.transit, this.readBuffer);
+    }
+  }
+
+  /** New connections of this listener get other certificates. */
+  reload(listener: number, files: CertificateFiles): void {
+    this.reloads.get(listener)?.(files);
+  }
+
+  /** Accepts no more. */
+  close(): void {
+    for (const listener of this.listeners) listener.close();
+  }
+}
+
+function placeFor({ host, port, path }: ListenerSettings): ListenAt {
+  return path === '' ? { host, port } : { path };
+}

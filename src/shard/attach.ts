@@ -1,0 +1,36 @@
+/**
+ * Attach: ties a channel to a new connection on the shard that owns its client.
+ */
+import type { ChannelEvents, EventChannel, Peer } from './channel.ts';
+import { Connection } from './connection.ts';
+import { receive } from './receive.ts';
+import { connectionLost, drained } from './sessions.ts';
+import type { Shard } from './shard.ts';
+
+class ConnectionEvents implements ChannelEvents {
+  private readonly connection: Connection;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  received(bytes: Uint8Array, length: number): boolean {
+    return receive(this.connection, bytes, 0, length);
+  }
+
+  drained(): void {
+    drained(this.connection);
+  }
+
+  lost(reason: string): void {
+    connectionLost(this.connection, reason);
+  }
+}
+
+/** Makes the connection of a channel; what comes on it goes there from now on. @param read what has come so far */
+export function attach(shard: Shard, channel: EventChannel, peer: Peer, read: Uint8Array): void {
+  const connection = new Connection(shard, channel, peer);
+  channel.events = new ConnectionEvents(connection);
+  shard.connections.add(connection);
+  if (!receive(connection, read, 0, read.length)) channel.pause();
+}

@@ -1,0 +1,82 @@
+/**
+ * Arrival: the first moments of a channel that stays on the shard that accepted it (TLS, WebSocket, QUIC). What comes on it goes to `Admission` until its CONNECT
+ * is whole; then it is attached here, or relayed to the shard that owns its client.
+ */
+import { reasonName } from '../protocol/reason-code.ts';
+import { ADMISSION_OPEN, ADMISSION_REFUSED, Admission } from '../shard/admission.ts';
+import { attach } from '../shard/attach.ts';
+import { type ChannelEvents, type EventChannel, NO_EVENTS, type Peer } from '../shard/channel.ts';
+import { counter } from '../shard/counters.ts';
+import type { Gate, Opening } from './gate.ts';
+
+const REFUSED = counter('connections/refused');
+
+class Arrival implements ChannelEvents {
+  private readonly gate: Gate;
+  private readonly opening: Opening;
+  private readonly channel: EventChannel;
+  private readonly certificate: Uint8Array | null;
+  private readonly admission: Admission;
+  private isOpen: boolean;
+
+  constructor(gate: Gate, opening: Opening, channel: EventChannel, certificate: Uint8Array | null) {
+    this.gate = gate;
+    this.opening = opening;
+    this.channel = channel;
+    this.certificate = certificate;
+    this.admission = new Admission(gate.shard, gate.settings.packetBytes);
+    this.isOpen = true;
+  }
+
+  received(bytes: Uint8Array, length: number): boolean {
+    const { shard } = this.gate;
+    if (!this.isOpen) return true;
+    shard.startTurn();
+    const owner = this.admission.take(bytes.subarray(0, length));
+    if (owner === ADMISSION_OPEN) return true;
+    this.leave();
+    if (owner === ADMISSION_REFUSED) {
+      this.turnAway();
+      return true;
+    }
+    const { read } = this.admission;
+    const peer: Peer = { name: this.opening.name, listener: this.gate.listener, certificate: this.certificate };
+    if (owner === shard.index) attach(shard, this.channel, peer, read);
+    else if (!shard.relays.open(owner, this.channel, peer, read)) {
+      // The owner is down for a moment.
+      shard.counters[REFUSED]!++;
+      this.channel.events = NO_EVENTS;
+      this.channel.destroy();
+    }
+    return true;
+  }
+
+  private turnAway(): void {
+    const { shard } = this.gate;
+    const { answer, reason } = this.admission;
+    shard.counters[REFUSED]!++;
+    shard.log.info({ peer: this.opening.name, reason, name: reasonName(reason) }, 'connection refused at CONNECT');
+    if (answer === null || this.channel.write(answer, answer.length)) this.channel.end();
+  }
+
+  /** The refusal is on its way. */
+  drained(): void {
+    this.channel.end();
+  }
+
+  lost(): void {
+    this.leave();
+  }
+
+  private leave(): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.opening.leave();
+    this.admission.leave();
+  }
+}
+
+/** Waits for the CONNECT of a channel. @param certificate of the client, in DER, or null */
+export function arrive(gate: Gate, opening: Opening, channel: EventChannel, certificate: Uint8Array | null): void {
+  channel.events = new Arrival(gate, opening, channel, certificate);
+}

@@ -1,0 +1,117 @@
+/**
+ * Certificates: the files of one listener, read once by the supervisor and given to every shard, and what is made of them. Reading them again at a signal or a
+ * change makes new contexts; connections that are there keep theirs.
+ */
+import { createHash, X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import tls from 'node:tls';
+import type { TlsSettings } from '../base/settings.ts';
+
+/** Contents of the files, all PEM. */
+export interface CertificateFiles {
+  readonly certificates: readonly { readonly chain: string; readonly key: string }[];
+  /** '' where the listener has none. */
+  readonly ca: string;
+  readonly crl: string;
+}
+
+/** A file that cannot be read, or does not hold what it should; the message names it and is one line. */
+export class CertificateError extends Error {}
+
+/**
+ * Reads and checks the files.
+ * @throws CertificateError with one clear line
+ */
+export async function readCertificates(settings: TlsSettings): Promise<CertificateFiles> {
+  const certificates: { chain: string; key: string }[] = [];
+  for (const files of settings.certificates) {
+    const pair = { chain: await readPem(files.chain), key: await readPem(files.key) };
+    check(`${files.chain} with ${files.key}`, () => {
+      tls.createSecureContext({ cert: pair.chain, key: pair.key });
+    });
+    check(files.chain, () => {
+      new X509Certificate(pair.chain);
+    });
+    certificates.push(pair);
+  }
+  const ca = settings.ca === '' ? '' : await readPem(settings.ca);
+  const crl = settings.crl === '' ? '' : await readPem(settings.crl);
+  if (ca !== '') {
+    check(settings.ca, () => {
+      for (const root of blocksOf(ca, 'CERTIFICATE')) new X509Certificate(root);
+    });
+    if (blocksOf(ca, 'CERTIFICATE').length === 0) throw new CertificateError(`${settings.ca}: there is no certificate in PEM in this file`);
+  }
+  if (crl !== '')
+    check(settings.crl, () => {
+      tls.createSecureContext({ crl });
+    });
+  return { certificates, ca, crl };
+}
+
+/** Every file that `readCertificates` reads. */
+export function certificateFiles(settings: TlsSettings): string[] {
+  const files = settings.certificates.flatMap(({ chain, key }) => [chain, key]);
+  return [...files, settings.ca, settings.crl].filter((file) => file !== '');
+}
+
+const FILE_ERRORS: Record<string, string> = { ENOENT: 'no such file', EACCES: 'permission denied', EISDIR: 'it is a directory' };
+
+async function readPem(file: string): Promise<string> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new CertificateError(`${file}: cannot read this file: ${FILE_ERRORS[code ?? ''] ?? message}`);
+  }
+  if (!text.includes('-----BEGIN ')) throw new CertificateError(`${file}: there is no PEM in this file (-----BEGIN …-----)`);
+  return text;
+}
+
+function check(file: string, attempt: () => void): void {
+  try {
+    attempt();
+  } catch (error) {
+    const reason = (error as Error).message.replace(/\s+/g, ' ').replace(/^error:[0-9A-F]+:/, '');
+    throw new CertificateError(`${file}: cannot be used: ${reason}`);
+  }
+}
+
+/** The PEM blocks of one kind, each with its lines. */
+export function blocksOf(pem: string, kind: string): string[] {
+  return pem.match(new RegExp(`-----BEGIN ${kind}-----[\\s\\S]*?-----END ${kind}-----`, 'g')) ?? [];
+}
+
+/** Whether two readings are the same. */
+export function fingerprintOf(files: CertificateFiles): string {
+  return createHash('sha256').update(JSON.stringify(files)).digest('hex');
+}
+
+/** The contexts of one listener in one shard. */
+export class SecureContexts {
+  /** For clients that name no server, or one that no certificate is made out to. */
+  readonly first: tls.SecureContext;
+  private readonly all: readonly { readonly certificate: X509Certificate; readonly context: tls.SecureContext }[];
+
+  constructor(settings: TlsSettings, files: CertificateFiles, ticketKeys: Buffer) {
+    this.all = files.certificates.map(({ chain, key }) => ({
+      certificate: new X509Certificate(chain),
+      context: tls.createSecureContext({ ...contextOptions(settings, files), cert: chain, key, ticketKeys }),
+    }));
+    this.first = this.all[0]!.context;
+  }
+
+  pick(serverName: string): tls.SecureContext {
+    return this.all.find(({ certificate }) => certificate.checkHost(serverName) !== undefined)?.context ?? this.first;
+  }
+}
+
+function contextOptions(settings: TlsSettings, files: CertificateFiles): tls.SecureContextOptions {
+  return {
+    minVersion: settings.minVersion === '1.3' ? 'TLSv1.3' : 'TLSv1.2',
+    ...(settings.ciphers === '' ? {} : { ciphers: settings.ciphers }),
+    ...(settings.verifyClient === 'none' || files.ca === '' ? {} : { ca: files.ca }),
+    ...(settings.verifyClient === 'none' || files.crl === '' ? {} : { crl: files.crl }),
+  };
+}
