@@ -13,10 +13,31 @@ export interface CLibrary {
   readonly fallocate: ((fd: number, mode: number, offset: number, length: number) => number) | undefined;
   /** Why the last call of this thread has failed; to be asked at once. */
   errno(): number;
+  socket(family: number, type: number, protocol: number): number;
+  setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
+  bind(fd: number, address: Uint8Array, length: number): number;
+  /** `messages` is the address of an array of `struct mmsghdr`. */
+  recvmmsg(fd: number, messages: bigint, count: number, flags: number, timeout: null): number;
+  sendmmsg(fd: number, messages: bigint, count: number, flags: number): number;
+  /** Memory that does not move, zeroed, for structures that hold addresses. It is never given back: who takes some keeps it for the life of its thread. */
+  memory(length: number): NativeMemory;
+}
+
+export interface NativeMemory {
+  readonly address: bigint;
+  readonly bytes: Uint8Array;
 }
 
 interface Library {
   func(signature: string): never;
+}
+
+interface Koffi {
+  load(name: null): Library;
+  errno(): number;
+  alloc(type: string, length: number): unknown;
+  address(value: unknown): bigint;
+  view(pointer: unknown, length: number): ArrayBuffer;
 }
 
 let native: CLibrary | null | undefined;
@@ -27,7 +48,7 @@ export function library(): CLibrary | null {
   native = null;
   if (process.platform === 'win32') return native;
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as { load(name: null): Library; errno(): number };
+    const koffi = createRequire(import.meta.url)('koffi') as Koffi;
     // What the process itself sees: the C library, and whatever was loaded before it.
     const libc = koffi.load(null);
     native = {
@@ -36,6 +57,15 @@ export function library(): CLibrary | null {
       recv: libc.func('int64_t recv(int fd, uint8_t *bytes, size_t length, int flags)'),
       flock: libc.func('int flock(int fd, int operation)'),
       send: libc.func('int64_t send(int fd, const uint8_t *bytes, size_t length, int flags)'),
+      socket: libc.func('int socket(int family, int type, int protocol)'),
+      setsockopt: libc.func('int setsockopt(int fd, int level, int name, const uint8_t *value, uint32_t length)'),
+      bind: libc.func('int bind(int fd, const uint8_t *address, uint32_t length)'),
+      ...datagramCalls(libc),
+      memory: (length) => {
+        const pointer = koffi.alloc('uint8_t', length);
+        const bytes = new Uint8Array(koffi.view(pointer, length));
+        return { address: koffi.address(pointer), bytes: bytes.fill(0) };
+      },
       fallocate: fallocateOf(libc),
       errno: () => koffi.errno(),
     };
@@ -56,4 +86,12 @@ function fallocateOf(libc: Library): CLibrary['fallocate'] {
     }
   }
   return undefined;
+
+/** Many datagrams with one call: Linux has it, macOS does not. */
+function datagramCalls(libc: { func(signature: string): never }): Pick<CLibrary, 'recvmmsg' | 'sendmmsg'> {
+  if (process.platform !== 'linux') return { recvmmsg: () => -1, sendmmsg: () => -1 };
+  return {
+    recvmmsg: libc.func('int recvmmsg(int fd, void *messages, unsigned int count, int flags, void *timeout)'),
+    sendmmsg: libc.func('int sendmmsg(int fd, void *messages, unsigned int count, int flags)'),
+  };
 }

@@ -1,0 +1,414 @@
+/**
+ * QuicConnection: one connection of a client, and its streams. It turns what quiche knows into events, and does nothing that RFC 9000 leaves to quiche.
+ *
+ *   handshake ──▶ established ──▶ draining ──▶ gone           early data: streams may come before `established`
+ *
+ * A turn: datagrams are given to quiche and streams are read at once; what that wrote leaves in one `flush` at the end of the turn. Owned by one endpoint.
+ * Invariant: in the list of dirty connections at most once; after `closed` no event of it or of its streams.
+ *
+ * Hot path.
+ */
+import { assert } from '../../base/assert.ts';
+import {
+  type ConnectionError,
+  closeConnection,
+  issueConnectionId,
+  type NativeConnection,
+  nextDatagram,
+  type RecvInfo,
+  receiveDatagram,
+  stopReading,
+} from './binding.ts';
+import type { Due } from './deadlines.ts';
+import type { QuicEndpoint } from './endpoint.ts';
+import { QuicStream, STREAM_CLOSED } from './stream.ts';
+import type { PeerAddress } from './udp-socket.ts';
+
+/** Above this many streams, quiche is asked which are readable; below, asking each is cheaper (0.2 µs for one, 19 µs for the list). */
+const STREAMS_ASKED_MAX = 32;
+/** Connection IDs that a client holds beside the first, for the paths that it may move to. */
+const SPARE_CONNECTION_IDS = 2;
+/** After our FIN: how long the client may take to finish its side. */
+const LINGER_MILLISECONDS = 2000;
+/** quiche rounds its time down. */
+const ROUNDING_MILLISECONDS = 1;
+
+const CONNECTION_LOST = 'quic_closed';
+const NO_BYTES: Uint8Array = new Uint8Array(0);
+const NO_STREAM_ERROR = 0;
+/** Application errors are not told before the handshake is complete [RFC 9000 §10.2.3]. */
+const APPLICATION_ERROR = 0xc;
+
+/** What a connection tells whoever holds it. */
+export interface QuicConnectionEvents {
+  /** A client-initiated bidirectional stream. Sets `stream.events` before it returns. @param isFirst the control stream */
+  stream(stream: QuicStream, isFirst: boolean): void;
+  /** The handshake is complete: nothing that comes from now on is replayed. Not called for a connection that was established when it was handed over. */
+  established(): void;
+  /** The client has another address now, in `connection.address`. */
+  moved(): void;
+  /** The last event. Every stream was told `lost` before. @param reason for logs */
+  closed(reason: string): void;
+}
+
+export class QuicConnection implements Due {
+  readonly native: NativeConnection;
+  events: QuicConnectionEvents | null;
+  /** Where the client is. */
+  address: PeerAddress;
+  isEstablished: boolean;
+  /** Streams that hold a block. */
+  blockedCount: number;
+  /** The ID that the client chose for its first datagram; null once it does not use it any more. */
+  initialDcid: string | null;
+  /** IDs of this connection in the endpoint's table. */
+  readonly ids: Uint8Array[];
+  readonly openedAt: number;
+  isDirty: boolean;
+  isGone: boolean;
+
+  deadline: number;
+  deadlineAt: number;
+  deadlinePlace: number;
+
+  private readonly endpoint: QuicEndpoint;
+  private readonly streams: QuicStream[];
+  private losing: QuicStream[] | null;
+  private recvInfo: RecvInfo;
+  /** Lowest client-initiated bidirectional stream that has not been seen, if they come in order. */
+  private nextStreamId: number;
+  private needsReading: boolean;
+  private lingerUntil: number;
+  private isClosing: boolean;
+  private closeReason: string;
+
+  constructor(endpoint: QuicEndpoint, native: NativeConnection, address: PeerAddress, now: number) {
+    this.endpoint = endpoint;
+    this.native = native;
+    this.events = null;
+    this.address = address;
+    this.isEstablished = false;
+    this.blockedCount = 0;
+    this.initialDcid = null;
+    this.ids = [];
+    this.openedAt = now;
+    this.isDirty = false;
+    this.isGone = false;
+    this.deadline = Number.POSITIVE_INFINITY;
+    this.deadlineAt = Number.POSITIVE_INFINITY;
+    this.deadlinePlace = -1;
+    this.streams = [];
+    this.losing = null;
+    this.recvInfo = { from: { host: address.host, port: address.port }, to: endpoint.local };
+    this.nextStreamId = 0;
+    this.needsReading = false;
+    this.lingerUntil = Number.POSITIVE_INFINITY;
+    this.isClosing = false;
+    this.closeReason = '';
+  }
+
+  /** Whether the client still sends early data, which anybody may have replayed [RFC 9001 §9.2]. */
+  get isEarly(): boolean {
+    return !this.isEstablished && this.native.isInEarlyData();
+  }
+
+  /** Whether the client came back with a ticket. */
+  get isResumed(): boolean {
+    return this.native.isResumed();
+  }
+
+  /** Name that the client asked for (SNI). */
+  get serverName(): string | null {
+    return this.native.serverName();
+  }
+
+  /** The client's certificates as DER, its own first; null: it showed none. */
+  get peerCertificates(): Uint8Array[] | null {
+    return this.native.peerCertChain();
+  }
+
+  /** Open streams. */
+  get streamCount(): number {
+    return this.streams.length;
+  }
+
+  /** An open stream, by its ID. */
+  stream(id: number): QuicStream | undefined {
+    for (const stream of this.streams) if (stream.id === id) return stream;
+    return undefined;
+  }
+
+  /**
+   * Closes the connection with an application error code. What streams have written is sent first, as far as the congestion window goes, and not repeated if it
+   * is lost: a holder for whom that matters ends its streams and waits for `lost`. Events come at the end of the turn.
+   */
+  close(errorCode: number, reason: string): void {
+    if (this.isGone || this.isClosing) return;
+    this.isClosing = true;
+    this.closeReason = 'closed here';
+    this.sendAll();
+    const isApplication = this.isEstablished;
+    closeConnection(this.native, isApplication, isApplication ? errorCode : APPLICATION_ERROR, Buffer.from(reason));
+    this.touch();
+  }
+
+  /** A datagram came. */
+  receive(bytes: Uint8Array, from: PeerAddress): void {
+    const isSamePath = from === this.address;
+    const info = isSamePath ? this.recvInfo : { from: { host: from.host, port: from.port }, to: this.endpoint.local };
+    if (!receiveDatagram(this.native, bytes, info)) this.endpoint.counters.droppedByQuiche++;
+    if (!this.isEstablished && !this.isClosing) this.advanceHandshake();
+    if (!isSamePath) this.takePathEvents(from);
+    if (this.events !== null) {
+      this.takeRetiredIds();
+      this.readStreams();
+      if (this.blockedCount > 0) this.offerBlocked();
+    }
+    this.touch();
+  }
+
+  /** There is something to send or to tell: the connection is flushed at the end of the turn. */
+  touch(): void {
+    if (this.isDirty) return;
+    this.isDirty = true;
+    this.endpoint.flushLater(this);
+  }
+
+  /** A stream reads again. */
+  readAgain(): void {
+    this.needsReading = true;
+    this.touch();
+  }
+
+  /** A stream has ended its side and waits for the client's. */
+  lingers(): void {
+    this.lingerUntil = Math.min(this.lingerUntil, performance.now() + LINGER_MILLISECONDS);
+    this.touch();
+  }
+
+  /** A stream is of no use any more: it is told at the end of the turn. */
+  loses(stream: QuicStream): void {
+    this.losing ??= [];
+    this.losing.push(stream);
+    this.touch();
+  }
+
+  deadlineCame(now: number): void {
+    if (now >= this.handshakeDeadline) {
+      if (!this.isEstablished) {
+        this.giveUp();
+        return;
+      }
+      // Copies of the client's first datagrams that are still under way must not look like a new client; by now there are none.
+      this.endpoint.forgetInitialDcid(this);
+    }
+    this.native.onTimeout();
+    if (now >= this.lingerUntil) this.endLingering();
+    // A path that was not validated, or congestion that is over.
+    this.takePathEvents(this.address);
+    if (this.blockedCount > 0) this.offerBlocked();
+    this.touch();
+  }
+
+  /** Sends what there is, tells what has ended, sets the next deadline. Called by the endpoint at the end of the turn. */
+  flush(): void {
+    if (this.needsReading) {
+      this.needsReading = false;
+      this.readStreams();
+    }
+    if (this.lingerUntil !== Number.POSITIVE_INFINITY) this.takeFinished();
+    if (this.losing !== null) this.tellLosing();
+    this.isDirty = false;
+    if (this.isGone) return;
+    this.sendAll();
+    if (this.native.isClosed() || this.native.isDraining()) {
+      this.end();
+      return;
+    }
+    this.setDeadline();
+  }
+
+  /** When the handshake must be complete, and the client's own choice of an ID is forgotten. */
+  private get handshakeDeadline(): number {
+    return this.initialDcid === null ? Number.POSITIVE_INFINITY : this.openedAt + this.endpoint.settings.handshakeTimeoutMilliseconds;
+  }
+
+  private setDeadline(): void {
+    const timeout = this.native.timeout();
+    const deadline = timeout === null ? Number.POSITIVE_INFINITY : performance.now() + timeout + ROUNDING_MILLISECONDS;
+    this.endpoint.deadlines.set(this, Math.min(deadline, this.lingerUntil, this.handshakeDeadline));
+  }
+
+  /** The handshake took too long. Nobody waits for the end of its draining: a client that is late begins anew. */
+  private giveUp(): void {
+    this.isClosing = true;
+    this.closeReason = 'the handshake took too long';
+    closeConnection(this.native, false, APPLICATION_ERROR, NO_BYTES);
+    this.sendAll();
+    this.tellClosed();
+    this.endpoint.remove(this);
+  }
+
+  private sendAll(): void {
+    const { socket, counters } = this.endpoint;
+    for (;;) {
+      const sent = nextDatagram(this.native, socket.reserve());
+      if (sent === null) return;
+      const { to } = sent[1];
+      const { address } = this;
+      const bytes = to.port === address.port && to.host === address.host ? address.bytes : this.endpoint.encode(to);
+      socket.commit(sent[0], bytes);
+      counters.sent++;
+    }
+  }
+
+  private advanceHandshake(): void {
+    if (this.native.isEstablished()) {
+      const isNew = this.events === null;
+      this.isEstablished = true;
+      this.endpoint.handshakeCompleted(this);
+      this.issueIds();
+      if (isNew) this.endpoint.handOver(this);
+      else this.events?.established();
+    } else if (this.events === null && this.native.isInEarlyData() && this.native.isReadable()) {
+      this.endpoint.handOver(this);
+    }
+  }
+
+  /** Gives the client spare IDs, as many as it wants of those that we would give. */
+  private issueIds(): void {
+    while (this.ids.length <= SPARE_CONNECTION_IDS && this.native.sourceCidsLeft() > 0) {
+      const id = this.endpoint.ids.make();
+      if (!issueConnectionId(this.native, id, this.endpoint.ids.resetTokenNumber(id))) return;
+      this.endpoint.addId(this, id);
+    }
+  }
+
+  private takeRetiredIds(): void {
+    let id = this.native.retiredScidNext();
+    if (id === null) return;
+    for (; id !== null; id = this.native.retiredScidNext()) this.endpoint.removeId(this, id);
+    this.issueIds();
+  }
+
+  /** A client that answers from a new address has moved there once quiche has validated the path [RFC 9000 §9]. */
+  private takePathEvents(from: PeerAddress): void {
+    for (let event = this.native.pathEventNext(); event !== null; event = this.native.pathEventNext()) {
+      if (event.type !== 'PeerMigrated' || from === this.address) continue;
+      this.address = from;
+      this.recvInfo = { from: { host: from.host, port: from.port }, to: this.endpoint.local };
+      this.endpoint.counters.migrations++;
+      this.events?.moved();
+    }
+  }
+
+  private readStreams(): void {
+    const { native, streams } = this;
+    const { readBuffer } = this.endpoint;
+    if (streams.length <= STREAMS_ASKED_MAX) {
+      for (let i = 0; i < streams.length; i++) streams[i]!.read(readBuffer);
+    }
+    if (this.isGone || !native.isReadable()) return;
+    // Usually a stream that follows the last one; else another order, a unidirectional one, or one that is paused.
+    while (native.streamReadable(this.nextStreamId)) this.openStream(this.nextStreamId);
+    if (!this.isGone && native.isReadable()) this.readListed();
+  }
+
+  private readListed(): void {
+    for (const id of this.native.readable()) {
+      if ((id & 3) === 0) {
+        const stream = this.stream(id);
+        if (stream === undefined) this.openStream(id);
+        else stream.read(this.endpoint.readBuffer);
+      } else {
+        this.endpoint.counters.unidirectionalRefused++;
+        stopReading(this.native, id, NO_STREAM_ERROR);
+      }
+    }
+  }
+
+  private openStream(id: number): void {
+    const stream = new QuicStream(this, id);
+    if (id >= this.nextStreamId) this.nextStreamId = id + 4;
+    this.streams.push(stream);
+    this.endpoint.counters.streams++;
+    this.events!.stream(stream, id === 0);
+    stream.read(this.endpoint.readBuffer);
+  }
+
+  private offerBlocked(): void {
+    const { streams } = this;
+    for (let i = 0; i < streams.length && this.blockedCount > 0; i++) streams[i]!.offer();
+  }
+
+  /** Streams that we have ended and the client too. */
+  private takeFinished(): void {
+    let isAnyLeft = false;
+    for (const stream of this.streams) {
+      if (!stream.isEnded || stream.isLost) continue;
+      if (this.native.streamFinished(stream.id)) {
+        stream.isLost = true;
+        this.loses(stream);
+      } else isAnyLeft = true;
+    }
+    if (!isAnyLeft) this.lingerUntil = Number.POSITIVE_INFINITY;
+  }
+
+  private endLingering(): void {
+    this.lingerUntil = Number.POSITIVE_INFINITY;
+    for (const stream of this.streams) if (stream.isEnded) stream.destroy();
+  }
+
+  private tellLosing(): void {
+    // Telling one may lose another.
+    for (let lost = this.losing; lost !== null; lost = this.losing) {
+      this.losing = null;
+      for (const stream of lost) {
+        this.forget(stream);
+        stream.tellLost(STREAM_CLOSED);
+      }
+    }
+  }
+
+  private forget(stream: QuicStream): void {
+    const { streams } = this;
+    const place = streams.indexOf(stream);
+    assert(place >= 0, 'a stream is lost once');
+    const last = streams.pop()!;
+    if (last !== stream) streams[place] = last;
+  }
+
+  /** Closed on either side: for the holder it is over now, though quiche may still answer late datagrams. */
+  private end(): void {
+    this.tellClosed();
+    if (this.native.isClosed()) this.endpoint.remove(this);
+    else this.setDeadline();
+  }
+
+  private tellClosed(): void {
+    const { events } = this;
+    if (events === null) return;
+    while (this.streams.length > 0) this.streams.pop()!.tellLost(CONNECTION_LOST);
+    this.losing = null;
+    this.lingerUntil = Number.POSITIVE_INFINITY;
+    this.events = null;
+    events.closed(this.reason());
+  }
+
+  /** Why the connection is over, for a person who reads it. */
+  private reason(): string {
+    const { native } = this;
+    if (native.isTimedOut()) return 'no datagram came within the idle timeout';
+    const peer = native.peerError();
+    if (peer !== null) return describe('closed by the client', peer);
+    if (this.closeReason !== '') return this.closeReason;
+    const own = native.localError();
+    return own === null ? 'closed' : describe('closed by quiche', own);
+  }
+}
+
+function describe(who: string, error: ConnectionError): string {
+  const kind = error.isApp ? 'application error' : 'transport error';
+  const text = Buffer.from(error.reason).toString('utf8', 0, 100); // cold: once for each connection
+  return [who, kind, error.errorCode, text].join(' ').trim();
+}
