@@ -307,7 +307,9 @@ export class QuicEndpoint implements DatagramSink {
   private readonly endTurn = (): void => {
     this.isFlushPlanned = false;
     this.socket.endTurn();
-    if (!this.isClosed) this.flush();
+    if (this.isClosed) return;
+    this.flush();
+    this.socket.poll();
   };
 }
 

@@ -2,11 +2,14 @@
  * The UDP socket of one shard. Every shard binds its own to the same address and port (SO_REUSEPORT): the kernel spreads clients over them by address and port,
  * so the datagrams of one client come to one shard as long as it does not move.
  *
- *   libuv polls and reads one datagram → `received`;  more of them in the same turn → recvmmsg(2) takes up to 64 at once
+ *   libuv polls and reads one datagram → `received`;  more of them in the same turn, or by its end → recvmmsg(2) takes up to 64 at once
  *   `reserve` a slot → quiche writes the datagram into it → `commit` → `flush`: sendmmsg(2), up to 64 at once
  *
  * Node's dgram has neither call nor option, so the C library's are called, on memory that is laid out once. Datagrams that the kernel does not take are lost, as
  * any router may lose them: congestion control hears of it that way. One thread owns the socket; its memory lives as long as the thread.
+ *
+ * libuv takes 64 KB for each datagram and gives most of it back. An echoed message of a busy server costs 17 to 21 µs of processor time with both ways of
+ * batches, 20 to 22 µs without the one at the end of the turn, and 26 µs when libuv reads everything (native-bench/quic-echo.mjs echo 200 4 2).
  *
  * Hot path.
  */
@@ -188,6 +191,11 @@ export class UdpSocket {
       if (this.readBatch() < SLOTS) return;
     }
   };
+
+  /** Reads what has come while the turn was busy. */
+  poll(): void {
+    if (!this.isClosed) this.readBatch();
+  }
 
   private readBatch(): number {
     const { incoming } = this;

@@ -17,6 +17,8 @@ import {
 
 const quiche: Quiche = loadQuiche()!;
 
+const sharedReadBuffer = Buffer.alloc(65_536);
+
 export interface ClientOptions {
   readonly port: number;
   /** Server; 127.0.0.1 if left out. */
@@ -30,6 +32,8 @@ export interface ClientOptions {
   readonly session?: Uint8Array;
   readonly streamWindowBytes?: number;
   readonly idleTimeoutMilliseconds?: number;
+  /** Keeps no datagrams and no bytes: for loads. */
+  readonly isFrugal?: boolean;
   /** Written to stream 0 before the handshake, as early data if there is a session. */
   readonly early?: Uint8Array;
 }
@@ -47,6 +51,10 @@ export class NativeClient {
   readonly datagramsOut: Buffer[];
   socket!: Socket;
   isDeaf: boolean;
+  /** Called for bytes of a frugal client instead of keeping them. */
+  onBytes: (id: number, length: number) => void;
+  private readonly isFrugal: boolean;
+  private readonly sendBuffer: Buffer;
   private readonly server: { host: string; port: number };
   /** What quiche believes to be its own address: it does not change when a NAT changes it. */
   private local: { host: string; port: number };
@@ -60,7 +68,7 @@ export class NativeClient {
     this.server = { host: options.host ?? '127.0.0.1', port: options.port };
     const { address, port } = socket.address();
     this.local = { host: address, port };
-    this.native = quiche.Connection.connect('localhost', randomBytes(16), this.local, this.server, clientConfig(options));
+    this.native = quiche.Connection.connect('localhost', randomBytes(16), this.local, this.server, configOf(options));
     if (options.session !== undefined) this.native.setSession(options.session);
     this.received = new Map();
     this.finished = new Set();
@@ -69,7 +77,10 @@ export class NativeClient {
     this.datagramsIn = [];
     this.datagramsOut = [];
     this.isDeaf = false;
-    this.readBuffer = Buffer.alloc(65_536);
+    this.onBytes = (id, length) => this.keep(id, this.readBuffer.subarray(0, length));
+    this.isFrugal = options.isFrugal ?? false;
+    this.sendBuffer = Buffer.alloc(1350);
+    this.readBuffer = options.isFrugal === true ? sharedReadBuffer : Buffer.alloc(65_536);
     this.waiters = new Set();
     this.waiting = [];
     this.timer = null;
@@ -87,6 +98,12 @@ export class NativeClient {
   write(id: number, bytes: Buffer | string, isFinished = false): void {
     this.waiting.push({ id, bytes: Buffer.from(bytes), isFinished });
     this.pump();
+  }
+
+  /** Writes past the queue: what quiche does not take is lost. */
+  writeNow(id: number, bytes: Buffer): void {
+    writeStream(this.native, id, bytes, false);
+    this.flush();
   }
 
   text(id: number): string {
@@ -142,7 +159,6 @@ export class NativeClient {
       // Nothing taken of nothing: quiche says so as well when it takes the end of the stream.
       this.waiting.splice(i--, 1);
     }
-    this.flush();
     this.read();
     this.flush();
     if (this.timer !== null) clearTimeout(this.timer);
@@ -175,7 +191,7 @@ export class NativeClient {
     this.socket = socket;
     socket.on('message', (bytes) => {
       if (this.isDeaf) return;
-      this.datagramsIn.push(Buffer.from(bytes));
+      if (!this.isFrugal) this.datagramsIn.push(Buffer.from(bytes));
       try {
         this.native.recv(bytes, { from: this.server, to: this.local });
       } catch {
@@ -185,16 +201,20 @@ export class NativeClient {
     });
   }
 
+  private keep(id: number, bytes: Buffer): void {
+    this.received.set(id, Buffer.concat([this.received.get(id) ?? Buffer.alloc(0), bytes]));
+  }
+
   private onTimeout(): void {
     this.native.onTimeout();
     this.pump();
   }
 
   private flush(): void {
-    const bytes = Buffer.alloc(1350);
+    const bytes = this.sendBuffer;
     for (let sent: Sent | null = this.native.send(bytes); sent !== null; sent = this.native.send(bytes)) {
       const copy = Buffer.from(bytes.subarray(0, sent[0]));
-      this.datagramsOut.push(copy);
+      if (!this.isFrugal) this.datagramsOut.push(copy);
       this.socket.send(copy, this.server.port, this.server.host);
     }
   }
@@ -205,8 +225,7 @@ export class NativeClient {
         const read = readStream(this.native, id, this.readBuffer);
         if (read === -2) this.broken.add(id);
         if (read < 0) break;
-        const bytes = this.readBuffer.subarray(0, read >> 1);
-        this.received.set(id, Buffer.concat([this.received.get(id) ?? Buffer.alloc(0), bytes]));
+        this.onBytes(id, read >> 1);
         if ((read & 1) !== 0) {
           this.finished.add(id);
           break;
@@ -228,6 +247,15 @@ export async function openSocket(host: string): Promise<Socket> {
   socket.bind(0, host);
   await once(socket, 'listening');
   return socket;
+}
+
+let frugalConfig: NativeConfig | null = null;
+
+/** Clients of a load share one configuration. */
+function configOf(options: ClientOptions): NativeConfig {
+  if (options.isFrugal !== true) return clientConfig(options);
+  frugalConfig ??= clientConfig(options);
+  return frugalConfig;
 }
 
 function clientConfig(options: ClientOptions): NativeConfig {
