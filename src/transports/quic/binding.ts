@@ -63,7 +63,6 @@ export interface NativeConnection {
   streamSend(id: number, bytes: Uint8Array, isFinished: boolean): number | null;
   streamShutdown(id: number, direction: number, errorCode: number): unknown;
   streamReadable(id: number): boolean;
-  streamFinished(id: number): boolean;
   readable(): Iterable<number>;
   timeout(): number | null;
   onTimeout(): void;

@@ -16,7 +16,9 @@ import {
   type NativeConnection,
   nextDatagram,
   type RecvInfo,
+  readStream,
   receiveDatagram,
+  STREAM_BROKEN,
   stopReading,
 } from './binding.ts';
 import type { Due } from './deadlines.ts';
@@ -36,6 +38,11 @@ const ROUNDING_MILLISECONDS = 1;
 const CONNECTION_LOST = 'quic_closed';
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 const NO_STREAM_ERROR = 0;
+/** The two low bits of a stream ID [RFC 9000 §2.1]. */
+const STREAM_KIND = 3;
+const CLIENT_BIDIRECTIONAL = 0;
+const CLIENT_UNIDIRECTIONAL = 2;
+const ID_STEP = 4;
 /** Application errors are not told before the handshake is complete [RFC 9000 §10.2.3]. */
 const APPLICATION_ERROR = 0xc;
 
@@ -75,8 +82,10 @@ export class QuicConnection implements Due {
   private readonly streams: QuicStream[];
   private losing: QuicStream[] | null;
   private recvInfo: RecvInfo;
-  /** Lowest client-initiated bidirectional stream that has not been seen, if they come in order. */
+  /** Above every client-initiated bidirectional stream that has been seen. */
   private nextStreamId: number;
+  /** Those below it that have not been seen; null: none. At most as many as may be open. */
+  private skippedIds: number[] | null;
   private needsReading: boolean;
   private lingerUntil: number;
   private isClosing: boolean;
@@ -101,6 +110,7 @@ export class QuicConnection implements Due {
     this.losing = null;
     this.recvInfo = { from: { host: address.host, port: address.port }, to: endpoint.local };
     this.nextStreamId = 0;
+    this.skippedIds = null;
     this.needsReading = false;
     this.lingerUntil = Number.POSITIVE_INFINITY;
     this.isClosing = false;
@@ -316,24 +326,46 @@ export class QuicConnection implements Due {
 
   private readListed(): void {
     for (const id of this.native.readable()) {
-      if ((id & 3) === 0) {
-        const stream = this.stream(id);
-        if (stream === undefined) this.openStream(id);
-        else stream.read(this.endpoint.readBuffer);
+      const stream = this.stream(id);
+      if (stream !== undefined) {
+        stream.read(this.endpoint.readBuffer);
+      } else if (this.isNew(id)) {
+        this.openStream(id);
       } else {
-        this.endpoint.counters.unidirectionalRefused++;
-        stopReading(this.native, id, NO_STREAM_ERROR);
+        // A unidirectional stream, or the client's answer on one that was lost here before: a reset must be read, or quiche keeps the stream.
+        const isReset = readStream(this.native, id, this.endpoint.readBuffer) === STREAM_BROKEN;
+        if (!isReset) stopReading(this.native, id, NO_STREAM_ERROR);
+        if (!isReset && (id & STREAM_KIND) === CLIENT_UNIDIRECTIONAL) this.endpoint.counters.unidirectionalRefused++;
       }
     }
   }
 
+  private isNew(id: number): boolean {
+    return (id & STREAM_KIND) === CLIENT_BIDIRECTIONAL && (id >= this.nextStreamId || this.skippedIds?.includes(id) === true);
+  }
+
   private openStream(id: number): void {
     const stream = new QuicStream(this, id);
-    if (id >= this.nextStreamId) this.nextStreamId = id + 4;
+    this.takeId(id);
     this.streams.push(stream);
     this.endpoint.counters.streams++;
     this.events!.stream(stream, id === 0);
     stream.read(this.endpoint.readBuffer);
+  }
+
+  /** Opening one opens all below it [RFC 9000 §3.2]; those come later, if their datagrams were overtaken. */
+  private takeId(id: number): void {
+    if (id >= this.nextStreamId) {
+      for (let skipped = this.nextStreamId; skipped < id; skipped += ID_STEP) {
+        this.skippedIds ??= [];
+        this.skippedIds.push(skipped);
+      }
+      this.nextStreamId = id + ID_STEP;
+    } else {
+      const place = this.skippedIds!.indexOf(id);
+      this.skippedIds!.splice(place, 1);
+      if (this.skippedIds!.length === 0) this.skippedIds = null;
+    }
   }
 
   private offerBlocked(): void {
@@ -346,10 +378,8 @@ export class QuicConnection implements Due {
     let isAnyLeft = false;
     for (const stream of this.streams) {
       if (!stream.isEnded || stream.isLost) continue;
-      if (this.native.streamFinished(stream.id)) {
-        stream.isLost = true;
-        this.loses(stream);
-      } else isAnyLeft = true;
+      if (stream.isFinished) stream.lose();
+      else isAnyLeft = true;
     }
     if (!isAnyLeft) this.lingerUntil = Number.POSITIVE_INFINITY;
   }

@@ -43,12 +43,16 @@ export interface QuicCredentials {
 
 const APPLICATION_PROTOCOL = 'mqtt';
 
-/** Unidirectional streams carry no MQTT. A few may be opened, so that they can be refused one by one; none would end the connection of a client that opens one. */
+/** Unidirectional streams carry no MQTT. A few may be opened, so that they can be refused one by one; none would end the connection of a client that opens one. There
+ * is no room for more after these: quiche gives none back for streams that were refused. */
 const UNIDIRECTIONAL_STREAMS = 3;
 const UNIDIRECTIONAL_WINDOW_BYTES = 1;
 
-/** Connection IDs that a client may give us, so that a path of its own has an ID of its own [RFC 9000 §9.5]. */
-const ACTIVE_CONNECTION_IDS = 4;
+/**
+ * Connection IDs that a client may give us, so that a path of its own has an ID of its own [RFC 9000 §9.5]. quiche also allows a connection this many addresses of its
+ * client, counts old ones for ever, and drops what comes from one more: a client that has moved so often begins a new connection.
+ */
+const ACTIVE_CONNECTION_IDS = 16;
 
 /** Makes the configuration of quiche. @throws Error when certificate, key or CA cannot be used */
 export function createNativeConfig(quiche: Quiche, settings: QuicSettings, credentials: QuicCredentials, keys: SharedKeys): NativeConfig {

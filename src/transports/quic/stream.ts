@@ -37,6 +37,8 @@ export class QuicStream implements Channel {
   isEnded: boolean;
   /** Both directions are of no use any more; `lost` has been or will be called. */
   isLost: boolean;
+  /** After our end: the client has finished or reset its side. */
+  private isClientDone: boolean;
   /** The block that quiche has not taken whole; null: none. */
   private kept: Uint8Array | null;
   private keptAt: number;
@@ -49,9 +51,15 @@ export class QuicStream implements Channel {
     this.isPaused = false;
     this.isEnded = false;
     this.isLost = false;
+    this.isClientDone = false;
     this.kept = null;
     this.keptAt = 0;
     this.keptLength = 0;
+  }
+
+  /** Whether both sides have ended and nothing waits here. */
+  get isFinished(): boolean {
+    return this.isEnded && this.isClientDone && this.kept === null;
   }
 
   /** Whether a block waits for the client to read. */
@@ -106,6 +114,7 @@ export class QuicStream implements Channel {
 
   /** Hands over what has come. Called by the connection. @param buffer the one read buffer of the endpoint */
   read(buffer: Uint8Array): void {
+    if (this.isEnded) this.throwAway(buffer);
     while (!this.isPaused && !this.isLost && !this.isEnded) {
       const read = readStream(this.connection.native, this.id, buffer);
       if (read === STREAM_WAITS) return;
@@ -139,6 +148,13 @@ export class QuicStream implements Channel {
     this.events.drained();
   }
 
+  /** The stream is of no use any more: its holder is told at the end of the turn. */
+  lose(): void {
+    if (this.isLost) return;
+    this.isLost = true;
+    this.connection.loses(this);
+  }
+
   /** Called by the connection, once. */
   tellLost(reason: string): void {
     this.isLost = true;
@@ -157,10 +173,13 @@ export class QuicStream implements Channel {
     this.lose();
   }
 
-  private lose(): void {
-    if (this.isLost) return;
-    this.isLost = true;
-    this.connection.loses(this);
+  /** Reads what has come after our end. */
+  private throwAway(buffer: Uint8Array): void {
+    while (!this.isClientDone) {
+      const read = readStream(this.connection.native, this.id, buffer);
+      if (read === STREAM_WAITS) return;
+      this.isClientDone = read === STREAM_BROKEN || (read & 1) !== 0;
+    }
   }
 
   private release(): void {

@@ -6,12 +6,15 @@ import { randomBytes } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import {
+  issueConnectionId,
   loadQuiche,
   type NativeConfig,
   type NativeConnection,
   type Quiche,
   readStream,
   type Sent,
+  stopReading,
+  stopWriting,
   writeStream,
 } from '../../../src/transports/quic/binding.ts';
 
@@ -141,6 +144,7 @@ export class NativeClient {
     await this.moveSilently(localHost);
     const { address, port } = this.socket.address();
     this.local = { host: address, port };
+    await this.until(() => this.native.availableDcids() > 0);
     this.native.migrate(this.local, this.server);
     this.pump();
   }
@@ -160,11 +164,27 @@ export class NativeClient {
       this.waiting.splice(i--, 1);
     }
     this.read();
+    // A new path needs a new ID at this end too.
+    while (!this.isFrugal && this.native.isEstablished() && this.native.sourceCidsLeft() > 0) {
+      if (!issueConnectionId(this.native, randomBytes(16), 0n)) break;
+    }
     this.flush();
     if (this.timer !== null) clearTimeout(this.timer);
     const timeout = this.native.timeout();
     this.timer = timeout === null ? null : setTimeout(() => this.onTimeout(), timeout + 1);
     for (const look of this.waiters) look();
+  }
+
+  /** RESET_STREAM. */
+  reset(id: number): void {
+    stopWriting(this.native, id, 7);
+    this.pump();
+  }
+
+  /** STOP_SENDING. */
+  stop(id: number): void {
+    stopReading(this.native, id, 7);
+    this.pump();
   }
 
   close(): void {
@@ -240,6 +260,23 @@ export async function connect(options: ClientOptions): Promise<NativeClient> {
   const client = new NativeClient(await openSocket(options.localHost ?? options.host ?? '127.0.0.1'), options);
   client.start(options.early);
   return client;
+}
+
+/** The first datagram of a client that nobody will hear of again. */
+export function firstDatagram(): Buffer {
+  const somewhere = { host: '127.0.0.1', port: 9 };
+  const native = quiche.Connection.connect('localhost', randomBytes(16), somewhere, somewhere, configOf({ port: 9, isFrugal: true }));
+  const bytes = Buffer.alloc(1350);
+  return bytes.subarray(0, native.send(bytes)![0]);
+}
+
+/** Closes the client whatever happens. */
+export async function withClient(client: NativeClient, run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+  } finally {
+    client.close();
+  }
 }
 
 export async function openSocket(host: string): Promise<Socket> {
