@@ -24,7 +24,7 @@ export interface SharedKeys {
   readonly connectionId: Buffer;
   readonly resetToken: Buffer;
   readonly retryToken: Buffer;
-  /** 48 bytes, as BoringSSL wants them: name, HMAC key, AES key. */
+  /** Each listener makes its own key of it. */
   readonly sessionTicket: Buffer;
 }
 
@@ -35,7 +35,7 @@ export function deriveKeys(secret: Uint8Array): SharedKeys {
     connectionId: derive('connection id', 16),
     resetToken: derive('stateless reset', 32),
     retryToken: derive('retry', 32),
-    sessionTicket: derive('session ticket', 48),
+    sessionTicket: derive('session ticket', 32),
   };
 }
 

@@ -169,7 +169,7 @@ export class QuicConnection implements Due {
     if (!receiveDatagram(this.native, bytes, info)) this.endpoint.counters.droppedByQuiche++;
     if (!this.isEstablished && !this.isClosing) this.advanceHandshake();
     if (!isSamePath) this.takePathEvents(from);
-    if (this.events !== null) {
+    if (this.events !== null && !this.isClosing) {
       this.takeRetiredIds();
       this.readStreams();
       if (this.blockedCount > 0) this.offerBlocked();
@@ -224,7 +224,7 @@ export class QuicConnection implements Due {
   flush(): void {
     if (this.needsReading) {
       this.needsReading = false;
-      this.readStreams();
+      if (!this.isClosing) this.readStreams();
     }
     if (this.lingerUntil !== Number.POSITIVE_INFINITY) this.takeFinished();
     if (this.losing !== null) this.tellLosing();
@@ -408,10 +408,13 @@ export class QuicConnection implements Due {
     if (last !== stream) streams[place] = last;
   }
 
-  /** Closed on either side: for the holder it is over now, though quiche may still answer late datagrams. */
+  /**
+   * Closed on either side: for the holder it is over now, though quiche may still answer late datagrams. A handshake that failed is not kept for that: it would
+   * take the place of others, and a client that has not heard of it begins anew and is told then.
+   */
   private end(): void {
     this.tellClosed();
-    if (this.native.isClosed()) this.endpoint.remove(this);
+    if (this.native.isClosed() || !this.isEstablished) this.endpoint.remove(this);
     else this.setDeadline();
   }
 

@@ -3,6 +3,7 @@
  *
  * Runs at start, and again when certificates change: connections that are there keep the configuration that they were made with.
  */
+import { createHash, hkdfSync } from 'node:crypto';
 import type { NativeConfig, Quiche } from './binding.ts';
 import type { SharedKeys } from './connection-id.ts';
 import { RECEIVED_BYTES_MAX, SENT_BYTES_MAX } from './udp-socket.ts';
@@ -42,6 +43,8 @@ export interface QuicCredentials {
 }
 
 const APPLICATION_PROTOCOL = 'mqtt';
+/** As BoringSSL wants it: name, HMAC key, AES key. */
+const TICKET_KEY_BYTES = 48;
 
 /** Unidirectional streams carry no MQTT. A few may be opened, so that they can be refused one by one; none would end the connection of a client that opens one. There
  * is no room for more after these: quiche gives none back for streams that were refused. */
@@ -61,7 +64,7 @@ export function createNativeConfig(quiche: Quiche, settings: QuicSettings, crede
   // PEER without FAIL_IF_NO_PEER_CERT: a certificate is asked for, and checked if there is one.
   if (verifyClient === 'optional') config.verifyPeer(true);
   config.setApplicationProtos([APPLICATION_PROTOCOL]);
-  config.setTicketKey(keys.sessionTicket);
+  config.setTicketKey(ticketKey(keys, credentials));
   if (settings.earlyData) config.enableEarlyData();
   config.setMaxIdleTimeout(settings.idleTimeoutMilliseconds);
   config.setMaxRecvUdpPayloadSize(RECEIVED_BYTES_MAX);
@@ -79,4 +82,17 @@ export function createNativeConfig(quiche: Quiche, settings: QuicSettings, crede
   // congestion window leaves at once, ten datagrams at first.
   config.enablePacing(false);
   return config;
+}
+
+/**
+ * A ticket stands for a client certificate that was checked, or for the fact that none was asked for. So it is good only where the same is asked: another listener of the
+ * process, or this one after its authority has changed, does not take it. A new server certificate changes nothing.
+ */
+function ticketKey(keys: SharedKeys, { verifyClient, ca }: QuicCredentials): Uint8Array {
+  const asked = createHash('sha256')
+    .update(verifyClient)
+    .update('\0')
+    .update(ca ?? '')
+    .digest();
+  return Buffer.from(hkdfSync('sha256', keys.sessionTicket, asked, 'onehop quic ticket', TICKET_KEY_BYTES));
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gets what the tests of this folder run: mosquitto's clients, and the Paho libraries for Python, Go and Java with the programs that use them.
+# Gets what the tests of this folder run: mosquitto's clients, the Paho libraries for Python, Go and Java with the programs that use them, and aioquic.
 # Usage: prepare.sh [FOLDER]. Everything but Debian packages goes below FOLDER (default: dist/clients); what is there and up to date is left alone.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

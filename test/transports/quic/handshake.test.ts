@@ -195,6 +195,35 @@ describe('coming back', () => {
     });
   });
 
+  withEcho('a ticket does not stand for a certificate that nobody has shown', earlyData, async (open) => {
+    const credentials = { ca: caCertificate, verifyClient: 'required' } as const;
+    const strict = await openEcho({ ...earlyData, credentials });
+    const session = await ticketOf(open.port);
+    const client = await connect({ port: strict.port, session, early: Buffer.from('early') });
+    await client.until(() => errorOf(client) !== undefined);
+    assert.equal(errorOf(client), certificateRequired);
+    assert.equal(strict.connections.length, 0);
+    client.vanish();
+    strict.close();
+  });
+
+  withEcho(
+    'a ticket of a client with a certificate',
+    { ...earlyData, credentials: { ca: caCertificate, verifyClient: 'required' } },
+    async (echo) => {
+      const first = await connect({ port: echo.port, certificate: clientCertificate, key: clientKey });
+      await first.until(() => first.native.isEstablished() && first.native.session() !== null);
+      const client = await connect({ port: echo.port, session: first.native.session()! });
+      await withClient(client, async () => {
+        await echo.until(() => echo.connections.length === 2);
+        const chains = echo.connections.map(({ connection }) => Buffer.from(connection.peerCertificates![0]!).toString('hex'));
+        assert.equal(chains[1], chains[0], 'it is known who came back');
+        assert.ok(echo.connections[1]!.connection.isResumed);
+      });
+      first.close();
+    },
+  );
+
   withEcho('a ticket of another process is not good, and does no harm', earlyData, async (echo) => {
     const other = await openEcho({ settings: { earlyData: true } });
     const session = await ticketOf(other.port);
