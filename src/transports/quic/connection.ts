@@ -8,7 +8,6 @@
  *
  * Hot path.
  */
-import { assert } from '../../base/assert.ts';
 import {
   type ConnectionError,
   closeConnection,
@@ -16,33 +15,20 @@ import {
   type NativeConnection,
   nextDatagram,
   type RecvInfo,
-  readStream,
   receiveDatagram,
-  STREAM_BROKEN,
-  stopReading,
 } from './binding.ts';
 import type { Due } from './deadlines.ts';
 import type { QuicEndpoint } from './endpoint.ts';
-import { QuicStream, STREAM_CLOSED } from './stream.ts';
+import type { QuicStream } from './stream.ts';
+import { StreamTable } from './stream-table.ts';
 import type { PeerAddress } from './udp-socket.ts';
 
-/** Above this many streams, quiche is asked which are readable; below, asking each is cheaper (0.2 µs for one, 19 µs for the list). */
-const STREAMS_ASKED_MAX = 32;
 /** Connection IDs that a client holds beside the first, for the paths that it may move to. */
 const SPARE_CONNECTION_IDS = 2;
-/** After our FIN: how long the client may take to finish its side. */
-const LINGER_MILLISECONDS = 2000;
 /** quiche rounds its time down. */
 const ROUNDING_MILLISECONDS = 1;
 
-const CONNECTION_LOST = 'quic_closed';
 const NO_BYTES: Uint8Array = new Uint8Array(0);
-const NO_STREAM_ERROR = 0;
-/** The two low bits of a stream ID [RFC 9000 §2.1]. */
-const STREAM_KIND = 3;
-const CLIENT_BIDIRECTIONAL = 0;
-const CLIENT_UNIDIRECTIONAL = 2;
-const ID_STEP = 4;
 /** Application errors are not told before the handshake is complete [RFC 9000 §10.2.3]. */
 const APPLICATION_ERROR = 0xc;
 
@@ -64,8 +50,6 @@ export class QuicConnection implements Due {
   /** Where the client is. */
   address: PeerAddress;
   isEstablished: boolean;
-  /** Streams that hold a block. */
-  blockedCount: number;
   /** The ID that the client chose for its first datagram; null once it does not use it any more. */
   initialDcid: string | null;
   /** IDs of this connection in the endpoint's table. */
@@ -79,15 +63,9 @@ export class QuicConnection implements Due {
   deadlinePlace: number;
 
   private readonly endpoint: QuicEndpoint;
-  private readonly streams: QuicStream[];
-  private losing: QuicStream[] | null;
+  readonly streams: StreamTable;
   private recvInfo: RecvInfo;
-  /** Above every client-initiated bidirectional stream that has been seen. */
-  private nextStreamId: number;
-  /** Those below it that have not been seen; null: none. At most as many as may be open. */
-  private skippedIds: number[] | null;
   private needsReading: boolean;
-  private lingerUntil: number;
   private isClosing: boolean;
   private closeReason: string;
 
@@ -97,7 +75,6 @@ export class QuicConnection implements Due {
     this.events = null;
     this.address = address;
     this.isEstablished = false;
-    this.blockedCount = 0;
     this.initialDcid = null;
     this.ids = [];
     this.openedAt = now;
@@ -106,13 +83,9 @@ export class QuicConnection implements Due {
     this.deadline = Number.POSITIVE_INFINITY;
     this.deadlineAt = Number.POSITIVE_INFINITY;
     this.deadlinePlace = -1;
-    this.streams = [];
-    this.losing = null;
+    this.streams = new StreamTable(this, native, endpoint);
     this.recvInfo = { from: { host: address.host, port: address.port }, to: endpoint.local };
-    this.nextStreamId = 0;
-    this.skippedIds = null;
     this.needsReading = false;
-    this.lingerUntil = Number.POSITIVE_INFINITY;
     this.isClosing = false;
     this.closeReason = '';
   }
@@ -139,13 +112,12 @@ export class QuicConnection implements Due {
 
   /** Open streams. */
   get streamCount(): number {
-    return this.streams.length;
+    return this.streams.count;
   }
 
   /** An open stream, by its ID. */
   stream(id: number): QuicStream | undefined {
-    for (const stream of this.streams) if (stream.id === id) return stream;
-    return undefined;
+    return this.streams.get(id);
   }
 
   /**
@@ -171,8 +143,8 @@ export class QuicConnection implements Due {
     if (!isSamePath) this.takePathEvents(from);
     if (this.events !== null && !this.isClosing) {
       this.takeRetiredIds();
-      this.readStreams();
-      if (this.blockedCount > 0) this.offerBlocked();
+      this.streams.read();
+      if (this.streams.blockedCount > 0) this.streams.offerBlocked();
     }
     this.touch();
   }
@@ -190,19 +162,6 @@ export class QuicConnection implements Due {
     this.touch();
   }
 
-  /** A stream has ended its side and waits for the client's. */
-  lingers(): void {
-    this.lingerUntil = Math.min(this.lingerUntil, performance.now() + LINGER_MILLISECONDS);
-    this.touch();
-  }
-
-  /** A stream is of no use any more: it is told at the end of the turn. */
-  loses(stream: QuicStream): void {
-    this.losing ??= [];
-    this.losing.push(stream);
-    this.touch();
-  }
-
   deadlineCame(now: number): void {
     if (now >= this.handshakeDeadline) {
       if (!this.isEstablished) {
@@ -213,10 +172,10 @@ export class QuicConnection implements Due {
       this.endpoint.forgetInitialDcid(this);
     }
     this.native.onTimeout();
-    if (now >= this.lingerUntil) this.endLingering();
+    if (now >= this.streams.lingerUntil) this.streams.endLingering();
     // A path that was not validated, or congestion that is over.
     this.takePathEvents(this.address);
-    if (this.blockedCount > 0) this.offerBlocked();
+    if (this.streams.blockedCount > 0) this.streams.offerBlocked();
     this.touch();
   }
 
@@ -224,10 +183,9 @@ export class QuicConnection implements Due {
   flush(): void {
     if (this.needsReading) {
       this.needsReading = false;
-      if (!this.isClosing) this.readStreams();
+      if (!this.isClosing) this.streams.read();
     }
-    if (this.lingerUntil !== Number.POSITIVE_INFINITY) this.takeFinished();
-    if (this.losing !== null) this.tellLosing();
+    this.streams.endTurn();
     this.isDirty = false;
     if (this.isGone) return;
     this.sendAll();
@@ -246,7 +204,7 @@ export class QuicConnection implements Due {
   private setDeadline(): void {
     const timeout = this.native.timeout();
     const deadline = timeout === null ? Number.POSITIVE_INFINITY : performance.now() + timeout + ROUNDING_MILLISECONDS;
-    this.endpoint.deadlines.set(this, Math.min(deadline, this.lingerUntil, this.handshakeDeadline));
+    this.endpoint.deadlines.set(this, Math.min(deadline, this.streams.lingerUntil, this.handshakeDeadline));
   }
 
   /** The handshake took too long. Nobody waits for the end of its draining: a client that is late begins anew. */
@@ -312,102 +270,6 @@ export class QuicConnection implements Due {
     }
   }
 
-  private readStreams(): void {
-    const { native, streams } = this;
-    const { readBuffer } = this.endpoint;
-    if (streams.length <= STREAMS_ASKED_MAX) {
-      for (let i = 0; i < streams.length; i++) streams[i]!.read(readBuffer);
-    }
-    if (this.isGone || !native.isReadable()) return;
-    // Usually a stream that follows the last one; else another order, a unidirectional one, or one that is paused.
-    while (native.streamReadable(this.nextStreamId)) this.openStream(this.nextStreamId);
-    if (!this.isGone && native.isReadable()) this.readListed();
-  }
-
-  private readListed(): void {
-    for (const id of this.native.readable()) {
-      const stream = this.stream(id);
-      if (stream !== undefined) {
-        stream.read(this.endpoint.readBuffer);
-      } else if (this.isNew(id)) {
-        this.openStream(id);
-      } else {
-        // A unidirectional stream, or the client's answer on one that was lost here before: a reset must be read, or quiche keeps the stream.
-        const isReset = readStream(this.native, id, this.endpoint.readBuffer) === STREAM_BROKEN;
-        if (!isReset) stopReading(this.native, id, NO_STREAM_ERROR);
-        if (!isReset && (id & STREAM_KIND) === CLIENT_UNIDIRECTIONAL) this.endpoint.counters.unidirectionalRefused++;
-      }
-    }
-  }
-
-  private isNew(id: number): boolean {
-    return (id & STREAM_KIND) === CLIENT_BIDIRECTIONAL && (id >= this.nextStreamId || this.skippedIds?.includes(id) === true);
-  }
-
-  private openStream(id: number): void {
-    const stream = new QuicStream(this, id);
-    this.takeId(id);
-    this.streams.push(stream);
-    this.endpoint.counters.streams++;
-    this.events!.stream(stream, id === 0);
-    stream.read(this.endpoint.readBuffer);
-  }
-
-  /** Opening one opens all below it [RFC 9000 §3.2]; those come later, if their datagrams were overtaken. */
-  private takeId(id: number): void {
-    if (id >= this.nextStreamId) {
-      for (let skipped = this.nextStreamId; skipped < id; skipped += ID_STEP) {
-        this.skippedIds ??= [];
-        this.skippedIds.push(skipped);
-      }
-      this.nextStreamId = id + ID_STEP;
-    } else {
-      const place = this.skippedIds!.indexOf(id);
-      this.skippedIds!.splice(place, 1);
-      if (this.skippedIds!.length === 0) this.skippedIds = null;
-    }
-  }
-
-  private offerBlocked(): void {
-    const { streams } = this;
-    for (let i = 0; i < streams.length && this.blockedCount > 0; i++) streams[i]!.offer();
-  }
-
-  /** Streams that we have ended and the client too. */
-  private takeFinished(): void {
-    let isAnyLeft = false;
-    for (const stream of this.streams) {
-      if (!stream.isEnded || stream.isLost) continue;
-      if (stream.isFinished) stream.lose();
-      else isAnyLeft = true;
-    }
-    if (!isAnyLeft) this.lingerUntil = Number.POSITIVE_INFINITY;
-  }
-
-  private endLingering(): void {
-    this.lingerUntil = Number.POSITIVE_INFINITY;
-    for (const stream of this.streams) if (stream.isEnded) stream.destroy();
-  }
-
-  private tellLosing(): void {
-    // Telling one may lose another.
-    for (let lost = this.losing; lost !== null; lost = this.losing) {
-      this.losing = null;
-      for (const stream of lost) {
-        this.forget(stream);
-        stream.tellLost(STREAM_CLOSED);
-      }
-    }
-  }
-
-  private forget(stream: QuicStream): void {
-    const { streams } = this;
-    const place = streams.indexOf(stream);
-    assert(place >= 0, 'a stream is lost once');
-    const last = streams.pop()!;
-    if (last !== stream) streams[place] = last;
-  }
-
   /**
    * Closed on either side: for the holder it is over now, though quiche may still answer late datagrams. A handshake that failed is not kept for that: it would
    * take the place of others, and a client that has not heard of it begins anew and is told then.
@@ -421,9 +283,7 @@ export class QuicConnection implements Due {
   private tellClosed(): void {
     const { events } = this;
     if (events === null) return;
-    while (this.streams.length > 0) this.streams.pop()!.tellLost(CONNECTION_LOST);
-    this.losing = null;
-    this.lingerUntil = Number.POSITIVE_INFINITY;
+    this.streams.loseAll();
     this.events = null;
     events.closed(this.reason());
   }

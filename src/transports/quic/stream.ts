@@ -80,7 +80,7 @@ export class QuicStream implements Channel {
     this.kept = bytes;
     this.keptAt = taken;
     this.keptLength = length;
-    connection.blockedCount++;
+    connection.streams.blockedCount++;
     return false;
   }
 
@@ -101,7 +101,7 @@ export class QuicStream implements Channel {
     const { native } = this.connection;
     stopReading(native, this.id, NO_ERROR);
     if (this.kept === null) writeStream(native, this.id, NO_BYTES, true);
-    this.connection.lingers();
+    this.connection.streams.lingers();
   }
 
   /** Resets both directions. */
@@ -152,7 +152,7 @@ export class QuicStream implements Channel {
   lose(): void {
     if (this.isLost) return;
     this.isLost = true;
-    this.connection.loses(this);
+    this.connection.streams.loses(this);
   }
 
   /** Called by the connection, once. */
@@ -185,6 +185,6 @@ export class QuicStream implements Channel {
   private release(): void {
     if (this.kept === null) return;
     this.kept = null;
-    this.connection.blockedCount--;
+    this.connection.streams.blockedCount--;
   }
 }

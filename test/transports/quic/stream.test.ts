@@ -86,7 +86,7 @@ describe('streams', () => {
     client.pump();
     await client.until(() => client.received.get(4)?.length === much.length);
     assert.ok(client.received.get(4)!.equals(much));
-    assert.equal(echo.connections[0]!.connection.blockedCount, 0);
+    assert.equal(echo.connections[0]!.connection.streams.blockedCount, 0);
   });
 
   withBoth('one that is paused leaves its bytes in quiche, and its client stops', async (client, echo) => {
@@ -228,6 +228,6 @@ test('a block that is kept is whole when the client reads at last, and lost once
   client.close();
   await echo.until(() => echo.connections[0]!.closedReasons.length === 1);
   assert.deepEqual(echo.connections[0]!.streams[0]!.lostReasons, ['quic_closed']);
-  assert.equal(echo.connections[0]!.connection.blockedCount, 0);
+  assert.equal(echo.connections[0]!.connection.streams.blockedCount, 0);
   echo.close();
 });
