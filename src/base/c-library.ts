@@ -86,6 +86,7 @@ function fallocateOf(libc: Library): CLibrary['fallocate'] {
     }
   }
   return undefined;
+}
 
 /** Many datagrams with one call: Linux has it, macOS does not. */
 function datagramCalls(libc: { func(signature: string): never }): Pick<CLibrary, 'recvmmsg' | 'sendmmsg'> {

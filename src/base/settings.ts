@@ -35,8 +35,6 @@ export interface WebSocketSettings {
 
 export interface QuicSettings {
   readonly idleTimeoutMilliseconds: number;
-  /** Bidirectional streams that a client may have open. */
-  readonly streams: number;
   readonly congestionControl: 'cubic' | 'reno' | 'bbr';
   readonly retry: 'auto' | 'always' | 'never';
   readonly earlyData: boolean;

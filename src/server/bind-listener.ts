@@ -2,10 +2,13 @@
  * Binding: every listener's socket is bound by the supervisor before any shard starts, so that what cannot be bound stops the start with one clear line. Nothing is
  * accepted before a shard listens on it.
  */
+
+import { lookup } from 'node:dns/promises';
 import { lstatSync, renameSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import type { ListenerSettings } from '../base/settings.ts';
 import { canHandOff, duplicate } from '../transports/descriptor.ts';
+import { bindQuicSocket } from '../transports/quic/bind-socket.ts';
 import { placeOf } from './listener-schema.ts';
 import { StartError } from './start-error.ts';
 import type { BoundListener } from './wiring.ts';
@@ -25,9 +28,22 @@ export async function bindListener(listener: ListenerSettings): Promise<BoundLis
       const fd = canHandOff() ? duplicate((server as unknown as { _handle: { fd: number } })._handle.fd) : -1;
       if (path !== '') renameSync(bindPath, path);
       // Closed before the loop polls again: this server never accepts, the duplicate keeps the port.
-      server.close(() => resolve({ port: boundPort, fd }));
+      server.close(() => resolve({ host, port: boundPort, fd }));
     });
   });
+}
+
+/** Finds the port of a QUIC listener, whose sockets the shards bind by themselves. @throws StartError */
+export async function findQuicPort(listener: ListenerSettings): Promise<BoundListener> {
+  try {
+    const { address } = await lookup(listener.host);
+    const socket = await bindQuicSocket(address, listener.port, { isFirst: true });
+    const { port } = socket;
+    socket.close();
+    return { host: address, port, fd: -1 };
+  } catch (error) {
+    throw bindError(listener, error as NodeJS.ErrnoException);
+  }
 }
 
 /** A socket in the file system outlives its process. One that nobody answers on is removed; any other file stays. */

@@ -13,8 +13,9 @@ import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import { counter } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
+import { quicheFile } from '../transports/quic/binding.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
-import { bindListener } from './bind-listener.ts';
+import { bindListener, findQuicPort } from './bind-listener.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
@@ -64,7 +65,7 @@ export async function startBroker(settings: Settings): Promise<Broker> {
   }
   await checkTransports(resolved);
   const bound: BoundListener[] = [];
-  for (const listener of resolved.listeners) bound.push(await bindListener(listener));
+  for (const listener of resolved.listeners) bound.push(await (listener.type === 'quic' ? findQuicPort(listener) : bindListener(listener)));
   const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
   const supervisor = new Supervisor(resolved, bound, log, store);
   await supervisor.start();
@@ -74,12 +75,13 @@ export async function startBroker(settings: Settings): Promise<Broker> {
 
 /** What a listener needs of this platform. @throws StartError with one clear line */
 async function checkTransports(settings: Settings): Promise<void> {
-  const index = settings.listeners.findIndex(({ type }) => type === 'ws' || type === 'wss');
-  if (index < 0) return;
-  try {
-    await loadWebSockets();
-  } catch (error) {
-    throw new StartError(`listeners[${index}]: ${(error as Error).message}`, 1);
+  const fail = (index: number, problem: string): never => {
+    throw new StartError(`listeners[${index}]: ${problem}`, 1);
+  };
+  for (const [index, { type }] of settings.listeners.entries()) {
+    if (type === 'ws' || type === 'wss') await loadWebSockets().catch((error: Error) => fail(index, error.message));
+    if (type === 'quic' && quicheFile() === null)
+      fail(index, `QUIC has no binary for ${process.platform} ${process.arch}; use Linux on x64, or tcp and tls listeners`);
   }
 }
 
@@ -109,6 +111,7 @@ class Supervisor implements Broker {
   private readonly store: StoreOwner | null;
   private readonly certificates: CertificateWatch;
   private readonly ticketKeys: Uint8Array;
+  private readonly quicSecret: Uint8Array;
   private readonly settings: Settings;
   private readonly bound: readonly BoundListener[];
   private readonly log: Log;
@@ -138,6 +141,7 @@ class Supervisor implements Broker {
       for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'certificates', listener, files });
     });
     this.ticketKeys = randomBytes(48);
+    this.quicSecret = randomBytes(32);
     this.memory = new SharedMemory(settings.shards);
     this.transit = new Transit(this.memory.transit);
     this.clock = clockOrigin();
@@ -206,6 +210,7 @@ class Supervisor implements Broker {
       listeners: this.bound,
       certificates: this.certificates.current,
       ticketKeys: this.ticketKeys,
+      quicSecret: this.quicSecret,
       awaitsSnapshots,
     };
     const worker = new Worker(new URL('./shard-thread.js', import.meta.url), {

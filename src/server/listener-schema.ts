@@ -92,7 +92,6 @@ const quic = {
     '5m',
     'A connection on which nothing comes for so long is gone. A client that asks for more Keep Alive than this must send before it.',
   ),
-  streams: key(count(1, 1_000), 16, 'Streams that a client may have open at one time; the first is the MQTT connection itself.'),
   congestionControl: key(choice('cubic', 'reno', 'bbr'), 'cubic', 'How fast the broker sends into a network that loses packets.'),
   retry: key(
     choice('auto', 'always', 'never'),

@@ -8,6 +8,7 @@ import { type ListenAt, SocketListener, type TakeSocket } from '../transports/ac
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { duplicate, type Transit } from '../transports/descriptor.ts';
 import { Gate } from '../transports/gate.ts';
+import { QuicDoor } from '../transports/quic-door.ts';
 import { tcpDoor } from '../transports/tcp.ts';
 import { HandshakeQueue, TlsDoor } from '../transports/tls.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
@@ -21,24 +22,37 @@ export class ShardListeners {
   private readonly ticketKeys: Buffer;
   private readonly handshakes: HandshakeQueue;
   private readonly listeners: SocketListener[];
+  /** By place in the configuration. */
+  private readonly quic: Map<number, QuicDoor>;
+  private readonly quicSecret: Uint8Array;
   /** By place in the configuration; those with certificates. */
   private readonly reloads: Map<number, (files: CertificateFiles) => void>;
 
-  constructor(shard: Shard, transit: Transit, readBuffer: Buffer, ticketKeys: Buffer) {
+  constructor(shard: Shard, transit: Transit, readBuffer: Buffer, ticketKeys: Buffer, quicSecret: Uint8Array) {
     this.shard = shard;
     this.transit = transit;
     this.readBuffer = readBuffer;
     this.ticketKeys = ticketKeys;
     this.handshakes = new HandshakeQueue(shard);
     this.listeners = [];
+    this.quic = new Map();
+    this.quicSecret = quicSecret;
+    shard.takeDatagram = (listener, bytes, host, port) => this.quic.get(listener)?.endpoint.receiveForwarded(bytes, host, port);
     this.reloads = new Map();
   }
 
   /** Listens everywhere. @returns the ports, in the order of the configuration */
   async listen(bound: readonly BoundListener[], certificates: readonly (CertificateFiles | null)[]): Promise<number[]> {
     const ports: number[] = [];
-    for (const [index, { fd }] of bound.entries()) {
+    for (const [index, { fd, host, port }] of bound.entries()) {
       const gate = new Gate(this.shard, index);
+      if (gate.settings.type === 'quic') {
+        const door = await QuicDoor.open(gate, host, port, this.quicSecret, certificates[index]!);
+        this.quic.set(index, door);
+        this.reloads.set(index, (next) => door.reload(next));
+        ports.push(port);
+        continue;
+      }
       const listener = new SocketListener(gate, await this.doorOf(gate, certificates[index] ?? null));
       this.listeners.push(listener);
       ports.push(await listener.listen(fd < 0 ? placeFor(gate.settings) : { fd: duplicate(fd) }));
@@ -72,6 +86,7 @@ export class ShardListeners {
   /** Accepts no more. */
   close(): void {
     for (const listener of this.listeners) listener.close();
+    for (const door of this.quic.values()) door.stopAccepting();
   }
 }
 

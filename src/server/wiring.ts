@@ -18,6 +18,8 @@ const WAKE_BYTES_PER_SHARD = 64;
 
 /** A listening socket, bound before any shard starts. */
 export interface BoundListener {
+  /** An IP address for QUIC, whose sockets the shards bind by themselves. */
+  readonly host: string;
   /** 0 for a path. */
   readonly port: number;
   /** Descriptor that the supervisor keeps; each shard listens on a duplicate. -1: the shard binds by itself. */
@@ -39,6 +41,8 @@ export interface ShardStart {
   readonly certificates: readonly (CertificateFiles | null)[];
   /** Keys of TLS session tickets, the same in all shards. */
   readonly ticketKeys: Uint8Array;
+  /** What all shards derive the keys of QUIC from. */
+  readonly quicSecret: Uint8Array;
   /** The shard's end of the store; null: there is none. */
   readonly store: StoreStart | null;
   /** The shard waits for the routes of all peers before it serves (a restart). */

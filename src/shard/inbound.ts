@@ -18,6 +18,7 @@ import {
   KNOWN_BIT,
   RECORD_ACKS,
   RECORD_CONTROL,
+  RECORD_DATAGRAM,
   RECORD_HANDOFF,
   RECORD_ORIGIN_DONE,
   RECORD_P2P,
@@ -64,6 +65,16 @@ export function handleRecord(shard: Shard, link: Link, word: number, bytes: Buff
       const peerEnd = at + 8 + bytes.readUInt32LE(at + 4);
       shard.counters[HANDED_OFF]!++;
       shard.adoptSocket(fd, unpackObject(bytes, at + 8, peerEnd) as Peer, bytes.subarray(peerEnd, end));
+      return;
+    }
+    case RECORD_DATAGRAM: {
+      const hostEnd = at + 8 + bytes.readUInt32LE(at + 4);
+      shard.takeDatagram(
+        bytes.readUInt16LE(at),
+        bytes.subarray(hostEnd, end),
+        bytes.toString('latin1', at + 8, hostEnd),
+        bytes.readUInt16LE(at + 2),
+      );
       return;
     }
     case RECORD_RELAY_OPEN:

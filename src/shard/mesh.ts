@@ -27,6 +27,7 @@ import {
   messageWord,
   RECORD_ACKS,
   RECORD_CONTROL,
+  RECORD_DATAGRAM,
   RECORD_HANDOFF,
   RECORD_JUMBO,
   RECORD_ORIGIN_DONE,
@@ -222,6 +223,25 @@ export class Mesh {
       copyBytes(body, 4, bytes, from, end);
       this.queueFrame(link, kind, body);
     }
+  }
+
+  /** Sends a datagram that belongs to a connection of the peer. @returns false when there is no room for it: datagrams may be lost */
+  sendDatagram(peer: number, listener: number, bytes: Uint8Array, host: string, port: number): boolean {
+    const link = this.links[peer] ?? null;
+    if (link === null || !link.isLive || link.overflow.count > 0) return false;
+    const length = 8 + host.length + bytes.length;
+    const at = link.producer.reserve(length);
+    if (at < 0) return false;
+    const target = link.producer.bytes;
+    target.writeUInt16LE(listener, at);
+    target.writeUInt16LE(port, at + 2);
+    target.writeUInt32LE(host.length, at + 4);
+    target.write(host, at + 8, 'latin1');
+    copyBytes(target, at + 8 + host.length, bytes, 0, bytes.length);
+    link.producer.commit(RECORD_DATAGRAM, length);
+    this.counters[FRAMES_RELAY]!++;
+    this.counters[FRAMES_SENT]!++;
+    return true;
   }
 
   /** Sends one signal of a relay, in order with its bytes. */

@@ -11,6 +11,7 @@
  *   handoff:     | u32 fd | u32 peer length | peer | bytes read so far |
  *   relay open:  | u32 id | u32 peer length | peer (msgpackr) | bytes read so far |
  *   relay bytes: | u32 id | bytes |                    to the session or to the client; signals: | u32 id | u32 number |, the signal in the type word
+ *   datagram:    | u16 listener | u16 port | u32 host length | host | bytes |
  *   control:     msgpackr
  *   jumbo:       | u32 kind word |                     the body waits on the MessagePort of the same pair of shards
  *
@@ -46,6 +47,9 @@ export const RECORD_RELAY_TO_SESSION = 13;
 export const RECORD_RELAY_TO_CLIENT = 14;
 export const RECORD_RELAY_TO_EDGE = 15;
 export const RECORD_RELAY_TO_OWNER = 16;
+
+/** A UDP datagram of a connection that the receiving shard holds. */
+export const RECORD_DATAGRAM = 17;
 
 /** Where a signal of a relay stands in the type word. */
 const SIGNAL_SHIFT = 8;

@@ -138,6 +138,8 @@ export class Shard {
   epoch: number;
   private sessionCount: number;
   adoptSocket: AdoptSocket;
+  /** Set by the transport that has datagrams: takes one that another shard has received for a connection of this one; the bytes may be written over. */
+  takeDatagram: (listener: number, bytes: Uint8Array, host: string, port: number) => void;
   /** The store has not given back everything yet. */
   isRecovering: boolean;
   /** The peers run already, and what they want must be known before this shard serves. */
@@ -235,6 +237,7 @@ export class Shard {
     this.adoptSocket = () => {
       throw new Error('no transport of this shard adopts sockets');
     };
+    this.takeDatagram = () => {};
     this.isRecovering = false;
     this.awaitsSnapshots = false;
     this.awaitsRoutes = false;

@@ -3,11 +3,12 @@
  * can speak it over each of them. WebSocket by the package `ws`, in frames that do not care where packets end.
  */
 import { connect as connectSocket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { createWebSocketStream, WebSocket } from 'ws';
+import { connect as connectQuic, type NativeClient } from '../transports/quic/native-client.ts';
 
-export type Transport = 'tcp' | 'tls' | 'ws' | 'wss' | 'unix';
+export type Transport = 'tcp' | 'tls' | 'ws' | 'wss' | 'unix' | 'quic';
 
 /** Where a listener of this transport is. */
 export interface DialPlace {
@@ -36,11 +37,66 @@ export function dial(place: DialPlace): Duplex {
       return connectSocket({ path: place.path! });
     case 'tls':
       return connectTls({ host, port, ...secure, ...from });
+    case 'quic':
+      return new QuicDuplex(host, port, localAddress);
     case 'ws':
     case 'wss': {
       const options = { perMessageDeflate: false, ...from, ...(transport === 'wss' ? secure : {}) };
       const socket = new WebSocket(`${transport}://${host}:${port}/mqtt`, 'mqtt', options);
       return createWebSocketStream(socket);
     }
+  }
+}
+
+/** Stream 0 of a QUIC connection, made of the same quiche as the broker's. */
+class QuicDuplex extends Duplex {
+  private client: NativeClient | null = null;
+  private readonly waiting: { readonly bytes: Buffer; readonly isEnd: boolean }[] = [];
+
+  constructor(host: string, port: number, localHost: string | undefined) {
+    super({ allowHalfOpen: false });
+    void connectQuic({ host, port, ...(localHost === undefined ? {} : { localHost }) }).then((client) => this.open(client));
+  }
+
+  private open(client: NativeClient): void {
+    this.client = client;
+    if (this.destroyed) {
+      client.close();
+      return;
+    }
+    client.onBytes = (id, bytes) => {
+      if (id === 0 && !this.push(Buffer.from(bytes))) client.unread.add(0);
+    };
+    for (const { bytes, isEnd } of this.waiting) client.write(0, bytes, isEnd);
+    const hasEnded = (): boolean =>
+      client.finished.has(0) || client.broken.has(0) || client.native.isClosed() || client.native.isDraining();
+    void client.until(hasEnded).then(() => this.push(null));
+  }
+
+  override _read(): void {
+    if (this.client?.unread.delete(0)) this.client.pump();
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.send(chunk, false);
+    done();
+  }
+
+  override _final(done: () => void): void {
+    this.send(Buffer.alloc(0), true);
+    done();
+  }
+
+  // Later: a write also reads, and whoever writes may be in the middle of what was read before.
+  private send(bytes: Buffer, isEnd: boolean): void {
+    setImmediate(() => {
+      if (this.client === null) this.waiting.push({ bytes, isEnd });
+      else if (!this.destroyed) this.client.write(0, bytes, isEnd);
+    });
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.client?.close();
+    done(error);
   }
 }

@@ -8,7 +8,7 @@ const HOST = '127.0.0.1';
 let count = 0;
 
 export class TestDoors {
-  /** As the configuration takes them: tcp, tls, ws, wss, unix. */
+  /** As the configuration takes them: tcp, tls, ws, wss, unix, quic. */
   readonly listeners: readonly Record<string, unknown>[];
   readonly authority: Authority;
   private readonly socketFile: string;
@@ -24,6 +24,7 @@ export class TestDoors {
       { type: 'ws', bind },
       { type: 'wss', bind, tls },
       { type: 'unix', bind: this.socketFile },
+      { type: 'quic', bind, tls },
     ];
   }
 

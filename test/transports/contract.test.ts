@@ -14,7 +14,7 @@ import { TestDoors } from '../support/doors.ts';
 import { clientIdOn } from '../support/placement.ts';
 
 const SHARDS = 2;
-const TRANSPORTS: readonly Transport[] = ['tcp', 'tls', 'ws', 'wss', 'unix'];
+const TRANSPORTS: readonly Transport[] = ['tcp', 'tls', 'ws', 'wss', 'unix', 'quic'];
 
 const doors = new TestDoors();
 let broker: TestBroker;

@@ -1,11 +1,15 @@
 /**
  * The binding to quiche: the part of it that this folder uses, typed, and calls that return codes where the binding throws.
  *
- * quiche does the protocol (TLS 1.3, loss recovery, congestion control, flow control, path validation); it has no socket, no timer and no thread. The package holds
- * the binary alone: the classes that its maker puts around it, in another package, make promises and events for each packet.
+ * quiche does the protocol (TLS 1.3, loss recovery, congestion control, flow control, path validation); it has no socket, no timer and no thread. Only the
+ * binary of the package is loaded: the classes that its maker puts around it make promises and events for each packet.
  * An exception costs 3 µs and comes only from what a peer did wrong, so the calls here catch it at once and nothing above needs to.
  */
+import { copyFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { threadId } from 'node:worker_threads';
 
 /** An IP address as text, without zone, and a port. */
 export interface HostPort {
@@ -120,16 +124,37 @@ export const STREAM_BROKEN = -2;
 
 let binary: Quiche | null | undefined;
 
-/** quiche, or null where there is no binary of it for this platform. */
+/** File of the binary for this platform, or null where there is none. It is a package of its own, and belongs to the one that is asked for. */
+export function quicheFile(): string | null {
+  try {
+    const description = createRequire(import.meta.url).resolve('@matrixai/quic/package.json');
+    return createRequire(description).resolve(`@matrixai/quic-${process.platform}-${process.arch}`);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * quiche, or null where there is no binary of it for this platform.
+ * Each thread loads a copy of its own: the binary keeps a list of what is to be freed for the whole process, in the name of the thread that was first, and V8 ends the
+ * process when another thread's objects come up there.
+ */
 export function loadQuiche(): Quiche | null {
   if (binary !== undefined) return binary;
-  binary = null;
-  try {
-    binary = createRequire(import.meta.url)('@matrixai/quic-linux-x64') as Quiche;
-  } catch {
-    // No binary: whoever asked for the listener says so.
-  }
+  const file = quicheFile();
+  binary = file === null ? null : loadCopy(file);
   return binary;
+}
+
+function loadCopy(file: string): Quiche {
+  const copy = join(tmpdir(), `onehop-quiche-${process.pid}-${threadId}.node`);
+  copyFileSync(file, copy);
+  try {
+    return createRequire(import.meta.url)(copy) as Quiche;
+  } finally {
+    // What is loaded stays.
+    rmSync(copy);
+  }
 }
 
 /** Gives a datagram to its connection; its bytes are decrypted in place. @returns false when quiche refused it, which may have closed the connection */

@@ -55,7 +55,7 @@ export class NativeClient {
   socket!: Socket;
   isDeaf: boolean;
   /** Called for bytes of a frugal client instead of keeping them. */
-  onBytes: (id: number, length: number) => void;
+  onBytes: (id: number, bytes: Buffer) => void;
   private readonly isFrugal: boolean;
   private readonly sendBuffer: Buffer;
   private readonly server: { host: string; port: number };
@@ -80,7 +80,7 @@ export class NativeClient {
     this.datagramsIn = [];
     this.datagramsOut = [];
     this.isDeaf = false;
-    this.onBytes = (id, length) => this.keep(id, this.readBuffer.subarray(0, length));
+    this.onBytes = (id, bytes) => this.keep(id, bytes);
     this.isFrugal = options.isFrugal ?? false;
     this.sendBuffer = Buffer.alloc(1350);
     this.readBuffer = options.isFrugal === true ? sharedReadBuffer : Buffer.alloc(65_536);
@@ -245,7 +245,7 @@ export class NativeClient {
         const read = readStream(this.native, id, this.readBuffer);
         if (read === -2) this.broken.add(id);
         if (read < 0) break;
-        this.onBytes(id, read >> 1);
+        this.onBytes(id, this.readBuffer.subarray(0, read >> 1));
         if ((read & 1) !== 0) {
           this.finished.add(id);
           break;

@@ -1,0 +1,250 @@
+/**
+ * QUIC as a listener of the broker: the first stream that a client opens is its MQTT connection (single-stream mode).
+ *
+ *   QuicConnection → first stream → (early data: CONNECT alone) → Arrival → attached here, or relayed to the owner
+ *
+ * Until the handshake is confirmed anybody may have sent what comes again: of early data only the CONNECT is acted on, unless `earlyPublish` allows the rest.
+ */
+
+import { addressName } from '../base/network.ts';
+import { FRAME_INCOMPLETE, Frame, readFrame } from '../protocol/framer.ts';
+import { type ChannelEvents, type EventChannel, NO_EVENTS } from '../shard/channel.ts';
+import { counter } from '../shard/counters.ts';
+import { arrive } from './arrival.ts';
+import type { CertificateFiles } from './certificates.ts';
+import type { Gate, Opening } from './gate.ts';
+import { bindQuicSocket } from './quic/bind-socket.ts';
+import type { QuicConnection, QuicConnectionEvents } from './quic/connection.ts';
+import { QuicEndpoint } from './quic/endpoint.ts';
+import type { QuicCredentials, QuicSettings } from './quic/settings.ts';
+import type { QuicStream } from './quic/stream.ts';
+import type { UdpSocket } from './quic/udp-socket.ts';
+
+const ACCEPTED = counter('connections/accepted');
+const DONE = counter('handshakes/done');
+
+/** Application error codes, as existing clients know them. */
+const NO_ERROR = 0;
+const CONTROL_STREAM_ENDED = 1;
+const OVERLOADED = 2;
+
+const STREAM_WINDOW_BYTES = 256 * 1024;
+const CONNECTION_WINDOW_BYTES = 512 * 1024;
+/** Half-open handshakes of a shard from which on a client must show its address, and from which on nobody is answered. */
+const RETRY_ABOVE = 128;
+const HANDSHAKES_MAX = 2048;
+const HANDSHAKE_MILLISECONDS = 10_000;
+/** Further streams carry no MQTT yet: a client may open the one that does. */
+const STREAMS = 1;
+
+const NOTHING = Buffer.alloc(0);
+const NO_CONNECTION_EVENTS: QuicConnectionEvents = {
+  stream: (stream) => stream.destroy(),
+  established: () => {},
+  moved: () => {},
+  closed: () => {},
+};
+
+const frame = new Frame();
+
+/** The first stream of a connection: the MQTT connection. While it may be a replay it passes on the CONNECT and keeps the rest. */
+class ControlChannel implements EventChannel, ChannelEvents {
+  events: ChannelEvents;
+  private readonly connection: QuicConnection;
+  private readonly stream: QuicStream;
+  private readonly packetBytesMax: number;
+  private isEarly: boolean;
+  private hasConnect: boolean;
+  private isPaused: boolean;
+  private isEnded: boolean;
+  private early: Buffer;
+
+  constructor(connection: QuicConnection, stream: QuicStream, packetBytesMax: number, isEarly: boolean) {
+    this.events = NO_EVENTS;
+    this.connection = connection;
+    this.stream = stream;
+    this.packetBytesMax = packetBytesMax;
+    this.isEarly = isEarly;
+    this.hasConnect = false;
+    this.isPaused = false;
+    this.isEnded = false;
+    this.early = NOTHING;
+    stream.events = this;
+  }
+
+  received(bytes: Uint8Array, length: number): boolean {
+    return this.isEarly ? this.receivedEarly(bytes.subarray(0, length)) : this.events.received(bytes, length);
+  }
+
+  private receivedEarly(bytes: Uint8Array): boolean {
+    this.early = Buffer.concat([this.early, bytes]);
+    if (this.hasConnect) return false;
+    const code = readFrame(frame, this.early, 0, this.early.length, this.packetBytesMax);
+    if (code === FRAME_INCOMPLETE) return true;
+    this.hasConnect = true;
+    const connect = this.early.subarray(0, code === 0 ? frame.bodyEnd : this.early.length);
+    this.early = this.early.subarray(connect.length);
+    this.events.received(connect, connect.length);
+    // What is not read stays with the client, under flow control.
+    return false;
+  }
+
+  /** The handshake is confirmed: what has come is the client's. */
+  confirm(): void {
+    const { early } = this;
+    this.isEarly = false;
+    this.early = NOTHING;
+    if (early.length > 0 && !this.events.received(early, early.length)) this.isPaused = true;
+    if (!this.isPaused) this.stream.resume();
+  }
+
+  drained(): void {
+    this.events.drained();
+  }
+
+  lost(reason: string): void {
+    this.events.lost(reason);
+    this.connection.close(this.isEnded ? NO_ERROR : CONTROL_STREAM_ENDED, '');
+  }
+
+  write(bytes: Uint8Array, length: number): boolean {
+    return this.stream.write(bytes, length);
+  }
+
+  pause(): void {
+    this.isPaused = true;
+    this.stream.pause();
+  }
+
+  resume(): void {
+    this.isPaused = false;
+    if (!this.isEarly) this.stream.resume();
+  }
+
+  end(): void {
+    this.isEnded = true;
+    this.stream.end();
+  }
+
+  destroy(): void {
+    this.stream.destroy();
+  }
+}
+
+/** One client, until its QUIC connection is gone. */
+class QuicClient implements QuicConnectionEvents {
+  private readonly gate: Gate;
+  private readonly opening: Opening;
+  private readonly connection: QuicConnection;
+  private control: ControlChannel | null;
+
+  constructor(gate: Gate, opening: Opening, connection: QuicConnection) {
+    this.gate = gate;
+    this.opening = opening;
+    this.connection = connection;
+    this.control = null;
+  }
+
+  stream(stream: QuicStream, isFirst: boolean): void {
+    if (!isFirst) {
+      stream.destroy();
+      return;
+    }
+    const { gate, connection } = this;
+    const isEarly = connection.isEarly && !gate.settings.quic!.earlyPublish;
+    this.control = new ControlChannel(connection, stream, gate.settings.packetBytes, isEarly);
+    arrive(gate, this.opening, this.control, connection.peerCertificates?.[0] ?? null);
+  }
+
+  established(): void {
+    this.gate.shard.startTurn();
+    this.gate.shard.counters[DONE]!++;
+    this.control?.confirm();
+  }
+
+  moved(): void {
+    const { host, port } = this.connection.address;
+    this.gate.shard.log.debug({ peer: this.opening.name, now: addressName(host, port) }, 'a QUIC client has moved');
+  }
+
+  closed(): void {
+    this.opening.leave();
+  }
+}
+
+/** One QUIC listener of one shard. */
+export class QuicDoor {
+  readonly endpoint: QuicEndpoint;
+  private readonly gate: Gate;
+
+  private constructor(gate: Gate, socket: UdpSocket, secret: Uint8Array, files: CertificateFiles) {
+    const { shard, settings, listener } = gate;
+    this.gate = gate;
+    this.endpoint = new QuicEndpoint({
+      shardIndex: shard.index,
+      shardCount: shard.shards,
+      socket,
+      secret,
+      settings: endpointSettings(gate),
+      credentials: credentialsOf(settings.tls!.verifyClient, files),
+      shard: {
+        startTurn: () => shard.startTurn(),
+        onConnection: (connection) => this.accept(connection),
+        forward: (owner, bytes, host, port) => shard.mesh.sendDatagram(owner, listener, bytes, host, port),
+      },
+      log: shard.log,
+    });
+  }
+
+  /** Opens this shard's socket of the listener. @param secret 32 bytes, the same in all shards */
+  static async open(gate: Gate, host: string, port: number, secret: Uint8Array, files: CertificateFiles): Promise<QuicDoor> {
+    return new QuicDoor(gate, await bindQuicSocket(host, port), secret, files);
+  }
+
+  private accept(connection: QuicConnection): void {
+    const { gate } = this;
+    const { host, port } = connection.address;
+    gate.shard.counters[ACCEPTED]!++;
+    const opening = gate.admits(host) ? gate.open(addressName(host, port), () => connection.close(NO_ERROR, '')) : null;
+    if (opening === null) {
+      connection.events = NO_CONNECTION_EVENTS;
+      connection.close(OVERLOADED, '');
+      return;
+    }
+    if (connection.isEstablished) gate.shard.counters[DONE]!++;
+    connection.events = new QuicClient(gate, opening, connection);
+  }
+
+  /** New connections get other certificates. */
+  reload(files: CertificateFiles): void {
+    this.endpoint.setCredentials(credentialsOf(this.gate.settings.tls!.verifyClient, files));
+  }
+
+  stopAccepting(): void {
+    this.endpoint.stopAccepting();
+    this.gate.close();
+  }
+}
+
+function endpointSettings({ shard, settings }: Gate): QuicSettings {
+  const { idleTimeoutMilliseconds, congestionControl, retry, earlyData } = settings.quic!;
+  return {
+    idleTimeoutMilliseconds,
+    congestionControl,
+    retry,
+    earlyData,
+    handshakeTimeoutMilliseconds: Math.min(HANDSHAKE_MILLISECONDS, settings.handshakeTimeoutMilliseconds),
+    maxStreams: STREAMS,
+    streamWindowBytes: STREAM_WINDOW_BYTES,
+    connectionWindowBytes: CONNECTION_WINDOW_BYTES,
+    retryAbove: RETRY_ABOVE,
+    maxHandshakes: HANDSHAKES_MAX,
+    maxConnections: Math.min(settings.connections, shard.settings.limits.connections),
+  };
+}
+
+function credentialsOf(verifyClient: QuicCredentials['verifyClient'], files: CertificateFiles): QuicCredentials {
+  const { chain, key } = files.certificates[0]!;
+  const ca = verifyClient === 'none' || files.ca === '' ? null : Buffer.from(files.ca);
+  return { certificate: Buffer.from(chain), key: Buffer.from(key), ca, verifyClient };
+}
