@@ -72,7 +72,7 @@ export function handleRecord(shard: Shard, link: Link, word: number, bytes: Buff
       shard.takeDatagram(
         bytes.readUInt16LE(at),
         bytes.subarray(hostEnd, end),
-        bytes.toString('latin1', at + 8, hostEnd),
+        readText(bytes, at + 8, hostEnd),
         bytes.readUInt16LE(at + 2),
       );
       return;
