@@ -25,6 +25,7 @@ export class ShardListeners {
   /** By place in the configuration. */
   private readonly quic: Map<number, QuicDoor>;
   private readonly quicSecret: Uint8Array;
+  private readonly webSockets: WebSocketDoor[];
   /** By place in the configuration; those with certificates. */
   private readonly reloads: Map<number, (files: CertificateFiles) => void>;
 
@@ -36,6 +37,7 @@ export class ShardListeners {
     this.handshakes = new HandshakeQueue(shard);
     this.listeners = [];
     this.quic = new Map();
+    this.webSockets = [];
     this.quicSecret = quicSecret;
     shard.takeDatagram = (listener, bytes, host, port) => this.quic.get(listener)?.endpoint.receiveForwarded(bytes, host, port);
     this.reloads = new Map();
@@ -65,6 +67,7 @@ export class ShardListeners {
       case 'ws':
       case 'wss': {
         const door = new WebSocketDoor(gate, await loadWebSockets(), files);
+        this.webSockets.push(door);
         this.reloads.set(gate.listener, (next) => door.reload(next));
         return door.take;
       }
@@ -81,6 +84,11 @@ export class ShardListeners {
   /** New connections of this listener get other certificates. */
   reload(listener: number, files: CertificateFiles): void {
     this.reloads.get(listener)?.(files);
+  }
+
+  /** The thread ends, perhaps by a fault: what is not Node's own is closed. */
+  destroy(): void {
+    for (const door of this.webSockets) door.destroy();
   }
 
   /** Accepts no more. */

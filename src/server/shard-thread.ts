@@ -33,6 +33,8 @@ shard.adoptSocket = (fd, peer, read) => {
   else early.push({ fd, peer, read: Uint8Array.from(read) });
 };
 
+process.on('exit', () => listeners.destroy());
+
 function tell(message: FromShard): void {
   port.postMessage(message);
 }

@@ -180,6 +180,7 @@ export class WebSocketDoor {
   private files: CertificateFiles | null;
   /** By certificate; without TLS there is one list. */
   private free: Lane[][];
+  private readonly apps: App[];
   private laneCount: number;
   private certificates: readonly X509Certificate[];
   /** Lanes of an older number have old certificates and are not used again. */
@@ -191,6 +192,7 @@ export class WebSocketDoor {
     this.library = library;
     this.files = files;
     this.free = [];
+    this.apps = [];
     this.laneCount = 0;
     this.generation = 0;
     this.certificates = certificatesOf(files);
@@ -203,6 +205,11 @@ export class WebSocketDoor {
     this.free = [];
     this.laneCount = 0;
     this.generation++;
+  }
+
+  /** Closes every connection at once, because the thread ends: Node ends the process when a loop of a thread still has handles that are not Node's. */
+  destroy(): void {
+    for (const app of this.apps) app.close();
   }
 
   readonly take: TakeSocket = (socket, opening) => {
@@ -262,6 +269,7 @@ export class WebSocketDoor {
   private createLane(certificate: number): Lane {
     const { generation, settings, library } = this;
     const app = this.createApp(certificate);
+    this.apps.push(app);
     const lane: Lane = { app, opening: null, response: null };
     this.laneCount++;
     const release = (): void => {

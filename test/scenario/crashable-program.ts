@@ -1,6 +1,6 @@
 /*
  * A broker whose shards can be told to die: a program with the shard count and `--set`-like arguments, and a parent that sends `{ crash: index }` and is told
- * the port. It uses the broker as any program would, through `startBroker`.
+ * the ports. It uses the broker as any program would, through `startBroker`.
  */
 import { startBroker } from '../../src/server/broker.ts';
 import { loadSettings } from '../../src/server/config.ts';
@@ -11,4 +11,4 @@ const broker = await startBroker(settings);
 process.on('message', (message: { crash: number }) => broker.crashShard(message.crash));
 process.on('SIGTERM', () => void broker.stop());
 void broker.done.then((code) => process.exit(code));
-process.send!({ port: broker.addresses[0]!.port });
+process.send!({ ports: broker.addresses.map(({ port }) => port) });

@@ -14,6 +14,8 @@ const program = fileURLToPath(new URL('./crashable-program.js', import.meta.url)
 
 export class CrashableBroker {
   readonly port: number;
+  /** Of all listeners, in their order. */
+  readonly ports: readonly number[];
   readonly pid: number;
   /** JSON log lines so far. */
   readonly log: Record<string, unknown>[];
@@ -22,8 +24,15 @@ export class CrashableBroker {
   private readonly child: ChildProcess;
   private readonly waiters: Set<() => void>;
 
-  constructor(port: number, child: ChildProcess, log: Record<string, unknown>[], waiters: Set<() => void>, ended: Promise<number>) {
-    this.port = port;
+  constructor(
+    ports: readonly number[],
+    child: ChildProcess,
+    log: Record<string, unknown>[],
+    waiters: Set<() => void>,
+    ended: Promise<number>,
+  ) {
+    this.port = ports[0]!;
+    this.ports = ports;
     this.pid = child.pid!;
     this.child = child;
     this.log = log;
@@ -94,6 +103,6 @@ export async function stageCrashable(t: TestContext, options: { shards: number; 
     log.push(text.startsWith('{') ? (JSON.parse(text) as Record<string, unknown>) : { msg: text });
     for (const waiter of [...waiters]) waiter();
   });
-  const [ready] = (await once(child, 'message')) as [{ port: number }];
-  return new CrashableBroker(ready.port, child, log, waiters, ended);
+  const [ready] = (await once(child, 'message')) as [{ ports: number[] }];
+  return new CrashableBroker(ready.ports, child, log, waiters, ended);
 }
