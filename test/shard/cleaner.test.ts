@@ -23,7 +23,11 @@ async function start(disk: FakeDisk, logBytes = LOG_BYTES): Promise<ShardGroup> 
   const { isRewrite, nextCount } = disk.open(1);
   const store = { epoch: disk.epoch, nextCount, isRewrite, isProcessStart: true };
   await new Promise<void>((resolve) => {
-    recoverShard(shard, store, disk.port(0, isRewrite, shard.journal), () => resolve(), logBytes);
+    const done = (): void => {
+      shard.checkReady();
+      resolve();
+    };
+    recoverShard(shard, store, disk.port(0, isRewrite, shard.journal), done, logBytes);
   });
   return group;
 }

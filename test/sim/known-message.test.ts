@@ -24,9 +24,6 @@ class Scene {
     this.group = new ShardGroup(settings, 1_700_000_000_000);
     const { isRewrite, nextCount } = this.disk.open(SHARDS);
     for (const shard of this.group.shards) {
-      shard.onReady = () => {
-        shard.isServing = true;
-      };
       const store = { epoch: this.disk.epoch, nextCount, isRewrite, isProcessStart: true };
       recoverShard(shard, store, this.disk.port(shard.index, isRewrite, shard.journal), () => shard.checkReady());
     }

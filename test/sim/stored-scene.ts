@@ -31,9 +31,6 @@ export class StoredScene {
     const { isRewrite, nextCount } = this.disk.open(shards);
     const recover = (index: number): void => {
       const shard = this.group.shards[index]!;
-      shard.onReady = () => {
-        shard.isServing = true;
-      };
       const store = { epoch: this.disk.epoch, nextCount, isRewrite, isProcessStart: true };
       recoverShard(shard, store, this.disk.port(index, isRewrite, shard.journal), () => shard.checkReady());
     };

@@ -49,13 +49,17 @@ export class ShardGroup {
       }
     }
     const log = createLog('silent', {});
-    // Without a store there is nothing to wait for.
-    const isServing = !settings.store.enabled;
     this.shards = links.map(
       (ends, index) =>
         new Shard(settings, { index, links: ends, wake: this.memory.wake, counters: this.memory.counters }, log, () => this.now),
     );
-    for (const shard of this.shards) shard.isServing = isServing;
+    for (const shard of this.shards) {
+      // With a store they serve when they have read it.
+      shard.isServing = !settings.store.enabled;
+      shard.onReady = () => {
+        shard.isServing = true;
+      };
+    }
   }
 
   /** Runs turns until no shard has anything to do that does not need a client or the clock. */
