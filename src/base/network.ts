@@ -1,7 +1,7 @@
 /**
  * Networks as people write them: one address, or `address/bits`.
  */
-import type { BlockList } from 'node:net';
+import { type BlockList, isIPv4 } from 'node:net';
 
 /** Adds a network to a list. @throws when it is none */
 export function addNetwork(list: BlockList, network: string): void {
@@ -19,4 +19,10 @@ export function addNetwork(list: BlockList, network: string): void {
 /** `address:port`, an IPv6 address in brackets. */
 export function addressName(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** An IPv4 client of a socket that takes both families comes as `::ffff:1.2.3.4`: it is called `1.2.3.4`, as everywhere else. */
+export function plainAddress(address: string): string {
+  const inner = address.slice(address.lastIndexOf(':') + 1);
+  return address.toLowerCase().startsWith('::ffff:') && isIPv4(inner) ? inner : address;
 }

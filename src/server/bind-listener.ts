@@ -2,26 +2,55 @@
  * Binding: every listener's socket is bound by the supervisor before any shard starts, so that what cannot be bound stops the start with one clear line. Nothing is
  * accepted before a shard listens on it.
  */
-
 import { lookup } from 'node:dns/promises';
-import { lstatSync, renameSync, unlinkSync } from 'node:fs';
+import { existsSync, lstatSync, renameSync, rmSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
+import { dirname } from 'node:path';
 import type { ListenerSettings } from '../base/settings.ts';
-import { canHandOff, duplicate } from '../transports/descriptor.ts';
+import { canHandOff, closeDescriptor, duplicate } from '../transports/descriptor.ts';
 import { bindQuicSocket } from '../transports/quic/bind-socket.ts';
 import { placeOf } from './listener-schema.ts';
 import { StartError } from './start-error.ts';
 import type { BoundListener } from './wiring.ts';
 
+/** Bytes of a path that the kernel takes, on the platform that takes fewest. */
+const PATH_BYTES_MAX = 103;
+
+/** Binds all listeners, or none. @throws StartError */
+export async function bindListeners(listeners: readonly ListenerSettings[]): Promise<BoundListener[]> {
+  const bound: BoundListener[] = [];
+  try {
+    for (const listener of listeners) bound.push(await (listener.type === 'quic' ? findQuicPort(listener) : bindListener(listener)));
+  } catch (error) {
+    unbindListeners(listeners, bound);
+    throw error;
+  }
+  return bound;
+}
+
+/** Gives up what was bound, and empties the list; the files of Unix sockets go, too. */
+export function unbindListeners(listeners: readonly ListenerSettings[], bound: BoundListener[]): void {
+  for (const [index, { fd }] of bound.splice(0).entries()) {
+    if (fd >= 0) closeDescriptor(fd);
+    const { path } = listeners[index]!;
+    if (path !== '') rmSync(path, { force: true });
+  }
+}
+
 /** Binds one listener of a stream transport and keeps its descriptor. @throws StartError */
-export async function bindListener(listener: ListenerSettings): Promise<BoundListener> {
+async function bindListener(listener: ListenerSettings): Promise<BoundListener> {
   const { host, port, path } = listener;
-  if (path !== '') await removeStale(path);
+  // A server takes its file along when it closes, so it gets another name first.
+  const bindPath = `${path}.${process.pid}`;
+  if (path !== '') {
+    // The kernel would cut it, and Node calls a missing folder a lack of permission.
+    if (Buffer.byteLength(bindPath) > PATH_BYTES_MAX) throw new StartError(`listeners: ${path} is too long for the path of a socket`, 1);
+    if (!existsSync(dirname(path))) throw new StartError(`listeners: the folder of ${path} does not exist`, 1);
+    await removeStale(path);
+  }
   return new Promise((resolve, reject) => {
     const server = net.createServer();
     server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(listener, error)));
-    // A server takes its file along when it closes, so it gets another name first.
-    const bindPath = `${path}.${process.pid}`;
     server.listen({ ...(path === '' ? { host, port } : { path: bindPath }), backlog: 4096 }, () => {
       const address = server.address();
       const boundPort = address !== null && typeof address === 'object' ? address.port : port;
@@ -34,7 +63,7 @@ export async function bindListener(listener: ListenerSettings): Promise<BoundLis
 }
 
 /** Finds the port of a QUIC listener, whose sockets the shards bind by themselves. @throws StartError */
-export async function findQuicPort(listener: ListenerSettings): Promise<BoundListener> {
+async function findQuicPort(listener: ListenerSettings): Promise<BoundListener> {
   try {
     const { address } = await lookup(listener.host);
     const socket = await bindQuicSocket(address, listener.port, { isFirst: true });
@@ -79,8 +108,6 @@ function bindError(listener: ListenerSettings, error: NodeJS.ErrnoException): St
         `listeners: no permission to bind ${where}; ${listener.path === '' ? 'ports below 1024 need a privilege' : 'its folder must be writable'}`,
         1,
       );
-    case 'ENOENT':
-      return new StartError(`listeners: the folder of ${where} does not exist`, 1);
     default:
       return new StartError(`listeners: cannot bind ${where}: ${error.message}`, 1);
   }

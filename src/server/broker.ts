@@ -5,7 +5,6 @@
  *   bind → start N threads → all ready → serve          a thread dies → detach it everywhere → new rings → new thread → snapshots → serve
  */
 import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { createLog, type Log } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
@@ -15,7 +14,7 @@ import type { LinkWiring } from '../shard/link.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
 import { quicheFile } from '../transports/quic/binding.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
-import { bindListener, findQuicPort } from './bind-listener.ts';
+import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
@@ -64,11 +63,18 @@ export async function startBroker(settings: Settings): Promise<Broker> {
     resolved = { ...settings, shards: 1 };
   }
   await checkTransports(resolved);
-  const bound: BoundListener[] = [];
-  for (const listener of resolved.listeners) bound.push(await (listener.type === 'quic' ? findQuicPort(listener) : bindListener(listener)));
-  const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
-  const supervisor = new Supervisor(resolved, bound, log, store);
-  await supervisor.start();
+  const certificates = new CertificateWatch(resolved.listeners, log);
+  await certificates.start();
+  const bound = await bindListeners(resolved.listeners);
+  let supervisor: Supervisor;
+  try {
+    const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
+    supervisor = new Supervisor(resolved, bound, log, store, certificates);
+    await supervisor.start();
+  } catch (error) {
+    unbindListeners(resolved.listeners, bound);
+    throw error;
+  }
   for (const address of supervisor.addresses) log.info(address, 'listening');
   return supervisor;
 }
@@ -110,10 +116,10 @@ class Supervisor implements Broker {
   readonly done: Promise<number>;
   private readonly store: StoreOwner | null;
   private readonly certificates: CertificateWatch;
-  private readonly ticketKeys: Uint8Array;
+  private readonly ticketSecret: Uint8Array;
   private readonly quicSecret: Uint8Array;
   private readonly settings: Settings;
-  private readonly bound: readonly BoundListener[];
+  private readonly bound: BoundListener[];
   private readonly log: Log;
   private readonly memory: SharedMemory;
   private readonly transit: Transit;
@@ -127,7 +133,7 @@ class Supervisor implements Broker {
   private isStopping: boolean;
   private hasStarted: boolean;
 
-  constructor(settings: Settings, bound: readonly BoundListener[], log: Log, store: StoreOwner | null) {
+  constructor(settings: Settings, bound: BoundListener[], log: Log, store: StoreOwner | null, certificates: CertificateWatch) {
     this.store = store;
     this.settings = settings;
     this.bound = bound;
@@ -137,10 +143,11 @@ class Supervisor implements Broker {
       host: host === '' ? path : host,
       port: bound[index]!.port,
     }));
-    this.certificates = new CertificateWatch(settings.listeners, log, (listener, files) => {
+    this.certificates = certificates;
+    certificates.changed = (listener, files) => {
       for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'certificates', listener, files });
-    });
-    this.ticketKeys = randomBytes(48);
+    };
+    this.ticketSecret = randomBytes(48);
     this.quicSecret = randomBytes(32);
     this.memory = new SharedMemory(settings.shards);
     this.transit = new Transit(this.memory.transit);
@@ -157,7 +164,6 @@ class Supervisor implements Broker {
   }
 
   async start(): Promise<void> {
-    await this.certificates.start();
     const { shards } = this.settings;
     const links: (LinkWiring | null)[][] = [];
     for (let i = 0; i < shards; i++) links.push(new Array<LinkWiring | null>(shards).fill(null));
@@ -205,11 +211,12 @@ class Supervisor implements Broker {
       wake: this.memory.wake,
       counters: this.memory.counters,
       transit: this.memory.transit,
+      rates: this.memory.rates,
       store,
       clock: this.clock,
       listeners: this.bound,
       certificates: this.certificates.current,
-      ticketKeys: this.ticketKeys,
+      ticketSecret: this.ticketSecret,
       quicSecret: this.quicSecret,
       awaitsSnapshots,
     };
@@ -346,8 +353,7 @@ class Supervisor implements Broker {
     await Promise.race([this.stopShards(live), timeout]);
     await Promise.all(this.threads.map((thread) => thread.worker.terminate()));
     if (this.store !== null) await this.store.close(this.settings.shutdown.timeoutMilliseconds);
-    for (const { fd } of this.bound) if (fd >= 0) closeDescriptor(fd);
-    for (const { path } of this.settings.listeners) if (path !== '') rmSync(path, { force: true });
+    unbindListeners(this.settings.listeners, this.bound);
     this.log.info({}, 'stopped');
     this.finish(exitCode);
   }

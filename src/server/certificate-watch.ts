@@ -16,16 +16,16 @@ export class CertificateWatch {
   readonly current: (CertificateFiles | null)[];
   private readonly listeners: readonly ListenerSettings[];
   private readonly log: Log;
-  private readonly changed: (listener: number, files: CertificateFiles) => void;
+  /** Told of each listener whose certificates are others now. */
+  changed: (listener: number, files: CertificateFiles) => void;
   private readonly watched: string[];
   private reading: Promise<void>;
 
-  /** @param changed told of each listener whose certificates are others now */
-  constructor(listeners: readonly ListenerSettings[], log: Log, changed: (listener: number, files: CertificateFiles) => void) {
+  constructor(listeners: readonly ListenerSettings[], log: Log) {
     this.current = listeners.map(() => null);
     this.listeners = listeners;
     this.log = log;
-    this.changed = changed;
+    this.changed = () => {};
     this.watched = [];
     this.reading = Promise.resolve();
   }

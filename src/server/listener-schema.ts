@@ -201,6 +201,8 @@ const listener: z.ZodType<ListenerFile, unknown> = z
       wrong(['tls'], `a ${value.type} listener has no TLS; did you mean type: ${value.type === 'ws' ? 'wss' : 'tls'}?`);
     if (value.tls !== undefined && value.tls.verifyClient !== 'none' && value.tls.ca === undefined)
       wrong(['tls', 'ca'], 'expected the file of roots that client certificates must lead to');
+    if (value.tls?.crl !== undefined && value.tls.ca === undefined)
+      wrong(['tls', 'crl'], 'a list of revoked certificates needs ca and verifyClient');
     if (value.proxy.protocol !== 'none' && value.type === 'quic') wrong(['proxy', 'protocol'], 'there is no PROXY protocol for QUIC');
   });
 

@@ -19,7 +19,8 @@ export class ShardListeners {
   private readonly shard: Shard;
   private readonly transit: Transit;
   private readonly readBuffer: Buffer;
-  private readonly ticketKeys: Buffer;
+  private readonly rates: SharedArrayBuffer;
+  private readonly ticketSecret: Buffer;
   private readonly handshakes: HandshakeQueue;
   private readonly listeners: SocketListener[];
   /** By place in the configuration. */
@@ -29,11 +30,12 @@ export class ShardListeners {
   /** By place in the configuration; those with certificates. */
   private readonly reloads: Map<number, (files: CertificateFiles) => void>;
 
-  constructor(shard: Shard, transit: Transit, readBuffer: Buffer, ticketKeys: Buffer, quicSecret: Uint8Array) {
+  constructor(shard: Shard, transit: Transit, readBuffer: Buffer, rates: SharedArrayBuffer, ticketSecret: Buffer, quicSecret: Uint8Array) {
     this.shard = shard;
     this.transit = transit;
     this.readBuffer = readBuffer;
-    this.ticketKeys = ticketKeys;
+    this.rates = rates;
+    this.ticketSecret = ticketSecret;
     this.handshakes = new HandshakeQueue(shard);
     this.listeners = [];
     this.quic = new Map();
@@ -47,7 +49,7 @@ export class ShardListeners {
   async listen(bound: readonly BoundListener[], certificates: readonly (CertificateFiles | null)[]): Promise<number[]> {
     const ports: number[] = [];
     for (const [index, { fd, host, port }] of bound.entries()) {
-      const gate = new Gate(this.shard, index);
+      const gate = new Gate(this.shard, index, this.rates);
       if (gate.settings.type === 'quic') {
         const door = await QuicDoor.open(gate, host, port, this.quicSecret, certificates[index]!);
         this.quic.set(index, door);
@@ -72,7 +74,7 @@ export class ShardListeners {
         return door.take;
       }
       case 'tls': {
-        const door = new TlsDoor(gate, this.handshakes, files!, this.ticketKeys);
+        const door = new TlsDoor(gate, this.handshakes, files!, this.ticketSecret);
         this.reloads.set(gate.listener, (next) => door.reload(next));
         return door.take;
       }

@@ -24,7 +24,7 @@ const log = createLog(start.settings.log.level, { shard: start.index });
 const shard = new Shard(start.settings, start, log, steadyClock(start.clock));
 const transit = new Transit(start.transit);
 const readBuffer = createReadBuffer();
-const listeners = new ShardListeners(shard, transit, readBuffer, Buffer.from(start.ticketKeys), start.quicSecret);
+const listeners = new ShardListeners(shard, transit, readBuffer, start.rates, Buffer.from(start.ticketSecret), start.quicSecret);
 /** Sockets that came before all peers have sent their routes: a client that publishes too early would not be heard by those it means. */
 const early: { readonly fd: number; readonly peer: Peer; readonly read: Uint8Array }[] = [];
 let isReady = false;

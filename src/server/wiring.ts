@@ -12,6 +12,7 @@ import { countersBytes } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';
+import { RATE_BYTES } from '../transports/rate.ts';
 import type { StoreStart } from './store-link.ts';
 
 const WAKE_BYTES_PER_SHARD = 64;
@@ -34,13 +35,15 @@ export interface ShardStart {
   readonly wake: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly transit: SharedArrayBuffer;
+  /** Rates of new connections, by listener. */
+  readonly rates: SharedArrayBuffer;
   /** All shards read the same time. */
   readonly clock: ClockOrigin;
   readonly listeners: readonly BoundListener[];
   /** By listener; null for those without TLS. */
   readonly certificates: readonly (CertificateFiles | null)[];
-  /** Keys of TLS session tickets, the same in all shards. */
-  readonly ticketKeys: Uint8Array;
+  /** What the keys of TLS session tickets are made of, the same in all shards. */
+  readonly ticketSecret: Uint8Array;
   /** What all shards derive the keys of QUIC from. */
   readonly quicSecret: Uint8Array;
   /** The shard's end of the store; null: there is none. */
@@ -80,11 +83,13 @@ export class SharedMemory {
   readonly wake: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly transit: SharedArrayBuffer;
+  readonly rates: SharedArrayBuffer;
 
   constructor(shards: number) {
     this.wake = new SharedArrayBuffer(shards * WAKE_BYTES_PER_SHARD);
     this.counters = new SharedArrayBuffer(countersBytes(shards));
     this.transit = new SharedArrayBuffer(TRANSIT_BYTES);
+    this.rates = new SharedArrayBuffer(RATE_BYTES);
   }
 }
 

@@ -15,7 +15,7 @@ import { Timer } from '../base/timers.ts';
 import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
 import type { InboundAliases, OutboundAliases } from '../session/topic-alias.ts';
 import type { Channel, Peer } from './channel.ts';
-import { counter, listenerCounter } from './counters.ts';
+import { counter } from './counters.ts';
 import type { PendingAck } from './outcome.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -119,7 +119,6 @@ export class Connection {
     this.resends = null;
     this.wantsProblemInformation = true;
     this.retainedQueries = null;
-    shard.counters[listenerCounter(peer.listener)]!++;
   }
 
   /** Bytes that wait to be taken by the kernel. */
@@ -253,7 +252,6 @@ export class Connection {
   /** The network is gone. */
   markClosed(): void {
     this.state = CLOSED;
-    this.shard.counters[listenerCounter(this.peer.listener)]!--;
     this.dropInbound();
     if (this.timer !== null) this.shard.timers.disarm(this.timer);
     this.timer = null;

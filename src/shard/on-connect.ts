@@ -22,7 +22,7 @@ import { OutboundAliases } from '../session/topic-alias.ts';
 import { Will } from '../session/will.ts';
 import { hasAnswer } from './admission.ts';
 import { CONNECTED, type Connection } from './connection.ts';
-import { counter } from './counters.ts';
+import { counter, listenerCounter } from './counters.ts';
 import { pump, resumeInflight } from './deliver.ts';
 import { noteConnected, noteSession } from './durable.ts';
 import { endConnection, markGroups, openSession } from './sessions.ts';
@@ -46,7 +46,7 @@ export function onConnect(connection: Connection, bytes: Uint8Array, first: numb
     return ReasonCode.Success;
   }
   connection.version = packet.version;
-  const code = connectError(connection.shard, packet);
+  const code = connectError(connection, packet);
   if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code);
   else accept(connection, packet);
   return ReasonCode.Success;
@@ -65,8 +65,9 @@ export function refuseConnect(connection: Connection, version: ProtocolVersion, 
 }
 
 /** What forbids this CONNECT, or 0. */
-function connectError(shard: Shard, packet: ConnectPacket): ReasonCode {
-  const { mqtt, limits } = shard.settings;
+function connectError(connection: Connection, packet: ConnectPacket): ReasonCode {
+  const { shard, peer } = connection;
+  const { mqtt, limits, listeners } = shard.settings;
   if (packet.properties.authenticationMethod !== undefined) return ReasonCode.BadAuthenticationMethod; // [MQTT-4.12.0-1]
   if (packet.clientIdBytes.length > limits.clientIdBytes) return ReasonCode.ClientIdentifierNotValid;
   if (shard.isStopping) return ReasonCode.ServerUnavailable; // CONNACK does not know 0x8B (section 3.2.2.2).
@@ -75,7 +76,11 @@ function connectError(shard: Shard, packet: ConnectPacket): ReasonCode {
   // At a limit, whoever has a place keeps it: a takeover adds no connection, and a session that is resumed or replaced adds none.
   const id = packet.clientIdBytes;
   const existing = shard.sessions.get(id, 0, id.length, hash32(id, 0, id.length));
-  if (!existing?.connection && shard.sumOfAll(CLIENTS) >= limits.connections) return ReasonCode.QuotaExceeded;
+  const before = existing?.connection ?? null;
+  if (before === null && shard.sumOfAll(CLIENTS) >= limits.connections) return ReasonCode.QuotaExceeded;
+  const { listener } = peer;
+  if (before?.peer.listener !== listener && shard.sumOfAll(listenerCounter(listener)) >= listeners[listener]!.connections)
+    return ReasonCode.QuotaExceeded;
   if (existing === undefined && shard.sumOfAll(SESSIONS) >= limits.sessions) return ReasonCode.QuotaExceeded;
   // A session that must be kept cannot begin, or be forgotten, while the disk takes nothing; one that is there may be taken up.
   if (shard.journal.isDegraded && (existing?.isStored ? packet.cleanStart : outlivesConnection(packet))) return ReasonCode.QuotaExceeded;
@@ -127,6 +132,7 @@ function accept(connection: Connection, packet: ConnectPacket): void {
   connection.session = session;
   connection.state = CONNECTED;
   shard.counters[CLIENTS]!++;
+  shard.counters[listenerCounter(connection.peer.listener)]!++;
   agree(shard, connection, packet, answer);
   answer.receiveMaximum = mqtt.receiveMaximum < 65535 ? mqtt.receiveMaximum : undefined;
   answer.maximumQos = mqtt.maximumQos < 2 ? mqtt.maximumQos : undefined; // [MQTT-3.2.2-9]

@@ -20,7 +20,7 @@ import { Message, viewMessage } from '../session/message.ts';
 import { NEVER_EXPIRES, Session } from '../session/session.ts';
 import type { Will } from '../session/will.ts';
 import { CLOSED, CLOSING, CONNECTED, type Connection } from './connection.ts';
-import { counter } from './counters.ts';
+import { counter, listenerCounter } from './counters.ts';
 import { dropDelivery, removeInflight, takeQueued } from './deliver.ts';
 import { noteClosed, noteEnd, noteOriginDone, noteWillDone } from './durable.ts';
 import { UNSTORABLE } from './outcome.ts';
@@ -133,6 +133,7 @@ function detach(shard: Shard, session: ClientSession, connection: Connection, ca
   session.connection = null;
   session.closedAt = shard.timers.now;
   shard.counters[CLIENTS]!--;
+  shard.counters[listenerCounter(connection.peer.listener)]!--;
   shard.events.clientDisconnected(session, connection, cause);
   markGroups(shard, session, false);
   const will = session.will;

@@ -5,7 +5,7 @@
  *   accept → may this address? → (PROXY header → may that address?) → limits → TCP, TLS or WebSocket
  */
 import net from 'node:net';
-import { addressName } from '../base/network.ts';
+import { addressName, plainAddress } from '../base/network.ts';
 import { counter } from '../shard/counters.ts';
 import { duplicate } from './descriptor.ts';
 import type { Gate, Opening } from './gate.ts';
@@ -57,7 +57,7 @@ export class SocketListener {
     gate.shard.startTurn();
     gate.shard.counters[ACCEPTED]!++;
     const isProxied = gate.settings.proxyProtocol !== 'none';
-    const address = socket.remoteAddress ?? '';
+    const address = plainAddress(socket.remoteAddress ?? '');
     if (gate.settings.path === '' && address === '') {
       // It has gone already.
       socket.destroy();
@@ -114,12 +114,13 @@ export class SocketListener {
         callback: (length: number, bytes: Uint8Array) => {
           const found = reader.take(bytes.subarray(0, length));
           if (found === null) return true;
-          const next = found === 'malformed' ? null : this.proxied(socket, found, opening);
-          if (next === null) {
-            if (found === 'malformed') gate.shard.log.info({ peer: opening.name }, 'connection refused: no PROXY protocol header');
+          if (found === 'malformed') {
             gate.shard.counters[REFUSED]!++;
-            opening.end();
-          } else {
+            gate.shard.log.info({ peer: opening.name }, 'connection refused: no PROXY protocol header');
+          }
+          const next = found === 'malformed' ? null : this.proxied(socket, found, opening);
+          if (next === null) opening.end();
+          else {
             opening.closes(() => next.destroy());
             this.pass(next, opening);
           }
@@ -142,7 +143,10 @@ export class SocketListener {
     }
     socket.removeAllListeners('close');
     const fd = moved(socket);
-    if (fd < 0) return null;
+    if (fd < 0) {
+      this.gate.shard.counters[REFUSED]!++;
+      return null;
+    }
     const next = new net.Socket({ fd, readable: true, writable: true, pauseOnCreate: true } as net.SocketConstructorOpts);
     next.setNoDelay(true);
     next.on('error', () => next.destroy());

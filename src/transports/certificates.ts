@@ -2,10 +2,14 @@
  * Certificates: the files of one listener, read once by the supervisor and given to every shard, and what is made of them. Reading them again at a signal or a
  * change makes new contexts; connections that are there keep theirs.
  */
-import { createHash, X509Certificate } from 'node:crypto';
+import { createHash, hkdfSync, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import tls from 'node:tls';
 import type { TlsSettings } from '../base/settings.ts';
+import { Revocation } from './revocation.ts';
+
+/** What OpenSSL wants: a name, a key for the code, a key for the cipher. */
+const TICKET_KEYS_BYTES = 48;
 
 /** Contents of the files, all PEM. */
 export interface CertificateFiles {
@@ -34,6 +38,9 @@ export async function readCertificates(settings: TlsSettings): Promise<Certifica
     });
     certificates.push(pair);
   }
+  check('ciphers', () => {
+    tls.createSecureContext(settings.ciphers === '' ? {} : { ciphers: settings.ciphers });
+  });
   const ca = settings.ca === '' ? '' : await readPem(settings.ca);
   const crl = settings.crl === '' ? '' : await readPem(settings.crl);
   if (ca !== '') {
@@ -42,10 +49,14 @@ export async function readCertificates(settings: TlsSettings): Promise<Certifica
     });
     if (blocksOf(ca, 'CERTIFICATE').length === 0) throw new CertificateError(`${settings.ca}: there is no certificate in PEM in this file`);
   }
-  if (crl !== '')
+  if (crl !== '') {
+    const lists = blocksOf(crl, 'X509 CRL');
+    if (lists.length === 0) throw new CertificateError(`${settings.crl}: there is no list of revoked certificates in PEM in this file`);
     check(settings.crl, () => {
-      tls.createSecureContext({ crl });
+      tls.createSecureContext({ crl: lists });
+      new Revocation(blocksOf(ca, 'CERTIFICATE'), lists);
     });
+  }
   return { certificates, ca, crl };
 }
 
@@ -88,30 +99,59 @@ export function fingerprintOf(files: CertificateFiles): string {
   return createHash('sha256').update(JSON.stringify(files)).digest('hex');
 }
 
+/**
+ * Keys of session tickets: the same in all shards, and others as soon as `ca` or `crl` changes. A ticket holds what was found of the client's certificate when it was
+ * shown, so a client whose certificate is revoked must not come back by an old one.
+ * @param secret of this process
+ */
+export function ticketKeysOf(secret: Buffer, files: CertificateFiles): Buffer {
+  const judges = createHash('sha256').update(files.ca).update('\0').update(files.crl).digest();
+  return Buffer.from(hkdfSync('sha256', secret, judges, 'onehop session tickets', TICKET_KEYS_BYTES));
+}
+
 /** The contexts of one listener in one shard. */
 export class SecureContexts {
-  /** For clients that name no server, or one that no certificate is made out to. */
-  readonly first: tls.SecureContext;
   private readonly all: readonly { readonly certificate: X509Certificate; readonly context: tls.SecureContext }[];
 
-  constructor(settings: TlsSettings, files: CertificateFiles, ticketKeys: Buffer) {
+  /** @param shared what all of them have, as `contextOptions` makes it */
+  constructor(files: CertificateFiles, shared: tls.SecureContextOptions) {
     this.all = files.certificates.map(({ chain, key }) => ({
       certificate: new X509Certificate(chain),
-      context: tls.createSecureContext({ ...contextOptions(settings, files), cert: chain, key, ticketKeys }),
+      context: tls.createSecureContext({ ...shared, cert: chain, key }),
     }));
-    this.first = this.all[0]!.context;
   }
 
+  /** That of the first certificate made out to this name, else the first of all. */
   pick(serverName: string): tls.SecureContext {
-    return this.all.find(({ certificate }) => certificate.checkHost(serverName) !== undefined)?.context ?? this.first;
+    return this.all[
+      certificateFor(
+        serverName,
+        this.all.map(({ certificate }) => certificate),
+      )
+    ]!.context;
   }
 }
 
-function contextOptions(settings: TlsSettings, files: CertificateFiles): tls.SecureContextOptions {
+/** Place of the first certificate that is made out to this name; 0 when none is, or there is no name. */
+export function certificateFor(serverName: string, certificates: readonly X509Certificate[]): number {
+  const found = serverName === '' ? -1 : certificates.findIndex((one) => one.checkHost(serverName) !== undefined);
+  return Math.max(0, found);
+}
+
+/** What is the same for every certificate of a listener. */
+export function contextOptions(
+  settings: TlsSettings,
+  files: CertificateFiles,
+  ticketKeys: Buffer,
+  sessionIdContext: string,
+): tls.SecureContextOptions {
+  const asksClient = settings.verifyClient !== 'none';
   return {
     minVersion: settings.minVersion === '1.3' ? 'TLSv1.3' : 'TLSv1.2',
+    ticketKeys,
+    sessionIdContext,
     ...(settings.ciphers === '' ? {} : { ciphers: settings.ciphers }),
-    ...(settings.verifyClient === 'none' || files.ca === '' ? {} : { ca: files.ca }),
-    ...(settings.verifyClient === 'none' || files.crl === '' ? {} : { crl: files.crl }),
+    ...(asksClient ? { ca: files.ca } : {}),
+    ...(asksClient && files.crl !== '' ? { crl: blocksOf(files.crl, 'X509 CRL') } : {}),
   };
 }

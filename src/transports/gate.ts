@@ -3,14 +3,16 @@
  *
  *   address → allow, deny → limits of process and listener, rate → Opening ── CONNECT in time ──▶ client
  *
- * One for each listener and shard. Limits hold for all shards together: connections are counted in shared memory, a rate is split among the shards.
+ * One for each listener and shard. Limits hold for all shards together: clients and rates are counted in shared memory. Beyond `connections` some
+ * are let in as far as their CONNECT: there they are told why they may not stay, unless they take a place over (`on-connect.ts`).
  */
 import { BlockList } from 'node:net';
 import { addNetwork } from '../base/network.ts';
 import type { ListenerSettings } from '../base/settings.ts';
 import { Timer } from '../base/timers.ts';
-import { counter, listenerCounter } from '../shard/counters.ts';
+import { counter } from '../shard/counters.ts';
 import type { Shard } from '../shard/shard.ts';
+import { Rate } from './rate.ts';
 
 const REFUSED = counter('connections/refused');
 const DENIED = counter('connections/denied');
@@ -75,11 +77,10 @@ export class Gate {
   private readonly deny: BlockList | null;
   private readonly trusted: BlockList;
   private readonly openings: Set<Opening>;
-  /** New connections that the rate still allows, and when that was so. */
-  private tokens: number;
-  private filledAt: number;
+  private readonly rate: Rate;
 
-  constructor(shard: Shard, listener: number) {
+  /** @param rates of all listeners, shared by all shards */
+  constructor(shard: Shard, listener: number, rates: SharedArrayBuffer) {
     this.shard = shard;
     this.listener = listener;
     this.settings = shard.settings.listeners[listener]!;
@@ -87,12 +88,7 @@ export class Gate {
     this.deny = this.settings.deny.length === 0 ? null : listOf(this.settings.deny);
     this.trusted = listOf(this.settings.trustedProxies);
     this.openings = new Set();
-    this.tokens = this.ratePerShard;
-    this.filledAt = shard.timers.now;
-  }
-
-  private get ratePerShard(): number {
-    return Math.max(1, this.settings.connectRate / this.shard.shards);
+    this.rate = new Rate(rates, listener, this.settings.connectRate);
   }
 
   /** Whether this address may connect. One that may not is counted. @param address '' for a Unix socket */
@@ -115,30 +111,16 @@ export class Gate {
     shard.startTurn();
     const { limits } = shard.settings;
     const openingMax = Math.max(OPENING_MIN, limits.connections * OPENING_SHARE);
-    const isFull =
-      shard.isStopping ||
-      shard.sumOfAll(OPENING) > openingMax ||
-      shard.sumOfAll(CLIENTS) + shard.sumOfAll(OPENING) > limits.connections + openingMax ||
-      shard.sumOfAll(listenerCounter(this.listener)) >= settings.connections;
-    if (isFull || !this.takeToken()) {
+    const opening = shard.sumOfAll(OPENING);
+    const isFull = shard.isStopping || opening > openingMax || shard.sumOfAll(CLIENTS) + opening > limits.connections + openingMax;
+    if (isFull || !this.rate.take(shard.timers.now)) {
       shard.counters[REFUSED]!++;
       return null;
     }
-    const opening = new Opening(this, name, settings.handshakeTimeoutMilliseconds, destroy);
+    const one = new Opening(this, name, settings.handshakeTimeoutMilliseconds, destroy);
     shard.counters[OPENING]!++;
-    this.openings.add(opening);
-    return opening;
-  }
-
-  private takeToken(): boolean {
-    if (this.settings.connectRate === 0) return true;
-    const rate = this.ratePerShard;
-    const { now } = this.shard.timers;
-    this.tokens = Math.min(rate, this.tokens + ((now - this.filledAt) * rate) / 1000);
-    this.filledAt = now;
-    if (this.tokens < 1) return false;
-    this.tokens--;
-    return true;
+    this.openings.add(one);
+    return one;
   }
 
   left(opening: Opening): void {

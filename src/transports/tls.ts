@@ -10,7 +10,7 @@ import { counter } from '../shard/counters.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { TakeSocket } from './accept.ts';
 import { arrive } from './arrival.ts';
-import { type CertificateFiles, SecureContexts } from './certificates.ts';
+import { type CertificateFiles, contextOptions, SecureContexts, ticketKeysOf } from './certificates.ts';
 import type { Gate, Opening } from './gate.ts';
 import { StreamChannel } from './stream-channel.ts';
 
@@ -84,43 +84,37 @@ export class TlsDoor {
   private readonly gate: Gate;
   private readonly settings: TlsSettings;
   private readonly queue: HandshakeQueue;
-  private readonly ticketKeys: Buffer;
-  private contexts: SecureContexts;
+  private readonly ticketSecret: Buffer;
   private server: tls.Server;
 
-  /** @param ticketKeys 48 bytes, the same in every shard */
-  constructor(gate: Gate, queue: HandshakeQueue, files: CertificateFiles, ticketKeys: Buffer) {
+  /** @param ticketSecret the same in every shard */
+  constructor(gate: Gate, queue: HandshakeQueue, files: CertificateFiles, ticketSecret: Buffer) {
     this.gate = gate;
     this.settings = gate.settings.tls!;
     this.queue = queue;
-    this.ticketKeys = ticketKeys;
-    this.contexts = new SecureContexts(this.settings, files, ticketKeys);
+    this.ticketSecret = ticketSecret;
     this.server = this.createServer(files);
   }
 
   /** New connections get the certificates of these files. */
   reload(files: CertificateFiles): void {
-    this.contexts = new SecureContexts(this.settings, files, this.ticketKeys);
     this.server = this.createServer(files);
   }
 
   /** A server that never listens: sockets are put into it. */
   private createServer(files: CertificateFiles): tls.Server {
-    const { settings, gate, contexts } = this;
+    const { settings, gate } = this;
     const { shard } = gate;
+    // One name in all shards: a ticket of one is good at each.
+    const shared = contextOptions(settings, files, ticketKeysOf(this.ticketSecret, files), `onehop-${gate.listener}`);
+    const contexts = new SecureContexts(files, shared);
     const first = files.certificates[0]!;
-    const asksClient = settings.verifyClient !== 'none';
     const server = tls.createServer({
+      ...shared,
       cert: first.chain,
       key: first.key,
-      minVersion: settings.minVersion === '1.3' ? 'TLSv1.3' : 'TLSv1.2',
-      ...(settings.ciphers === '' ? {} : { ciphers: settings.ciphers }),
-      ...(asksClient ? { ca: files.ca, ...(files.crl === '' ? {} : { crl: files.crl }) } : {}),
-      ticketKeys: this.ticketKeys,
-      // One name in all shards: a ticket of one is good at each.
-      sessionIdContext: `onehop-${gate.listener}`,
       ALPNProtocols: ['mqtt'],
-      requestCert: asksClient,
+      requestCert: settings.verifyClient !== 'none',
       // Decided in `secured`: an optional certificate must be good when there is one, and the log shall say why it is not.
       rejectUnauthorized: false,
       // The gate has a timer for all that comes before CONNECT.
@@ -146,8 +140,11 @@ export class TlsDoor {
     };
     // The client speaks first: until it does there is nothing to do, and no time to be given.
     socket.once('readable', () => {
-      if (socket.readableLength === 0 || this.queue.add(begin)) return;
-      shard.counters[REFUSED]!++;
+      // Without bytes it is the end.
+      if (socket.readableLength > 0) {
+        if (this.queue.add(begin)) return;
+        shard.counters[REFUSED]!++;
+      }
       socket.destroy();
     });
   };

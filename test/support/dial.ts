@@ -2,10 +2,10 @@
  * Opens the network connection of a test client over any transport that the broker listens on, as one duplex stream of bytes: whatever speaks MQTT in the tests
  * can speak it over each of them. WebSocket by the package `ws`, in frames that do not care where packets end.
  */
-import { connect as connectSocket } from 'node:net';
+import { connect as connectSocket, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import { connect as connectTls } from 'node:tls';
-import { createWebSocketStream, WebSocket } from 'ws';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
+import { type ClientOptions, createWebSocketStream, WebSocket } from 'ws';
 import { connect as connectQuic, type NativeClient } from '../transports/quic/native-client.ts';
 
 export type Transport = 'tcp' | 'tls' | 'ws' | 'wss' | 'unix' | 'quic';
@@ -23,29 +23,57 @@ export interface DialPlace {
   readonly cert?: string;
   readonly key?: string;
   readonly localAddress?: string;
+  /** Bytes before everything else, such as a PROXY protocol header. */
+  readonly prelude?: Uint8Array;
+  /** Whatever else the TLS client is to do. */
+  readonly secure?: ConnectionOptions;
+  /** Whatever else the WebSocket client is to do. */
+  readonly webSocket?: ClientOptions;
 }
 
 /** The stream; what is written before it is connected waits. It has no listener for errors: the caller must add one. */
 export function dial(place: DialPlace): Duplex {
-  const { transport, host, port, ca, cert, key, localAddress } = place;
-  const from = localAddress === undefined ? {} : { localAddress };
-  const secure = { ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert, key }), servername: 'localhost' };
+  const { transport } = place;
   switch (transport) {
     case 'tcp':
-      return connectSocket({ host, port, noDelay: true, ...from });
     case 'unix':
-      return connectSocket({ path: place.path! });
+      return dialSocket(place);
     case 'tls':
-      return connectTls({ host, port, ...secure, ...from });
+      return dialTls(place);
     case 'quic':
-      return new QuicDuplex(host, port, localAddress);
+      return new QuicDuplex(place.host, place.port, place.localAddress);
     case 'ws':
-    case 'wss': {
-      const options = { perMessageDeflate: false, ...from, ...(transport === 'wss' ? secure : {}) };
-      const socket = new WebSocket(`${transport}://${host}:${port}/mqtt`, 'mqtt', options);
-      return createWebSocketStream(socket);
-    }
+    case 'wss':
+      return createWebSocketStream(dialWebSocket(place));
   }
+}
+
+/** A TCP or Unix connection to the place, whatever it speaks. */
+export function dialSocket({ host, port, path, localAddress, prelude, transport }: DialPlace): Socket {
+  const from = localAddress === undefined ? {} : { localAddress };
+  const socket = connectSocket(transport === 'unix' ? { path: path! } : { host, port, noDelay: true, ...from });
+  if (prelude !== undefined) socket.write(prelude);
+  return socket;
+}
+
+/** A TLS connection to the place. */
+export function dialTls(place: DialPlace): TLSSocket {
+  const socket = dialSocket(place);
+  // What goes wrong below comes up above.
+  socket.on('error', () => {});
+  return connectTls({ socket, ...secureOptions(place) });
+}
+
+/** A WebSocket to the place. @param protocols offered @param path asked for */
+export function dialWebSocket(place: DialPlace, protocols: string | string[] = 'mqtt', path = '/mqtt'): WebSocket {
+  const { transport, host, port, webSocket } = place;
+  const createConnection = (() => (transport === 'wss' ? dialTls(place) : dialSocket(place))) as ClientOptions['createConnection'];
+  const options = { perMessageDeflate: false, ...webSocket, createConnection } as ClientOptions;
+  return new WebSocket(`${transport}://${host.includes(':') ? `[${host}]` : host}:${port}${path}`, protocols, options);
+}
+
+function secureOptions({ ca, cert, key, secure }: DialPlace): ConnectionOptions {
+  return { servername: 'localhost', ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert, key }), ...secure };
 }
 
 /** Stream 0 of a QUIC connection, made of the same quiche as the broker's. */
