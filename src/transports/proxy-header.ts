@@ -7,6 +7,7 @@
  * Bytes are asked for in steps that never reach past the header: what follows it must stay in the socket, because whoever takes the socket next reads it there.
  */
 import { isIP } from 'node:net';
+import { plainAddress } from '../base/network.ts';
 
 const SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 const V1_BYTES_MAX = 107;
@@ -20,6 +21,8 @@ export interface ProxiedAddress {
   readonly address: string;
   readonly port: number;
 }
+
+const NOBODY: ProxiedAddress = { address: '', port: 0 };
 
 export class ProxyHeaderReader {
   private readonly versions: 'v1' | 'v2' | 'any';
@@ -63,12 +66,16 @@ function isStartOfV1(bytes: Buffer): boolean {
 }
 
 function readV1(line: string): ProxiedAddress | 'malformed' {
-  const [, family, source, , sourcePort] = line.split(' ');
-  if (family === 'UNKNOWN') return { address: '', port: 0 };
+  const [, family, source = '', destination = '', sourcePort = '', destinationPort = '', ...more] = line.split(' ');
+  if (family === 'UNKNOWN') return NOBODY;
   const version = family === 'TCP4' ? 4 : family === 'TCP6' ? 6 : 0;
-  const port = Number(sourcePort);
-  const isRight = version !== 0 && isIP(source ?? '') === version && /^\d{1,5}$/.test(sourcePort ?? '') && port <= 65_535;
-  return isRight ? { address: source!, port } : 'malformed';
+  const isRight = version !== 0 && more.length === 0 && isIP(source) === version && isIP(destination) === version;
+  if (!isRight || !isPort(sourcePort) || !isPort(destinationPort)) return 'malformed';
+  return { address: plainAddress(source), port: Number(sourcePort) };
+}
+
+function isPort(text: string): boolean {
+  return /^(0|[1-9]\d{0,4})$/.test(text) && Number(text) <= 65_535;
 }
 
 function readV2(bytes: Buffer): ProxiedAddress | 'malformed' {
@@ -77,15 +84,16 @@ function readV2(bytes: Buffer): ProxiedAddress | 'malformed' {
   const family = bytes[13]!;
   const body = bytes.subarray(V2_HEAD_BYTES);
   if (version !== 2 || command > 1) return 'malformed';
-  if (command === 0) return { address: '', port: 0 };
+  if (command === 0) return NOBODY;
   // TCP over IPv4 or IPv6; a Unix socket of the balancer has no address that means anything here.
   if (family === 0x11 && body.length >= 12) return { address: body.subarray(0, 4).join('.'), port: body.readUInt16BE(8) };
   if (family === 0x21 && body.length >= 36) return { address: ipv6Of(body), port: body.readUInt16BE(32) };
-  return family === 0x31 || family === 0x00 ? { address: '', port: 0 } : 'malformed';
+  return family === 0x31 || family === 0x00 ? NOBODY : 'malformed';
 }
 
 /** The short form, as Node writes the addresses of sockets. */
 function ipv6Of(bytes: Buffer): string {
   const groups = Array.from({ length: 8 }, (_, group) => bytes.readUInt16BE(group * 2).toString(16));
-  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
+  const short = new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
+  return short.startsWith('::ffff:') ? bytes.subarray(12, 16).join('.') : short;
 }
