@@ -11,6 +11,8 @@ export interface CLibrary {
   recv(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   /** Linux alone has it. */
   readonly fallocate: ((fd: number, mode: number, offset: number, length: number) => number) | undefined;
+  /** Linux only. */
+  readonly memfd_create?: (name: string, flags: number) => number;
   /** Why the last call of this thread has failed; to be asked at once. */
   errno(): number;
   socket(family: number, type: number, protocol: number): number;
@@ -67,6 +69,7 @@ export function library(): CLibrary | null {
         return { address: koffi.address(pointer), bytes: bytes.fill(0) };
       },
       fallocate: fallocateOf(libc),
+      ...(process.platform === 'linux' ? { memfd_create: libc.func('int memfd_create(const char *name, unsigned int flags)') } : {}),
       errno: () => koffi.errno(),
     };
   } catch {

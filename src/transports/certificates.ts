@@ -54,7 +54,7 @@ export async function readCertificates(settings: TlsSettings): Promise<Certifica
     if (lists.length === 0) throw new CertificateError(`${settings.crl}: there is no list of revoked certificates in PEM in this file`);
     check(settings.crl, () => {
       tls.createSecureContext({ crl: lists });
-      new Revocation(blocksOf(ca, 'CERTIFICATE'), lists);
+      revocationOf({ certificates, ca, crl });
     });
   }
   return { certificates, ca, crl };
@@ -89,8 +89,13 @@ function check(file: string, attempt: () => void): void {
   }
 }
 
+/** What judges client certificates where TLS does not do it; null where the listener has no list. */
+export function revocationOf(files: CertificateFiles): Revocation | null {
+  return files.crl === '' ? null : new Revocation(blocksOf(files.ca, 'CERTIFICATE'), blocksOf(files.crl, 'X509 CRL'));
+}
+
 /** The PEM blocks of one kind, each with its lines. */
-export function blocksOf(pem: string, kind: string): string[] {
+function blocksOf(pem: string, kind: string): string[] {
   return pem.match(new RegExp(`-----BEGIN ${kind}-----[\\s\\S]*?-----END ${kind}-----`, 'g')) ?? [];
 }
 

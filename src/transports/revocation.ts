@@ -89,7 +89,9 @@ export class Revocation {
     const outer = new Der(bytes).into(SEQUENCE);
     const signed = outer.next(SEQUENCE);
     const algorithm = objectIdentifierOf(outer.into(SEQUENCE).next(OBJECT_IDENTIFIER));
-    const signature = outer.next(BIT_STRING).content.subarray(1);
+    const bits = outer.next(BIT_STRING).content;
+    if (bits[0] !== 0 || !outer.isAtEnd) throw new Error('DER: no signature');
+    const signature = bits.subarray(1);
     const list = readList(signed);
     const digest = SIGNATURES[algorithm];
     if (digest === undefined) throw new Error(`a list of revoked certificates is signed by an algorithm that is not known (${algorithm})`);

@@ -5,156 +5,41 @@
  *
  * The library takes over an accepted descriptor but does not say which connection an upgrade belongs to. So each connection is upgraded in a lane: an app of the
  * library that serves one upgrade at a time. A lane costs 34 KB and is used again; a WebSocket stays in the app that it was upgraded in.
- * The library cannot stop reading: what comes while the broker does not read is kept, up to a bound, beyond which the connection is closed.
+ *
+ * TLS is the library's own (BoringSSL). It knows one certificate for each app, takes any client certificate that leads to a root, or none, and any version from 1.2 on.
+ * So the ClientHello is looked at before a lane is chosen, and client certificates are judged at the upgrade.
  */
 import { X509Certificate } from 'node:crypto';
-import type { TlsSettings, WebSocketSettings } from '../base/settings.ts';
-import { Timer } from '../base/timers.ts';
-import { type ChannelEvents, type EventChannel, NO_EVENTS } from '../shard/channel.ts';
+import type { WebSocketSettings } from '../base/settings.ts';
 import { counter } from '../shard/counters.ts';
-import type { Shard } from '../shard/shard.ts';
 import { moved, type TakeSocket } from './accept.ts';
 import { arrive } from './arrival.ts';
 import type { CertificateFiles } from './certificates.ts';
+import { type ClientHello, readClientHello } from './client-hello.ts';
 import { closeDescriptor, peek } from './descriptor.ts';
 import type { Gate, Opening } from './gate.ts';
-import { serverNameOf } from './server-name.ts';
-import type { App, Behavior, Library, Request, Response, Socket, SslOptions } from './u-web-sockets.ts';
+import { SecureLanes } from './secure-lanes.ts';
+import type { App, Behavior, Library, Request, Response } from './u-web-sockets.ts';
+import { WebSocketChannel } from './web-socket-channel.ts';
 
 const REFUSED = counter('connections/refused');
-const OVERRUN = counter('websocket/overrun');
+const FAILED = counter('handshakes/failed');
 
 /** Upgrades of one listener in one shard that may be under way. */
 const LANES_MAX = 1024;
-/** Bytes that the library holds for a client before its channel is full, and below which it has drained. */
-const FULL_BYTES = 256 * 1024;
-const DRAINED_BYTES = 64 * 1024;
-/** Bytes that one client may send while the broker does not read, and all clients of one shard together. */
-const KEPT_BYTES_MAX = 4 * 1024 * 1024;
-const KEPT_BYTES_OF_ALL_MAX = 64 * 1024 * 1024;
 /** A frame may hold several packets. */
 const FRAME_BYTES_MIN = 1024 * 1024;
-/** How long a client has to answer a close before the connection is cut. */
-const CLOSE_MILLISECONDS = 2000;
 
 /** Largest ClientHello that is looked into; a larger one gets the first certificate. */
 const HELLO_BYTES_MAX = 16 * 1024;
-const HELLO_POLL_MILLISECONDS = 5;
+/** Nobody tells when a descriptor that belongs to no stream can be read: it is looked at again after so long, and then after twice as long each time. */
+const HELLO_POLL_MILLISECONDS = 2;
+const HELLO_POLL_MILLISECONDS_MAX = 256;
 
-const CLOSE_NORMAL = 1000;
+/** Too large to be looked into. */
+const UNREADABLE: ClientHello = { serverName: '', speaksTls13: false };
+
 const CLOSE_UNSUPPORTED_DATA = 1003;
-const CLOSE_TRY_AGAIN_LATER = 1013;
-
-/** What is kept of all clients of this thread. */
-let keptBytesOfAll = 0;
-
-class WebSocketChannel implements EventChannel {
-  events: ChannelEvents;
-  private readonly shard: Shard;
-  private readonly compresses: boolean;
-  /** Null after the connection has closed. */
-  private socket: Socket | null;
-  private isFull: boolean;
-  private isPaused: boolean;
-  private isEnding: boolean;
-  private kept: Uint8Array[];
-  private keptBytes: number;
-
-  constructor(shard: Shard, compresses: boolean) {
-    this.shard = shard;
-    this.compresses = compresses;
-    this.socket = null;
-    this.events = NO_EVENTS;
-    this.isFull = false;
-    this.isPaused = false;
-    this.isEnding = false;
-    this.kept = [];
-    this.keptBytes = 0;
-  }
-
-  opened(socket: Socket): void {
-    this.socket = socket;
-  }
-
-  write(bytes: Uint8Array, length: number): boolean {
-    const { socket } = this;
-    if (socket === null || this.isEnding) return true;
-    socket.send(length === bytes.length ? bytes : bytes.subarray(0, length), true, this.compresses);
-    this.isFull = socket.getBufferedAmount() > FULL_BYTES;
-    return !this.isFull;
-  }
-
-  /** The library has sent something of what it holds. */
-  drained(): void {
-    if (!this.isFull || this.socket === null || this.socket.getBufferedAmount() > DRAINED_BYTES) return;
-    this.isFull = false;
-    this.events.drained();
-  }
-
-  received(message: ArrayBuffer): void {
-    if (this.isEnding) return;
-    const bytes = new Uint8Array(message);
-    if (this.isPaused) this.keep(bytes);
-    else if (!this.events.received(bytes, bytes.length)) this.isPaused = true;
-  }
-
-  private keep(bytes: Uint8Array): void {
-    if (this.keptBytes + bytes.length > KEPT_BYTES_MAX || keptBytesOfAll + bytes.length > KEPT_BYTES_OF_ALL_MAX) {
-      this.shard.counters[OVERRUN]!++;
-      this.close(CLOSE_TRY_AGAIN_LATER, 'the broker cannot take more now');
-      return;
-    }
-    this.kept.push(bytes.slice());
-    this.keptBytes += bytes.length;
-    keptBytesOfAll += bytes.length;
-  }
-
-  pause(): void {
-    this.isPaused = true;
-  }
-
-  resume(): void {
-    if (!this.isPaused) return;
-    this.isPaused = false;
-    if (this.kept.length > 0) setImmediate(this.pour);
-  }
-
-  private readonly pour = (): void => {
-    while (!this.isPaused && this.kept.length > 0) {
-      const bytes = this.kept.shift()!;
-      this.keptBytes -= bytes.length;
-      keptBytesOfAll -= bytes.length;
-      if (!this.events.received(bytes, bytes.length)) this.isPaused = true;
-    }
-  };
-
-  end(): void {
-    this.close(CLOSE_NORMAL, '');
-  }
-
-  close(code: number, reason: string): void {
-    const { socket } = this;
-    if (socket === null || this.isEnding) return;
-    this.isEnding = true;
-    socket.end(code, reason);
-    if (this.socket === null) return;
-    const timer = new Timer(() => this.destroy());
-    this.shard.timers.arm(timer, CLOSE_MILLISECONDS);
-  }
-
-  destroy(): void {
-    this.socket?.close();
-  }
-
-  closed(): void {
-    this.socket = null;
-    keptBytesOfAll -= this.keptBytes;
-    this.kept = [];
-    this.keptBytes = 0;
-    // The library tells it from within `end` and `close`; whoever has called those has not finished yet.
-    setImmediate(() => this.events.lost('websocket_closed'));
-  }
-}
 
 /** An app of the library that upgrades one connection at a time. */
 interface Lane {
@@ -176,13 +61,12 @@ export class WebSocketDoor {
   private readonly gate: Gate;
   private readonly settings: WebSocketSettings;
   private readonly library: Library;
-  /** Null without TLS. */
-  private files: CertificateFiles | null;
   /** By certificate; without TLS there is one list. */
   private free: Lane[][];
   private readonly apps: App[];
   private laneCount: number;
-  private certificates: readonly X509Certificate[];
+  /** Null without TLS. */
+  private secure: SecureLanes | null;
   /** Lanes of an older number have old certificates and are not used again. */
   private generation: number;
 
@@ -190,18 +74,17 @@ export class WebSocketDoor {
     this.gate = gate;
     this.settings = gate.settings.webSocket!;
     this.library = library;
-    this.files = files;
     this.free = [];
     this.apps = [];
     this.laneCount = 0;
     this.generation = 0;
-    this.certificates = certificatesOf(files);
+    this.secure = files === null ? null : new SecureLanes(gate.settings.tls!, files);
   }
 
-  /** New connections get the certificates that are in the files now. */
+  /** New connections get these certificates. */
   reload(files: CertificateFiles): void {
-    this.files = files;
-    this.certificates = certificatesOf(files);
+    this.secure?.close();
+    this.secure = new SecureLanes(this.gate.settings.tls!, files);
     this.free = [];
     this.laneCount = 0;
     this.generation++;
@@ -218,45 +101,49 @@ export class WebSocketDoor {
     if (fd < 0) {
       this.gate.shard.counters[REFUSED]!++;
       opening.leave();
-    } else if (this.certificates.length > 1) this.chooseCertificate(fd, opening);
+    } else if (this.secure?.needsHello === true) this.awaitHello(fd, opening, this.secure);
     else this.adopt(fd, opening, 0);
   };
 
-  /** Waits for the server name and takes the lane of its certificate. The bytes stay in the socket. */
-  private chooseCertificate(fd: number, opening: Opening): void {
+  /** Waits for the ClientHello and takes the lane that fits it. The bytes stay in the socket. */
+  private awaitHello(fd: number, opening: Opening, secure: SecureLanes): void {
+    const { shard } = this.gate;
     const bytes = Buffer.allocUnsafe(HELLO_BYTES_MAX);
     let timer: NodeJS.Timeout | null = null;
-    const end = (): void => {
+    let pause = HELLO_POLL_MILLISECONDS;
+    opening.closes(() => {
       if (timer !== null) clearTimeout(timer);
       closeDescriptor(fd);
-    };
-    opening.closes(end);
+    });
     const look = (): void => {
       const length = peek(fd, bytes);
-      const name = length === bytes.length ? '' : serverNameOf(bytes.subarray(0, Math.max(0, length)));
-      if (length === 0) {
+      const hello = length === bytes.length ? UNREADABLE : readClientHello(bytes.subarray(0, Math.max(0, length)));
+      if (length === 0) opening.end();
+      else if (hello === null) {
+        timer = setTimeout(look, pause);
+        pause = Math.min(pause * 2, HELLO_POLL_MILLISECONDS_MAX);
+      } else if (secure.takes(hello)) this.adopt(fd, opening, secure.certificateFor(hello));
+      else {
+        shard.startTurn();
+        shard.counters[FAILED]!++;
+        shard.log.info({ peer: opening.name, error: 'the client does not speak TLS 1.3' }, 'TLS handshake failed');
         opening.end();
-        return;
       }
-      // Nobody tells when a descriptor that belongs to no stream can be read; the name comes with the first bytes.
-      if (name === null) timer = setTimeout(look, HELLO_POLL_MILLISECONDS);
-      else
-        this.adopt(
-          fd,
-          opening,
-          Math.max(
-            0,
-            this.certificates.findIndex((one) => name !== '' && one.checkHost(name) !== undefined),
-          ),
-        );
     };
     look();
   }
 
   private adopt(fd: number, opening: Opening, certificate: number): void {
-    const lane = this.free[certificate]?.pop() ?? (this.laneCount < LANES_MAX ? this.createLane(certificate) : null);
+    const { shard } = this.gate;
+    let lane = this.free[certificate]?.pop() ?? null;
+    try {
+      if (lane === null && this.laneCount < LANES_MAX) lane = this.createLane(certificate);
+    } catch (error) {
+      shard.log.error({ error: String(error) }, 'a WebSocket listener cannot use its certificate');
+    }
     if (lane === null) {
-      this.gate.shard.counters[REFUSED]!++;
+      shard.startTurn();
+      shard.counters[REFUSED]!++;
       closeDescriptor(fd);
       opening.leave();
       return;
@@ -329,9 +216,8 @@ export class WebSocketDoor {
   }
 
   private createApp(certificate: number): App {
-    const { library } = this;
-    const { tls } = this.gate.settings;
-    return tls === null ? library.App() : library.SSLApp(sslOptions(tls, tls.certificates[certificate]!));
+    const { library, secure } = this;
+    return secure === null ? library.App() : library.SSLApp(secure.options[certificate]!);
   }
 
   /** @returns whether the connection is a WebSocket from now on */
@@ -342,14 +228,17 @@ export class WebSocketDoor {
       this.refuse(response, opening, problem.status, problem.text);
       return false;
     }
-    const pem = this.files === null ? '' : response.getX509Certificate();
-    if (pem === '' && this.gate.settings.tls?.verifyClient === 'required') {
-      this.refuse(response, opening, '401 Unauthorized', 'a client certificate is needed');
+    const { secure } = this;
+    const pem = secure === null ? '' : response.getX509Certificate();
+    const certificate = pem === '' ? null : new X509Certificate(pem);
+    const objection = secure?.problemOf(certificate, Date.now()) ?? null;
+    if (objection !== null) {
+      this.gate.shard.counters[FAILED]!++;
+      this.refuse(response, opening, '403 Forbidden', objection);
       return false;
     }
-    const certificate = pem === '' ? null : new X509Certificate(pem).raw;
     const channel = new WebSocketChannel(this.gate.shard, settings.compression);
-    const upgraded: Upgraded = { opening, channel, certificate };
+    const upgraded: Upgraded = { opening, channel, certificate: certificate?.raw ?? null };
     const protocol = protocolsOf(request).find(isMqtt)!; // [MQTT-6.0.0-4]
     const extensions = settings.compression ? request.getHeader('sec-websocket-extensions') : '';
     response.upgrade(upgraded, request.getHeader('sec-websocket-key'), protocol, extensions, context);
@@ -372,19 +261,6 @@ export class WebSocketDoor {
     shard.log.info({ peer: opening.name, status, text }, 'WebSocket refused');
     response.writeStatus(status).end(`${text}\n`, true);
   }
-}
-
-function certificatesOf(files: CertificateFiles | null): X509Certificate[] {
-  return files === null ? [] : files.certificates.map(({ chain }) => new X509Certificate(chain));
-}
-
-function sslOptions(tls: TlsSettings, certificate: TlsSettings['certificates'][number]): SslOptions {
-  return {
-    cert_file_name: certificate.chain,
-    key_file_name: certificate.key,
-    ...(tls.verifyClient === 'none' ? {} : { ca_file_name: tls.ca }),
-    ...(tls.ciphers === '' ? {} : { ssl_ciphers: tls.ciphers }),
-  };
 }
 
 function protocolsOf(request: Request): string[] {

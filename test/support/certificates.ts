@@ -20,57 +20,54 @@ function openssl(...args: string[]): void {
   execFileSync('openssl', args, { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
-/** A root of its own, that signs certificates and revokes them. */
+const KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+const AUTHORITY_EXTENSIONS = ['-addext', 'basicConstraints=critical,CA:TRUE', '-addext', 'keyUsage=critical,keyCertSign,cRLSign'];
+
+/** An authority of its own, that signs certificates and revokes them: a root, or one that another has signed. */
 export class Authority {
-  /** File of the root's certificate. */
+  /** File of its certificate. */
   readonly root: string;
   private readonly name: string;
 
-  constructor(name: string) {
+  /** @param newKey for `openssl req`; elliptic curves unless written */
+  constructor(name: string, signer: Authority | null = null, newKey: readonly string[] = KEY) {
     this.name = name;
     this.root = join(folder, `${name}.pem`);
     writeFileSync(
       join(folder, `${name}.cnf`),
-      `[ca]\ndefault_ca=own\n[own]\ndatabase=${name}.index\ndefault_md=sha256\ndefault_crl_days=3650\ndefault_days=3650\nunique_subject=no\nrand_serial=yes\nnew_certs_dir=.\npolicy=any\ncopy_extensions=copy\n[any]\ncommonName=supplied\n`,
+      `[ca]\ndefault_ca=own\n[own]\ndatabase=${name}.index\ndefault_md=default\ndefault_crl_days=3650\ndefault_days=3650\nunique_subject=no\nrand_serial=yes\nnew_certs_dir=.\npolicy=any\ncopy_extensions=copy\n[any]\ncommonName=supplied\n[part]\nissuingDistributionPoint=critical,@point\n[point]\nonlyuser=TRUE\n`,
     );
     writeFileSync(join(folder, `${name}.index`), '');
-    openssl(
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '3650', '-subj', `/CN=${name}`],
-      ...['-keyout', `${name}.key`, '-out', `${name}.pem`],
-    );
+    if (signer === null)
+      openssl('req', '-x509', ...newKey, '-days', '3650', '-subj', `/CN=${name}`, '-keyout', `${name}.key`, '-out', `${name}.pem`);
+    else signer.sign(name, name, newKey, AUTHORITY_EXTENSIONS);
   }
 
   /** Signs a certificate. @param alternatives such as `DNS:localhost`, for servers */
   issue(commonName: string, alternatives: readonly string[] = []): CertificatePair {
     const file = `${this.name}-${commonName.replace(/\W/g, '_')}`;
-    const extension = alternatives.length === 0 ? [] : ['-addext', `subjectAltName=${alternatives.join(',')}`];
-    openssl(
-      ...['req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', `/CN=${commonName}`, ...extension],
-      ...['-keyout', `${file}.key`, '-out', `${file}.csr`],
-    );
-    openssl(
-      'ca',
-      '-batch',
-      '-config',
-      `${this.name}.cnf`,
-      '-cert',
-      `${this.name}.pem`,
-      '-keyfile',
-      `${this.name}.key`,
-      '-in',
-      `${file}.csr`,
-      '-out',
-      `${file}.pem`,
-      '-notext',
-    );
+    return this.sign(file, commonName, KEY, alternatives.length === 0 ? [] : ['-addext', `subjectAltName=${alternatives.join(',')}`]);
+  }
+
+  private sign(file: string, commonName: string, newKey: readonly string[], extensions: readonly string[]): CertificatePair {
+    openssl('req', ...newKey, '-subj', `/CN=${commonName}`, ...extensions, '-keyout', `${file}.key`, '-out', `${file}.csr`);
+    openssl(...this.own, '-batch', '-in', `${file}.csr`, '-out', `${file}.pem`, '-notext');
     return { chain: join(folder, `${file}.pem`), key: join(folder, `${file}.key`) };
+  }
+
+  private get own(): string[] {
+    return ['ca', '-config', `${this.name}.cnf`, '-cert', `${this.name}.pem`, '-keyfile', `${this.name}.key`];
   }
 
   /** Revokes a certificate that it has signed. @returns the file of all that are revoked */
   revoke({ chain }: CertificatePair): string {
-    const own = ['ca', '-config', `${this.name}.cnf`, '-cert', `${this.name}.pem`, '-keyfile', `${this.name}.key`];
-    openssl(...own, '-revoke', chain);
-    openssl(...own, '-gencrl', '-out', `${this.name}.crl`);
+    openssl(...this.own, '-revoke', chain);
+    return this.revoked();
+  }
+
+  /** Writes the list of revoked certificates. @param options of `openssl ca -gencrl` @returns its file */
+  revoked(...options: string[]): string {
+    openssl(...this.own, '-gencrl', '-out', `${this.name}.crl`, ...options);
     return join(folder, `${this.name}.crl`);
   }
 }
