@@ -5,6 +5,7 @@
  *   bind → start N threads → all ready → serve          a thread dies → detach it everywhere → new rings → new thread → snapshots → serve
  */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { createLog, type Log } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
@@ -13,6 +14,8 @@ import { counter } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
 import { quicheFile } from '../transports/quic/binding.ts';
+import { judgeForQuic } from '../transports/quic-door.ts';
+import { judgeForWebSockets } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { CertificateWatch } from './certificate-watch.ts';
@@ -25,6 +28,8 @@ const RESTARTS = counter('shard/restarts');
 /** A shard that dies this often within the window has a fault that a restart does not mend. */
 const RESTARTS_MAX = 5;
 const RESTART_WINDOW_MILLISECONDS = 60_000;
+/** How long a thread has to end by itself. */
+const END_MILLISECONDS = 2000;
 /**
  * Young generation of a shard's heap. Its pages count as memory of idle connections: 15,000 of them took 7.5 KB each at 64 MB and 5.9 KB at 16 MB;
  * at 4 MB fan-in cost 12 % more CPU, because the nursery was collected too often (native-bench/build/load, workloads idle and fan-in).
@@ -64,6 +69,13 @@ export async function startBroker(settings: Settings): Promise<Broker> {
   }
   await checkTransports(resolved);
   const certificates = new CertificateWatch(resolved.listeners, log);
+  for (const [index, listener] of resolved.listeners.entries()) {
+    if (listener.type === 'quic') certificates.judges.set(index, (files) => judgeForQuic(listener, files));
+    if (listener.type === 'wss') {
+      const webSockets = await loadWebSockets();
+      certificates.judges.set(index, (files) => judgeForWebSockets(webSockets, listener, files));
+    }
+  }
   await certificates.start();
   const bound = await bindListeners(resolved.listeners);
   let supervisor: Supervisor;
@@ -84,8 +96,10 @@ async function checkTransports(settings: Settings): Promise<void> {
   const fail = (index: number, problem: string): never => {
     throw new StartError(`listeners[${index}]: ${problem}`, 1);
   };
-  for (const [index, { type }] of settings.listeners.entries()) {
+  for (const [index, { type, proxyProtocol }] of settings.listeners.entries()) {
     if (type === 'ws' || type === 'wss') await loadWebSockets().catch((error: Error) => fail(index, error.message));
+    if ((type === 'ws' || type === 'wss' || proxyProtocol !== 'none') && !canHandOff())
+      fail(index, 'this platform cannot hand sockets over, which WebSocket and the PROXY protocol need; use tcp and tls listeners');
     if (type === 'quic' && quicheFile() === null)
       fail(index, `QUIC has no binary for ${process.platform} ${process.arch}; use Linux on x64, or tcp and tls listeners`);
   }
@@ -104,6 +118,16 @@ class Thread {
     this.isRunning = true;
     this.isServing = false;
     this.deaths = [];
+  }
+
+  /** Ends the thread, from within where it still listens: a thread that is ended from without leaves handles behind that end the process. */
+  async end(): Promise<void> {
+    if (!this.isRunning) return;
+    const ended = once(this.worker, 'exit');
+    this.tell({ kind: 'exit' });
+    const late = setTimeout(() => void this.worker.terminate(), END_MILLISECONDS);
+    await ended;
+    clearTimeout(late);
   }
 
   tell(message: ToShard, ports: LinkWiring['port'][] = []): void {
@@ -255,8 +279,11 @@ class Supervisor implements Broker {
 
   private exited(index: number, code: number): void {
     this.came(index, null);
-    if (this.isStopping) return;
     const thread = this.threads[index];
+    if (this.isStopping) {
+      if (thread !== undefined) thread.isRunning = false;
+      return;
+    }
     const now = Date.now();
     // At the start of the broker a shard that fails is a fault of the configuration or the machine, not an accident.
     if (thread !== undefined) {
@@ -351,7 +378,7 @@ class Supervisor implements Broker {
       setTimeout(resolve, this.settings.shutdown.timeoutMilliseconds).unref();
     });
     await Promise.race([this.stopShards(live), timeout]);
-    await Promise.all(this.threads.map((thread) => thread.worker.terminate()));
+    await Promise.all(this.threads.map((thread) => thread.end()));
     if (this.store !== null) await this.store.close(this.settings.shutdown.timeoutMilliseconds);
     unbindListeners(this.settings.listeners, this.bound);
     this.log.info({}, 'stopped');

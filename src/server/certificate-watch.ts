@@ -4,7 +4,7 @@
  */
 import { unwatchFile, watchFile } from 'node:fs';
 import type { Log } from '../base/log.ts';
-import type { ListenerSettings } from '../base/settings.ts';
+import type { ListenerSettings, TlsSettings } from '../base/settings.ts';
 import { CertificateError, type CertificateFiles, certificateFiles, fingerprintOf, readCertificates } from '../transports/certificates.ts';
 import { StartError } from './start-error.ts';
 
@@ -18,6 +18,8 @@ export class CertificateWatch {
   private readonly log: Log;
   /** Told of each listener whose certificates are others now. */
   changed: (listener: number, files: CertificateFiles) => void;
+  /** Judges of single listeners, by place: libraries that are stricter than Node's. They throw what is wrong. */
+  readonly judges: Map<number, (files: CertificateFiles) => void>;
   private readonly watched: string[];
   private reading: Promise<void>;
 
@@ -26,6 +28,7 @@ export class CertificateWatch {
     this.listeners = listeners;
     this.log = log;
     this.changed = () => {};
+    this.judges = new Map();
     this.watched = [];
     this.reading = Promise.resolve();
   }
@@ -35,7 +38,7 @@ export class CertificateWatch {
     for (const [index, { tls }] of this.listeners.entries()) {
       if (tls === null) continue;
       try {
-        this.current[index] = await readCertificates(tls);
+        this.current[index] = await this.read(index, tls);
       } catch (error) {
         if (error instanceof CertificateError) throw new StartError(`listeners[${index}].tls: ${error.message}`, 1);
         throw error;
@@ -47,6 +50,16 @@ export class CertificateWatch {
     }
   }
 
+  private async read(index: number, tls: TlsSettings): Promise<CertificateFiles> {
+    const files = await readCertificates(tls);
+    try {
+      this.judges.get(index)?.(files);
+    } catch (error) {
+      throw new CertificateError(`${tls.certificates[0]!.chain}: cannot be used here: ${(error as Error).message}`);
+    }
+    return files;
+  }
+
   /** Reads everything again; one reading at a time. */
   readonly reload = (): void => {
     this.reading = this.reading.then(() => this.readAll());
@@ -56,7 +69,7 @@ export class CertificateWatch {
     for (const [index, { tls }] of this.listeners.entries()) {
       if (tls === null) continue;
       try {
-        const files = await readCertificates(tls);
+        const files = await this.read(index, tls);
         if (fingerprintOf(files) === fingerprintOf(this.current[index]!)) continue;
         this.current[index] = files;
         this.changed(index, files);

@@ -29,6 +29,8 @@ export class ShardListeners {
   private readonly webSockets: WebSocketDoor[];
   /** By place in the configuration; those with certificates. */
   private readonly reloads: Map<number, (files: CertificateFiles) => void>;
+  /** Certificates that came while the shard took up its store. */
+  private readonly latest: Map<number, CertificateFiles>;
 
   constructor(shard: Shard, transit: Transit, readBuffer: Buffer, rates: SharedArrayBuffer, ticketSecret: Buffer, quicSecret: Uint8Array) {
     this.shard = shard;
@@ -43,21 +45,23 @@ export class ShardListeners {
     this.quicSecret = quicSecret;
     shard.takeDatagram = (listener, bytes, host, port) => this.quic.get(listener)?.endpoint.receiveForwarded(bytes, host, port);
     this.reloads = new Map();
+    this.latest = new Map();
   }
 
   /** Listens everywhere. @returns the ports, in the order of the configuration */
   async listen(bound: readonly BoundListener[], certificates: readonly (CertificateFiles | null)[]): Promise<number[]> {
     const ports: number[] = [];
     for (const [index, { fd, host, port }] of bound.entries()) {
+      const files = this.latest.get(index) ?? certificates[index] ?? null;
       const gate = new Gate(this.shard, index, this.rates);
       if (gate.settings.type === 'quic') {
-        const door = await QuicDoor.open(gate, host, port, this.quicSecret, certificates[index]!);
+        const door = await QuicDoor.open(gate, host, port, this.quicSecret, files!);
         this.quic.set(index, door);
         this.reloads.set(index, (next) => door.reload(next));
         ports.push(port);
         continue;
       }
-      const listener = new SocketListener(gate, await this.doorOf(gate, certificates[index] ?? null));
+      const listener = new SocketListener(gate, await this.doorOf(gate, files));
       this.listeners.push(listener);
       ports.push(await listener.listen(fd < 0 ? placeFor(gate.settings) : { fd: duplicate(fd) }));
     }
@@ -85,7 +89,12 @@ export class ShardListeners {
 
   /** New connections of this listener get other certificates. */
   reload(listener: number, files: CertificateFiles): void {
-    this.reloads.get(listener)?.(files);
+    this.latest.set(listener, files);
+    try {
+      this.reloads.get(listener)?.(files);
+    } catch (error) {
+      this.shard.log.error({ listener, error: (error as Error).message }, 'certificates cannot be used: the old ones stay');
+    }
   }
 
   /** The thread ends, perhaps by a fault: what is not Node's own is closed. */

@@ -70,6 +70,8 @@ port.on('message', (message: ToShard) => {
     case 'certificates':
       listeners.reload(message.listener, message.files);
       return;
+    case 'exit':
+      process.exit(0);
     case 'crash':
       throw new Error('this shard was told to crash');
   }

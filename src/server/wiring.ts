@@ -60,6 +60,8 @@ export type ToShard =
   | { readonly kind: 'certificates'; readonly listener: number; readonly files: CertificateFiles }
   | { readonly kind: 'quiesce'; readonly round: number }
   | { readonly kind: 'stop' }
+  /** The thread ends, and takes what is not Node's own along. */
+  | { readonly kind: 'exit' }
   | { readonly kind: 'crash' };
 
 /** From a shard to the supervisor. */

@@ -10,6 +10,7 @@
  */
 import { copyBytes } from '../base/bytes.ts';
 import { packObject, unpackObject } from '../base/pack.ts';
+import { Timer } from '../base/timers.ts';
 import { type Channel, type ChannelEvents, type EventChannel, NO_EVENTS, type Peer } from './channel.ts';
 import { Connection } from './connection.ts';
 import { counter } from './counters.ts';
@@ -30,6 +31,8 @@ const RELAYED = counter('connections/relayed');
 
 /** Bytes on their way to one client before its connection counts as blocked. */
 const WINDOW_BYTES = 256 * 1024;
+/** How long a client has to take what was written before its connection is cut. */
+const END_MILLISECONDS = 5000;
 /** The edge tells the owner what it has passed on in steps of this size. */
 const STEP_BYTES = WINDOW_BYTES / 4;
 
@@ -123,6 +126,7 @@ class RelayEdge implements ChannelEvents {
   private readonly pending: Uint8Array[];
   private untold: number;
   private isEnding: boolean;
+  private endTimer: Timer | null;
 
   constructor(shard: Shard, owner: number, id: number, channel: EventChannel) {
     this.shard = shard;
@@ -135,6 +139,7 @@ class RelayEdge implements ChannelEvents {
     this.pending = [];
     this.untold = 0;
     this.isEnding = false;
+    this.endTimer = null;
   }
 
   received(bytes: Uint8Array, length: number): boolean {
@@ -198,6 +203,7 @@ class RelayEdge implements ChannelEvents {
 
   lost(reason: string): void {
     const { shard } = this;
+    if (this.endTimer !== null) shard.timers.disarm(this.endTimer);
     shard.startTurn();
     shard.relays.forget(this);
     shard.mesh.sendRelaySignal(this.owner, RECORD_RELAY_TO_OWNER, CLOSED, this.id, Math.max(0, REASONS.indexOf(reason)));
@@ -215,7 +221,13 @@ class RelayEdge implements ChannelEvents {
         return;
       case END:
         this.isEnding = true;
-        if (this.block === null) this.channel.end();
+        if (this.block === null) {
+          this.channel.end();
+          return;
+        }
+        // A client that does not read would keep the connection for ever; the owner has forgotten it.
+        this.endTimer = new Timer(() => this.channel.destroy());
+        this.shard.timers.arm(this.endTimer, END_MILLISECONDS);
         return;
       case DESTROY:
         this.channel.destroy();
@@ -253,6 +265,11 @@ export class Relays {
     channel.events = edge;
     shard.counters[RELAYED]!++;
     return true;
+  }
+
+  /** Connections that this shard holds for others. */
+  get edgeCount(): number {
+    return this.edges.size;
   }
 
   holdBack(edge: RelayEdge): void {

@@ -68,7 +68,8 @@ export function beginStop(shard: Shard, done: () => void): void {
   shard.startTurn();
   for (const connection of [...shard.connections]) endConnection(connection, ReasonCode.ServerShuttingDown, 'server_shutdown', false);
   const look = (): void => {
-    if (shard.connections.size > 0) {
+    // Those that it holds for other shards get their goodbye through its rings.
+    if (shard.connections.size > 0 || shard.relays.edgeCount > 0) {
       setTimeout(look, 10);
       return;
     }

@@ -139,8 +139,16 @@ export class SecureContexts {
 
 /** Place of the first certificate that is made out to this name; 0 when none is, or there is no name. */
 export function certificateFor(serverName: string, certificates: readonly X509Certificate[]): number {
-  const found = serverName === '' ? -1 : certificates.findIndex((one) => one.checkHost(serverName) !== undefined);
-  return Math.max(0, found);
+  if (serverName === '') return 0;
+  try {
+    return Math.max(
+      0,
+      certificates.findIndex((one) => one.checkHost(serverName) !== undefined),
+    );
+  } catch {
+    // Strangers choose the name, and not everything that they send is one.
+    return 0;
+  }
 }
 
 /** What is the same for every certificate of a listener. */

@@ -12,6 +12,9 @@ const RECORD_HEAD_BYTES = 5;
 /** Record head, handshake head, version, random. */
 const FIXED_BYTES = RECORD_HEAD_BYTES + 4 + 2 + 32;
 
+/** What a name of a server is made of; anything else is no name that a certificate has. */
+const HOST_NAME = /^[\w.-]{1,255}$/;
+
 export interface ClientHello {
   /** In lower case; '' when it names none. */
   readonly serverName: string;
@@ -57,5 +60,5 @@ function read(hello: Buffer): ClientHello {
     }
     at += length;
   }
-  return { serverName, speaksTls13 };
+  return { serverName: HOST_NAME.test(serverName) ? serverName : '', speaksTls13 };
 }

@@ -7,6 +7,7 @@
  */
 
 import { addressName } from '../base/network.ts';
+import type { ListenerSettings } from '../base/settings.ts';
 import { FRAME_INCOMPLETE, Frame, readFrame } from '../protocol/framer.ts';
 import { type ChannelEvents, type EventChannel, NO_EVENTS } from '../shard/channel.ts';
 import { counter } from '../shard/counters.ts';
@@ -14,6 +15,7 @@ import { arrive } from './arrival.ts';
 import type { CertificateFiles } from './certificates.ts';
 import type { Gate, Opening } from './gate.ts';
 import { bindQuicSocket } from './quic/bind-socket.ts';
+import { loadQuiche } from './quic/binding.ts';
 import type { QuicConnection, QuicConnectionEvents } from './quic/connection.ts';
 import { QuicEndpoint } from './quic/endpoint.ts';
 import type { QuicCredentials, QuicSettings } from './quic/settings.ts';
@@ -38,6 +40,9 @@ const HANDSHAKE_MILLISECONDS = 10_000;
 const STREAMS = 1;
 
 const NOTHING = Buffer.alloc(0);
+/** Connect Flags. */
+const CLEAN_START = 0x02;
+const WILL_FLAG = 0x04;
 const NO_CONNECTION_EVENTS: QuicConnectionEvents = {
   stream: (stream) => stream.destroy(),
   established: () => {},
@@ -46,6 +51,12 @@ const NO_CONNECTION_EVENTS: QuicConnectionEvents = {
 };
 
 const frame = new Frame();
+
+/** Whether a CONNECT in bytes[at, end) has no Will and throws no session away [MQTT 5.0 §3.1.2.3]. */
+function isHarmless(bytes: Buffer, at: number, end: number): boolean {
+  const flagsAt = at + 2 + (end - at >= 2 ? bytes.readUInt16BE(at) : 0) + 1;
+  return flagsAt < end && (bytes[flagsAt]! & (WILL_FLAG | CLEAN_START)) === 0;
+}
 
 /** The first stream of a connection: the MQTT connection. While it may be a replay it passes on the CONNECT and keeps the rest. */
 class ControlChannel implements EventChannel, ChannelEvents {
@@ -81,6 +92,11 @@ class ControlChannel implements EventChannel, ChannelEvents {
     if (this.hasConnect) return false;
     const code = readFrame(frame, this.early, 0, this.early.length, this.packetBytesMax);
     if (code === FRAME_INCOMPLETE) return true;
+    // What a replay would do harm with waits, too: a Will that is published, a session that is thrown away.
+    if (code === 0 && !isHarmless(this.early, frame.bodyAt, frame.bodyEnd)) {
+      this.hasConnect = true;
+      return false;
+    }
     this.hasConnect = true;
     const connect = this.early.subarray(0, code === 0 ? frame.bodyEnd : this.early.length);
     this.early = this.early.subarray(connect.length);
@@ -224,6 +240,12 @@ export class QuicDoor {
     this.endpoint.stopAccepting();
     this.gate.close();
   }
+}
+
+/** Tries what a listener makes of its certificates. @throws Error when quiche cannot use them */
+export function judgeForQuic(settings: ListenerSettings, files: CertificateFiles): void {
+  const { certificate, key, ca } = credentialsOf(settings.tls!.verifyClient, files);
+  loadQuiche()?.Config.withBoringSslCtx(false, false, ca, [key], [certificate], null);
 }
 
 function endpointSettings({ shard, settings }: Gate): QuicSettings {

@@ -3,12 +3,22 @@
  * certificate fits a server name, which version is too old, which client certificate is needed or revoked.
  */
 import { X509Certificate } from 'node:crypto';
-import type { TlsSettings } from '../base/settings.ts';
+import type { ListenerSettings, TlsSettings } from '../base/settings.ts';
 import { type CertificateFiles, certificateFor, revocationOf } from './certificates.ts';
 import type { ClientHello } from './client-hello.ts';
 import { MemoryFile } from './memory-file.ts';
 import type { Revocation } from './revocation.ts';
-import type { SslOptions } from './u-web-sockets.ts';
+import type { Library, SslOptions } from './u-web-sockets.ts';
+
+/** Tries what a listener makes of its certificates. @throws Error when the library cannot use them */
+export function judgeForWebSockets(library: Library, settings: ListenerSettings, files: CertificateFiles): void {
+  const lanes = new SecureLanes(settings.tls!, files);
+  try {
+    for (const options of lanes.options) library.SSLApp(options).close();
+  } finally {
+    lanes.close();
+  }
+}
 
 export class SecureLanes {
   /** By certificate. */

@@ -4,6 +4,7 @@
  * The library cannot stop reading: what comes while the broker does not read is kept, up to a bound, beyond which the connection is closed. It takes all that is
  * written; beyond a bound the channel says that it is full, and nothing is written before it has drained.
  */
+import { copyBytes } from '../base/bytes.ts';
 import { Timer } from '../base/timers.ts';
 import { type ChannelEvents, type EventChannel, NO_EVENTS } from '../shard/channel.ts';
 import { counter } from '../shard/counters.ts';
@@ -18,8 +19,10 @@ const DRAINED_BYTES = 64 * 1024;
 /** Bytes that one client may send while the broker does not read, and all clients of one shard together. */
 const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 const KEPT_BYTES_OF_ALL_MAX = 64 * 1024 * 1024;
-/** How long a client has to answer a close before the connection is cut. */
+/** How long a client has to take what was written before the connection is cut. */
 const CLOSE_MILLISECONDS = 2000;
+
+const NOTHING = new Uint8Array(0);
 
 const CLOSE_NORMAL = 1000;
 const CLOSE_TRY_AGAIN_LATER = 1013;
@@ -36,8 +39,11 @@ export class WebSocketChannel implements EventChannel {
   private isFull: boolean;
   private isPaused: boolean;
   private isEnding: boolean;
-  private kept: Uint8Array[];
-  private keptBytes: number;
+  private kept: Uint8Array;
+  private keptLength: number;
+  private closing: { readonly code: number; readonly reason: string } | null;
+  private closeTimer: Timer | null;
+  private isLost: boolean;
 
   constructor(shard: Shard, compresses: boolean) {
     this.shard = shard;
@@ -47,8 +53,11 @@ export class WebSocketChannel implements EventChannel {
     this.isFull = false;
     this.isPaused = false;
     this.isEnding = false;
-    this.kept = [];
-    this.keptBytes = 0;
+    this.kept = NOTHING;
+    this.keptLength = 0;
+    this.closing = null;
+    this.closeTimer = null;
+    this.isLost = false;
   }
 
   opened(socket: Socket): void {
@@ -65,6 +74,7 @@ export class WebSocketChannel implements EventChannel {
 
   /** The library has sent something of what it holds. */
   drained(): void {
+    if (this.isEnding) this.closeWhenSent();
     if (!this.isFull || this.socket === null || this.socket.getBufferedAmount() > DRAINED_BYTES) return;
     this.isFull = false;
     this.events.drained();
@@ -73,18 +83,26 @@ export class WebSocketChannel implements EventChannel {
   received(message: ArrayBuffer): void {
     if (this.isEnding) return;
     const bytes = new Uint8Array(message);
-    if (this.isPaused) this.keep(bytes);
+    // What was kept goes first.
+    if (this.isPaused || this.keptLength > 0) this.keep(bytes);
     else if (!this.events.received(bytes, bytes.length)) this.isPaused = true;
   }
 
   private keep(bytes: Uint8Array): void {
-    if (this.keptBytes + bytes.length > KEPT_BYTES_MAX || keptBytesOfAll + bytes.length > KEPT_BYTES_OF_ALL_MAX) {
+    const length = this.keptLength + bytes.length;
+    if (length > KEPT_BYTES_MAX || keptBytesOfAll + bytes.length > KEPT_BYTES_OF_ALL_MAX) {
       this.shard.counters[OVERRUN]!++;
       this.close(CLOSE_TRY_AGAIN_LATER, 'the broker cannot take more now');
       return;
     }
-    this.kept.push(bytes.slice());
-    this.keptBytes += bytes.length;
+    // One block, however small the frames: MQTT does not care where they end.
+    if (length > this.kept.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.min(KEPT_BYTES_MAX, length * 2));
+      copyBytes(grown, 0, this.kept, 0, this.keptLength);
+      this.kept = grown;
+    }
+    copyBytes(this.kept, this.keptLength, bytes, 0, bytes.length);
+    this.keptLength = length;
     keptBytesOfAll += bytes.length;
   }
 
@@ -95,42 +113,72 @@ export class WebSocketChannel implements EventChannel {
   resume(): void {
     if (!this.isPaused) return;
     this.isPaused = false;
-    if (this.kept.length > 0) setImmediate(this.pour);
+    if (this.keptLength > 0) setImmediate(this.pour);
   }
 
   private readonly pour = (): void => {
-    while (!this.isPaused && this.kept.length > 0) {
-      const bytes = this.kept.shift()!;
-      this.keptBytes -= bytes.length;
-      keptBytesOfAll -= bytes.length;
-      if (!this.events.received(bytes, bytes.length)) this.isPaused = true;
-    }
+    if (this.isPaused) return;
+    const { kept } = this;
+    const length = this.letGo();
+    if (length > 0 && !this.events.received(kept, length)) this.isPaused = true;
+    // The connection has gone meanwhile, and says so behind what it had sent.
+    if (this.socket === null) this.tellLost();
   };
+
+  /** Nothing is kept any more. @returns how much was */
+  private letGo(): number {
+    const length = this.keptLength;
+    keptBytesOfAll -= length;
+    this.kept = NOTHING;
+    this.keptLength = 0;
+    return length;
+  }
 
   end(): void {
     this.close(CLOSE_NORMAL, '');
   }
 
+  /** Sends what the library holds, then closes. The library tells the close from within `end`, long before the client has got anything. */
   close(code: number, reason: string): void {
-    const { socket } = this;
-    if (socket === null || this.isEnding) return;
+    if (this.isEnding) return;
     this.isEnding = true;
-    socket.end(code, reason);
-    if (this.socket === null) return;
-    const timer = new Timer(() => this.destroy());
-    this.shard.timers.arm(timer, CLOSE_MILLISECONDS);
+    this.letGo();
+    if (this.socket === null) {
+      this.tellLost();
+      return;
+    }
+    this.closing = { code, reason };
+    this.closeTimer = new Timer(() => this.destroy());
+    this.shard.timers.arm(this.closeTimer, CLOSE_MILLISECONDS);
+    this.closeWhenSent();
+  }
+
+  private closeWhenSent(): void {
+    const { socket, closing } = this;
+    if (socket === null || closing === null || socket.getBufferedAmount() > 0) return;
+    this.closing = null;
+    socket.end(closing.code, closing.reason);
   }
 
   destroy(): void {
-    this.socket?.close();
+    this.isEnding = true;
+    this.letGo();
+    if (this.socket === null) this.tellLost();
+    else this.socket.close();
   }
 
   closed(): void {
     this.socket = null;
-    keptBytesOfAll -= this.keptBytes;
-    this.kept = [];
-    this.keptBytes = 0;
-    // The library tells it from within `end` and `close`; whoever has called those has not finished yet.
+    if (this.closeTimer !== null) this.shard.timers.disarm(this.closeTimer);
+    // What the client has sent before it went is handled first, as soon as the broker reads.
+    if (this.keptLength > 0) setImmediate(this.pour);
+    else this.tellLost();
+  }
+
+  /** Later: the library tells a close from within `end` and `close`, and whoever has called those has not finished yet. */
+  private tellLost(): void {
+    if (this.isLost) return;
+    this.isLost = true;
     setImmediate(() => this.events.lost('websocket_closed'));
   }
 }

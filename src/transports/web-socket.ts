@@ -25,7 +25,7 @@ import { WebSocketChannel } from './web-socket-channel.ts';
 const REFUSED = counter('connections/refused');
 const FAILED = counter('handshakes/failed');
 
-/** Upgrades of one listener in one shard that may be under way. */
+/** Upgrades of one listener in one shard that may be under way, for each certificate. */
 const LANES_MAX = 1024;
 /** A frame may hold several packets. */
 const FRAME_BYTES_MIN = 1024 * 1024;
@@ -44,6 +44,10 @@ const CLOSE_UNSUPPORTED_DATA = 1003;
 /** An app of the library that upgrades one connection at a time. */
 interface Lane {
   readonly app: App;
+  /** Which reading of the certificates it has. */
+  readonly generation: number;
+  /** WebSockets that were upgraded in it. */
+  count: number;
   /** Of the connection that is being upgraded; null: the lane is free. */
   opening: Opening | null;
   response: Response | null;
@@ -63,8 +67,9 @@ export class WebSocketDoor {
   private readonly library: Library;
   /** By certificate; without TLS there is one list. */
   private free: Lane[][];
-  private readonly apps: App[];
-  private laneCount: number;
+  private readonly lanes: Set<Lane>;
+  /** By certificate. */
+  private laneCounts: number[];
   /** Null without TLS. */
   private secure: SecureLanes | null;
   /** Lanes of an older number have old certificates and are not used again. */
@@ -75,8 +80,8 @@ export class WebSocketDoor {
     this.settings = gate.settings.webSocket!;
     this.library = library;
     this.free = [];
-    this.apps = [];
-    this.laneCount = 0;
+    this.lanes = new Set();
+    this.laneCounts = [];
     this.generation = 0;
     this.secure = files === null ? null : new SecureLanes(gate.settings.tls!, files);
   }
@@ -86,13 +91,22 @@ export class WebSocketDoor {
     this.secure?.close();
     this.secure = new SecureLanes(this.gate.settings.tls!, files);
     this.free = [];
-    this.laneCount = 0;
+    this.laneCounts = [];
     this.generation++;
+    for (const lane of [...this.lanes]) this.dropIfIdle(lane);
   }
 
   /** Closes every connection at once, because the thread ends: Node ends the process when a loop of a thread still has handles that are not Node's. */
   destroy(): void {
-    for (const app of this.apps) app.close();
+    for (const { app } of this.lanes) app.close();
+  }
+
+  /** A lane with old certificates goes when its last WebSocket has gone. */
+  private dropIfIdle(lane: Lane): void {
+    if (lane.generation === this.generation || lane.opening !== null || lane.count > 0) return;
+    this.lanes.delete(lane);
+    // Not from within one of its own calls.
+    setImmediate(() => lane.app.close());
   }
 
   readonly take: TakeSocket = (socket, opening) => {
@@ -137,7 +151,7 @@ export class WebSocketDoor {
     const { shard } = this.gate;
     let lane = this.free[certificate]?.pop() ?? null;
     try {
-      if (lane === null && this.laneCount < LANES_MAX) lane = this.createLane(certificate);
+      if (lane === null && (this.laneCounts[certificate] ?? 0) < LANES_MAX) lane = this.createLane(certificate);
     } catch (error) {
       shard.log.error({ error: String(error) }, 'a WebSocket listener cannot use its certificate');
     }
@@ -156,13 +170,16 @@ export class WebSocketDoor {
   private createLane(certificate: number): Lane {
     const { generation, settings, library } = this;
     const app = this.createApp(certificate);
-    this.apps.push(app);
-    const lane: Lane = { app, opening: null, response: null };
-    this.laneCount++;
+    const lane: Lane = { app, generation, opening: null, response: null, count: 0 };
+    this.lanes.add(lane);
+    this.laneCounts[certificate] = (this.laneCounts[certificate] ?? 0) + 1;
     const release = (): void => {
       lane.opening = null;
       lane.response = null;
-      if (generation !== this.generation) return;
+      if (generation !== this.generation) {
+        this.dropIfIdle(lane);
+        return;
+      }
       const free = this.free[certificate];
       if (free === undefined) this.free[certificate] = [lane];
       else free.push(lane);
@@ -193,6 +210,7 @@ export class WebSocketDoor {
       open: (ws) => {
         const { opening, channel, certificate } = ws.getUserData() as Upgraded;
         channel.opened(ws);
+        lane.count++;
         opening.closes(() => channel.destroy());
         arrive(this.gate, opening, channel, certificate);
       },
@@ -206,6 +224,8 @@ export class WebSocketDoor {
       close: (ws) => {
         this.gate.shard.startTurn();
         (ws.getUserData() as Upgraded).channel.closed();
+        lane.count--;
+        this.dropIfIdle(lane);
       },
     };
     app.ws(settings.path, behavior);

@@ -5,11 +5,10 @@
  * binary of the package is loaded: the classes that its maker puts around it make promises and events for each packet.
  * An exception costs 3 µs and comes only from what a peer did wrong, so the calls here catch it at once and nothing above needs to.
  */
-import { copyFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { threadId } from 'node:worker_threads';
 
 /** An IP address as text, without zone, and a port. */
 export interface HostPort {
@@ -147,13 +146,15 @@ export function loadQuiche(): Quiche | null {
 }
 
 function loadCopy(file: string): Quiche {
-  const copy = join(tmpdir(), `onehop-quiche-${process.pid}-${threadId}.node`);
-  copyFileSync(file, copy);
+  // A folder of its own, that nobody else can write to: what is loaded is code.
+  const folder = mkdtempSync(join(tmpdir(), 'onehop-quiche-'));
+  const copy = join(folder, 'quiche.node');
   try {
+    copyFileSync(file, copy);
     return createRequire(import.meta.url)(copy) as Quiche;
   } finally {
     // What is loaded stays.
-    rmSync(copy);
+    rmSync(folder, { recursive: true });
   }
 }
 

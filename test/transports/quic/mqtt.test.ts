@@ -40,11 +40,12 @@ function bytesOf(write: (writer: Writer) => void): Buffer {
   return Buffer.from(writer.copy());
 }
 
-function connectPacket(clientId: string): Buffer {
+/** @param isClean throws a session away, which early data must not */
+function connectPacket(clientId: string, isClean = true): Buffer {
   const clientIdBytes = utf8Bytes(clientId);
   const none = { will: undefined, username: undefined, password: undefined };
   return bytesOf((writer) =>
-    writeConnect(writer, { version: 4, cleanStart: true, keepAliveSeconds: 0, clientId, clientIdBytes, ...none, properties: {} }),
+    writeConnect(writer, { version: 4, cleanStart: isClean, keepAliveSeconds: 0, clientId, clientIdBytes, ...none, properties: {} }),
   );
 }
 
@@ -96,7 +97,7 @@ test('of early data only the CONNECT is acted on before the handshake is confirm
   const session = await ticketOf(broker.ports[1]!);
   await watcher.subscribe('$events/client_connected');
   const clientId = clientIdOn(0, SHARDS);
-  const early = Buffer.concat([connectPacket(clientId), publishPacket(`from-quic/${clientId}`, 'replayed')]);
+  const early = Buffer.concat([connectPacket(clientId, false), publishPacket(`from-quic/${clientId}`, 'replayed')]);
   const client = await connect({ port: broker.ports[1]!, session });
   // Whoever replays a recording hears nothing, and so confirms nothing.
   client.isDeaf = true;
@@ -105,6 +106,12 @@ test('of early data only the CONNECT is acted on before the handshake is confirm
   assert.equal(event.clientid, clientId);
   await watcher.expectNone();
   client.vanish();
+  // A replay must not throw a session away.
+  const clean = await connect({ port: broker.ports[1]!, session });
+  clean.isDeaf = true;
+  clean.write(0, connectPacket(clientIdOn(0, SHARDS), true));
+  await watcher.expectNone();
+  clean.vanish();
   await watcher.unsubscribe('$events/client_connected');
 
   // The client itself goes on, and everything it had sent is acted on.
@@ -112,7 +119,7 @@ test('of early data only the CONNECT is acted on before the handshake is confirm
   const honest = await connect({
     port: broker.ports[1]!,
     session,
-    early: Buffer.concat([connectPacket(honestId), publishPacket(`from-quic/${honestId}`, 'honest')]),
+    early: Buffer.concat([connectPacket(honestId, false), publishPacket(`from-quic/${honestId}`, 'honest')]),
   });
   await withClient(honest, async () => {
     assert.equal(payloadText(await watcher.next()), 'honest');
