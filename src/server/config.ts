@@ -10,6 +10,7 @@ import { dirname, resolve } from 'node:path';
 import type { Document, LineCounter } from 'yaml';
 import type { Settings, TlsSettings } from '../base/settings.ts';
 import { type ConfigIssue, type ConfigKey, configKeys, readSettings } from './config-schema.ts';
+import { listenerKeys } from './listener-schema.ts';
 
 /** What is wrong with the configuration, in lines for a person. */
 export class ConfigError extends Error {
@@ -199,7 +200,7 @@ function describe(
   const message = issue.message === 'unknown key' ? `unknown key${suggestKey(issue.path, keys, sections)}` : issue.message;
   for (let end = issue.path.length; end > 0; end -= 1) {
     const origin = origins.get(issue.path.slice(0, end).join('.'));
-    if (origin !== undefined) return `${origin}: ${message}`;
+    if (origin !== undefined) return `${origin}: ${end === issue.path.length ? '' : `${keyName(issue.path)}: `}${message}`;
   }
   const place = file === undefined ? '' : `${file.name}:${lineOf(file, issue.path)}: `;
   return issue.path.length === 0 ? `${place}${message}` : `${place}${keyName(issue.path)}: ${message}`;
@@ -227,15 +228,25 @@ function lineOf(file: YamlFile, path: readonly string[]): number {
 
 /** The nearest key beside an unknown one, or else the same name in another section. */
 function suggestKey(path: readonly string[], keys: readonly ConfigKey[], sections: readonly string[]): string {
-  const all = [...keys.map((key) => key.path), ...sections];
+  const all = [...keys.map((key) => key.path), ...sections, ...keysBeside(path)];
   const joined = path.join('.');
   const parent = path.slice(0, -1).join('.');
   const beside = all.filter((name) => name.split('.').slice(0, -1).join('.') === parent);
   const near = didYouMean(joined, beside);
   if (near !== '') return near;
   const last = path.at(-1)!.toLowerCase();
-  const elsewhere = all.find((name) => name.split('.').at(-1)!.toLowerCase() === last);
-  return elsewhere === undefined ? didYouMean(joined, all) : `; did you mean ${elsewhere}?`;
+  const sameName = all.filter((name) => name.split('.').at(-1)!.toLowerCase() === last);
+  // In a listener its own keys are meant.
+  const elsewhere = sameName.find((name) => name.split('.')[0] === path[0]) ?? sameName[0];
+  return elsewhere === undefined ? didYouMean(joined, all) : `; did you mean ${keyName(elsewhere.split('.'))}?`;
+}
+
+/** Keys and sections of the listener that the path is in. */
+function keysBeside(path: readonly string[]): string[] {
+  const [list, place] = path;
+  if (list !== 'listeners' || place === undefined) return [];
+  const names = listenerKeys().map((key) => key.path);
+  return [...new Set(names.flatMap((name) => [name, name.split('.')[0]!]))].map((name) => `${list}.${place}.${name}`);
 }
 
 function didYouMean(name: string, candidates: readonly string[]): string {
@@ -247,7 +258,7 @@ function didYouMean(name: string, candidates: readonly string[]): string {
     best = candidate;
     bestDistance = between;
   }
-  return best === '' ? '' : `; did you mean ${best}?`;
+  return best === '' ? '' : `; did you mean ${keyName(best.split('.'))}?`;
 }
 
 /** Edits (insert, delete, replace) from one word to another. */
