@@ -10,7 +10,7 @@ import { duplicate, type Transit } from '../transports/descriptor.ts';
 import { Gate } from '../transports/gate.ts';
 import { QuicDoor } from '../transports/quic-door.ts';
 import { tcpDoor } from '../transports/tcp.ts';
-import { HandshakeQueue, TlsDoor } from '../transports/tls.ts';
+import { TlsDoor } from '../transports/tls.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { WebSocketDoor } from '../transports/web-socket.ts';
 import type { BoundListener } from './wiring.ts';
@@ -21,7 +21,6 @@ export class ShardListeners {
   private readonly readBuffer: Buffer;
   private readonly rates: SharedArrayBuffer;
   private readonly ticketSecret: Buffer;
-  private readonly handshakes: HandshakeQueue;
   private readonly listeners: SocketListener[];
   /** By place in the configuration. */
   private readonly quic: Map<number, QuicDoor>;
@@ -38,7 +37,6 @@ export class ShardListeners {
     this.readBuffer = readBuffer;
     this.rates = rates;
     this.ticketSecret = ticketSecret;
-    this.handshakes = new HandshakeQueue(shard);
     this.listeners = [];
     this.quic = new Map();
     this.webSockets = [];
@@ -78,7 +76,7 @@ export class ShardListeners {
         return door.take;
       }
       case 'tls': {
-        const door = new TlsDoor(gate, this.handshakes, files!, this.ticketSecret);
+        const door = new TlsDoor(gate, files!, this.ticketSecret);
         this.reloads.set(gate.listener, (next) => door.reload(next));
         return door.take;
       }

@@ -13,7 +13,6 @@ export const COUNTERS = [
   'connections/relayed',
   'connections/denied',
   'connections/opening',
-  'handshakes/waiting',
   'handshakes/done',
   'handshakes/failed',
   'websocket/overrun',

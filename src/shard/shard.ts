@@ -461,8 +461,7 @@ const GAUGES: readonly number[] = COUNTERS.map((name, index) => ({ name, index }
       name === 'retained/bytes' ||
       name.startsWith('queued/') ||
       name === 'inflight/bytes' ||
-      name === 'routes/waiting' ||
-      name === 'handshakes/waiting',
+      name === 'routes/waiting',
   )
   .map(({ index }) => index)
   .concat(Array.from({ length: LISTENERS_MAX }, (_, listener) => listenerCounter(listener)));

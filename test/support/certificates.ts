@@ -43,10 +43,10 @@ export class Authority {
     else signer.sign(name, name, newKey, AUTHORITY_EXTENSIONS);
   }
 
-  /** Signs a certificate. @param alternatives such as `DNS:localhost`, for servers */
-  issue(commonName: string, alternatives: readonly string[] = []): CertificatePair {
+  /** Signs a certificate. @param alternatives such as `DNS:localhost`, for servers @param newKey for `openssl req` */
+  issue(commonName: string, alternatives: readonly string[] = [], newKey: readonly string[] = KEY): CertificatePair {
     const file = `${this.name}-${commonName.replace(/\W/g, '_')}`;
-    return this.sign(file, commonName, KEY, alternatives.length === 0 ? [] : ['-addext', `subjectAltName=${alternatives.join(',')}`]);
+    return this.sign(file, commonName, newKey, alternatives.length === 0 ? [] : ['-addext', `subjectAltName=${alternatives.join(',')}`]);
   }
 
   private sign(file: string, commonName: string, newKey: readonly string[], extensions: readonly string[]): CertificatePair {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Gets what the tests of this folder run: mosquitto's clients, the Paho libraries for Python, Go and Java with the programs that use them, and aioquic.
+# Gets what the tests of this folder run: mosquitto's clients, a browser, a balancer, aioquic, and the Paho libraries for Python, Go and Java with the programs that use
+# them.
 # Usage: prepare.sh [FOLDER]. Everything but Debian packages goes below FOLDER (default: dist/clients); what is there and up to date is left alone.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,6 +21,10 @@ system_packages() {
   command -v go >/dev/null || missing+=(golang-go)
   command -v javac >/dev/null || missing+=(openjdk-17-jdk-headless)
   command -v mvn >/dev/null || missing+=(maven)
+  command -v chromium >/dev/null || missing+=(chromium)
+  # Debian puts it into /usr/sbin, which is not in everybody's PATH.
+  [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+  command -v openssl >/dev/null || missing+=(openssl)
   [ ${#missing[@]} -gt 0 ] || return 0
   echo "installing ${missing[*]}"
   as_root apt-get update -qq
