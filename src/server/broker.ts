@@ -15,7 +15,7 @@ import type { LinkWiring } from '../shard/link.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
 import { quicheFile } from '../transports/quic/binding.ts';
 import { judgeForQuic } from '../transports/quic-door.ts';
-import { judgeForWebSockets } from '../transports/secure-lanes.ts';
+import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { CertificateWatch } from './certificate-watch.ts';
@@ -73,7 +73,7 @@ export async function startBroker(settings: Settings): Promise<Broker> {
     if (listener.type === 'quic') certificates.judges.set(index, (files) => judgeForQuic(listener, files));
     if (listener.type === 'wss') {
       const webSockets = await loadWebSockets();
-      certificates.judges.set(index, (files) => judgeForWebSockets(webSockets, listener, files));
+      certificates.judges.set(index, (files) => tryLanes(webSockets, listener.tls!, files));
     }
   }
   await certificates.start();

@@ -55,7 +55,7 @@ export class CertificateWatch {
     try {
       this.judges.get(index)?.(files);
     } catch (error) {
-      throw new CertificateError(`${tls.certificates[0]!.chain}: cannot be used here: ${(error as Error).message}`);
+      throw new CertificateError(`these certificates cannot be used: ${(error as Error).message}`);
     }
     return files;
   }

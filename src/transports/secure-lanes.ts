@@ -3,22 +3,12 @@
  * certificate fits a server name, which version is too old, which client certificate is needed or revoked.
  */
 import { X509Certificate } from 'node:crypto';
-import type { ListenerSettings, TlsSettings } from '../base/settings.ts';
+import type { TlsSettings } from '../base/settings.ts';
 import { type CertificateFiles, certificateFor, revocationOf } from './certificates.ts';
 import type { ClientHello } from './client-hello.ts';
 import { MemoryFile } from './memory-file.ts';
 import type { Revocation } from './revocation.ts';
 import type { Library, SslOptions } from './u-web-sockets.ts';
-
-/** Tries what a listener makes of its certificates. @throws Error when the library cannot use them */
-export function judgeForWebSockets(library: Library, settings: ListenerSettings, files: CertificateFiles): void {
-  const lanes = new SecureLanes(settings.tls!, files);
-  try {
-    for (const options of lanes.options) library.SSLApp(options).close();
-  } finally {
-    lanes.close();
-  }
-}
 
 export class SecureLanes {
   /** By certificate. */
@@ -69,5 +59,23 @@ export class SecureLanes {
 
   close(): void {
     for (const file of this.files) file.close();
+  }
+}
+
+/** Makes an app of each certificate and throws it away. @throws Error with one line when the library does not take it */
+export function tryLanes(library: Library, settings: TlsSettings, files: CertificateFiles): void {
+  const lanes = new SecureLanes(settings, files);
+  try {
+    for (const [index, options] of lanes.options.entries()) {
+      try {
+        library.SSLApp(options).close();
+      } catch {
+        // It says no more than that.
+        const { chain } = settings.certificates[index]!;
+        throw new Error(`uWebSockets.js takes ${chain} not, or not these ciphers; its TLS is BoringSSL`);
+      }
+    }
+  } finally {
+    lanes.close();
   }
 }

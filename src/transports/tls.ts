@@ -2,8 +2,9 @@
  * TLS: handshakes by Node, several certificates by server name, client certificates, and tickets that every shard takes.
  *
  * A handshake costs about a millisecond of the thread that also serves clients. Nothing queues them: a queue that gave them two milliseconds of each turn was measured
- * and removed. During a flood at full speed from another process (one shard, RSA 2048, 256 at once, two processors) a connected client's PINGREQ took 0.3 ms at the median
- * and 7 to 16 ms at the 99th percentile without it (1.1 ms without a flood), 0.6 ms and 14 to 22 ms with it, and 1,100 handshakes a second became 660
+ * and removed. During a flood at full speed from another process (one shard, RSA 2048, 256 to 1,000 at once, two processors, three pairs of runs) a connected client's
+ * PINGREQ took 0.3 to 0.4 ms at the median and 7 to 20 ms at the 99th percentile without it, 0.6 ms and 14 to 67 ms with it (0.06 and 1 ms without a flood); and about
+ * 1,050 handshakes a second became 610
  * (native-bench/handshakes.mjs). What bounds a flood is the gate: `connectRate`, and the number of those who have not sent their CONNECT.
  */
 import tls from 'node:tls';

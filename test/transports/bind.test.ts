@@ -123,6 +123,15 @@ test('certificates that cannot be used stop the start with one line', async () =
   }
 });
 
+test('ciphers that only one of the two libraries knows', async () => {
+  const certificates = [new Authority('ciphers').issue('localhost', ['DNS:localhost'])];
+  const line = await problem({ type: 'wss', bind: '127.0.0.1:0', tls: { certificates, ciphers: 'DHE-RSA-AES128-GCM-SHA256' } });
+  assert.match(
+    line,
+    /^onehop: listeners\[0\]\.tls: these certificates cannot be used: uWebSockets\.js takes .*localhost\.pem not, or not these ciphers; its TLS is BoringSSL$/,
+  );
+});
+
 test('IPv6, and both families on one socket; an IPv4 client keeps its plain address', async () => {
   const listeners = [
     { type: 'tcp', bind: '[::1]:0' },
