@@ -21,9 +21,11 @@ RUN npm run build && npm shrinkwrap && npm pack
 FROM node:22-slim
 ENV NODE_ENV=production
 WORKDIR /opt/onehop
+# The library of WebSockets comes with a binary for every platform, 133 MB; the image needs its own.
 COPY --from=build /build/onehop-*.tgz /tmp/onehop.tgz
 RUN echo '{ "private": true }' > package.json \
   && npm install --omit=dev --no-audit --no-fund /tmp/onehop.tgz \
+  && find node_modules -path '*/uWebSockets.js/dist/bin/*' -not -name "uws_linux_$(node -p 'process.arch + "_" + process.versions.modules').node" -delete \
   && ln -s /opt/onehop/node_modules/.bin/onehop /usr/local/bin/onehop \
   && rm -rf /tmp/onehop.tgz ~/.npm
 # A file of one's own is mounted over this one.
@@ -32,7 +34,8 @@ RUN mkdir /var/lib/onehop && chown node /var/lib/onehop
 ENV ONEHOP_STORE__PATH=/var/lib/onehop
 VOLUME /var/lib/onehop
 USER node
-EXPOSE 1883
+# MQTT, over TLS, over WebSocket, over WebSocket and TLS, as far as the configuration has listeners there.
+EXPOSE 1883 8883 8083 8084
 # A TCP connection that is accepted shows that a shard runs.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s --retries=3 \
   CMD ["node", "-e", "require('node:net').connect(1883, '127.0.0.1').on('connect', () => process.exit(0)).on('error', () => process.exit(1))"]

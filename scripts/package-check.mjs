@@ -7,6 +7,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -70,6 +71,40 @@ function begin(command, ...args) {
   };
 }
 
+/** Leaves the binary of this platform, as the Dockerfile does. */
+function keepOwnBinary() {
+  const own = `uws_${process.platform}_${process.arch}_${process.versions.modules}.node`;
+  const folders = readdirSync(join(elsewhere, 'node_modules'), { recursive: true }).filter((name) =>
+    name.endsWith(join('uWebSockets.js', 'dist', 'bin')),
+  );
+  if (folders.length !== 1) fail(`uWebSockets.js is there ${folders.length} times`);
+  const bin = join(elsewhere, 'node_modules', folders[0]);
+  const names = readdirSync(bin);
+  if (!names.includes(own)) fail(`uWebSockets.js has no ${own}`);
+  for (const name of names) if (name !== own) rmSync(join(bin, name));
+}
+
+/** Opens a WebSocket by its first request. */
+function upgrade(port) {
+  const headers = {
+    Connection: 'Upgrade',
+    Upgrade: 'websocket',
+    'Sec-WebSocket-Version': '13',
+    'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+    'Sec-WebSocket-Protocol': 'mqtt',
+  };
+  return new Promise((resolve, reject) => {
+    const request = get({ host: '127.0.0.1', port, path: '/mqtt', headers, timeout: stepSeconds * 1_000 });
+    request.on('upgrade', (_response, socket) => {
+      socket.destroy();
+      resolve();
+    });
+    request.on('response', ({ statusCode }) => reject(new Error(`package check: the WebSocket was answered ${statusCode}`)));
+    request.on('timeout', () => request.destroy(new Error('package check: no WebSocket in time')));
+    request.on('error', reject);
+  });
+}
+
 /** The files of the checkout that belong to the repository, without anything installed or built. */
 function copySources() {
   const names = run(root, 'git', 'ls-files', '--cached', '--others', '--exclude-standard').split('\n');
@@ -97,9 +132,12 @@ async function check() {
   const files = readdirSync(join(elsewhere, 'node_modules', 'onehop'));
   for (const name of ['src', 'test', 'native-bench', 'scripts']) if (files.includes(name)) fail(`${name}/ is in the package`);
 
+  keepOwnBinary();
   const bin = join(elsewhere, 'node_modules', '.bin', 'onehop');
-  const broker = begin(bin, 'start', '--set', 'listeners=[{ type: tcp, bind: 127.0.0.1:0 }]', '--shards', '2');
-  const [, port] = await broker.says(/listens on 127\.0\.0\.1:(\d+)/);
+  const listeners = 'listeners=[{ type: tcp, bind: 127.0.0.1:0 }, { type: ws, bind: 127.0.0.1:0 }]';
+  const broker = begin(bin, 'start', '--set', listeners, '--shards', '2');
+  const [, port, webSocketPort] = await broker.says(/listens on 127\.0\.0\.1:(\d+), ws 127\.0\.0\.1:(\d+)/);
+  await upgrade(Number(webSocketPort));
   const subscriber = begin(bin, 'sub', '--port', port, '-t', 'package/#', '-q', '1', '-n', '1', '-v');
   await subscriber.says(/subscribed to package\/#/);
   const publisher = begin(bin, 'pub', '--port', port, '-t', 'package/check', '-m', 'it works', '-q', '1');
@@ -113,7 +151,7 @@ async function check() {
 
 try {
   await check();
-  console.log('package check: packed, installed, started, published, received, stopped');
+  console.log('package check: packed, installed, started, published, received, opened a WebSocket, stopped');
 } catch (error) {
   console.error(error.message);
   process.exitCode = 1;

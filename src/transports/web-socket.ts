@@ -259,7 +259,7 @@ export class WebSocketDoor {
     }
     const channel = new WebSocketChannel(this.gate.shard, settings.compression);
     const upgraded: Upgraded = { opening, channel, certificate: certificate?.raw ?? null };
-    const protocol = protocolsOf(request).find(isMqtt)!; // [MQTT-6.0.0-4]
+    const protocol = protocolsOf(request).includes('mqtt') ? 'mqtt' : 'mqttv3.1'; // [MQTT-6.0.0-4]
     const extensions = settings.compression ? request.getHeader('sec-websocket-extensions') : '';
     response.upgrade(upgraded, request.getHeader('sec-websocket-key'), protocol, extensions, context);
     return true;

@@ -125,11 +125,11 @@ function packets(owner: number, ...more: string[]): Buffer {
 for (const kind of KINDS) {
   describe(`over ${kind}`, () => {
     describe('the upgrade', () => {
-      test('the subprotocol must be mqtt, or mqttv3.1 of old; it is said back', async () => {
+      test('the subprotocol must be mqtt, or mqttv3.1 of old; it is said back [MQTT-6.0.0-4]', async () => {
         const cases: [string | string[], number | string][] = [
           ['mqtt', 'mqtt'],
           ['mqttv3.1', 'mqttv3.1'],
-          [['mqttv3.1', 'mqtt'], 'mqttv3.1'],
+          [['mqttv3.1', 'mqtt'], 'mqtt'],
           [['chat', 'mqtt'], 'mqtt'],
           [[], 400],
           ['chat', 400],
@@ -181,7 +181,7 @@ for (const kind of KINDS) {
 
     for (const owner of [0, 1]) {
       describe(`frames (owner ${owner})`, () => {
-        test('a packet may span frames, a frame may hold packets, in fragments or not', async () => {
+        test('a packet may span frames, a frame may hold packets, in fragments or not [MQTT-6.0.0-2]', async () => {
           const all = packets(owner, PINGREQ, PINGREQ, PINGREQ);
           const sends: ((socket: WebSocket) => void)[] = [
             (socket) => socket.send(all),
@@ -226,7 +226,7 @@ for (const kind of KINDS) {
           frames.socket.terminate();
         });
 
-        test('a text frame closes with 1003, before CONNECT and after it', async () => {
+        test('a text frame closes with 1003, before CONNECT and after it [MQTT-6.0.0-1]', async () => {
           for (const isClient of [false, true]) {
             const frames = await Frames.open(at(kind));
             if (isClient) {
