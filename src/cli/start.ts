@@ -51,7 +51,8 @@ function greeting(broker: Broker, shards: number, command: string): string {
     ({ type, host, port }) => `${type === 'tcp' ? '' : `${type} `}${port === 0 ? host : addressName(host, port)}`,
   );
   const port = broker.addresses.find(({ type }) => type === 'tcp')?.port;
-  const option = port === undefined || port === 1883 ? '' : ` --port ${port}`;
+  const option = port === 1883 ? '' : ` --port ${port}`;
   const listens = `onehop ${programVersion()} listens on ${places.join(', ')} (${shards} ${shards === 1 ? 'shard' : 'shards'}).`;
-  return `${listens} Try it: "${command} sub${option} --client-id dev-1", and in another terminal "${command} p2p${option} -c dev-1 -m hello".`;
+  // Its client commands speak plain TCP.
+  return port === undefined ? listens : `${listens} Try it: "${command} sub${option} --client-id dev-1", and in another terminal "${command} p2p${option} -c dev-1 -m hello".`;
 }
