@@ -54,5 +54,7 @@ function greeting(broker: Broker, shards: number, command: string): string {
   const option = port === 1883 ? '' : ` --port ${port}`;
   const listens = `onehop ${programVersion()} listens on ${places.join(', ')} (${shards} ${shards === 1 ? 'shard' : 'shards'}).`;
   // Its client commands speak plain TCP.
-  return port === undefined ? listens : `${listens} Try it: "${command} sub${option} --client-id dev-1", and in another terminal "${command} p2p${option} -c dev-1 -m hello".`;
+  return port === undefined
+    ? listens
+    : `${listens} Try it: "${command} sub${option} --client-id dev-1", and in another terminal "${command} p2p${option} -c dev-1 -m hello".`;
 }

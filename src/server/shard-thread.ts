@@ -71,7 +71,7 @@ port.on('message', (message: ToShard) => {
       listeners.reload(message.listener, message.files);
       return;
     case 'exit':
-      process.exit(0);
+      return process.exit(0);
     case 'crash':
       throw new Error('this shard was told to crash');
   }
