@@ -38,6 +38,15 @@ test('name and version, and null until all of it is there', async () => {
   }
 });
 
+test('a name that no certificate can have is none', async () => {
+  const bytes = await firstBytes({ servername: 'aaa.test' });
+  for (const bad of ['\0', ' ', '*', '/', '\xff']) {
+    const changed = Buffer.from(bytes);
+    changed[bytes.indexOf('aaa.test') + 1] = bad.charCodeAt(0);
+    assert.deepEqual(readClientHello(changed), { serverName: '', speaksTls13: true });
+  }
+});
+
 test('what is no ClientHello is not waited for, and changed bytes do no harm', async () => {
   const nothing = { serverName: '', speaksTls13: false };
   for (const text of ['GET / HTTP/1.1\r\n', '\x10\x0e\0\x04MQTT', '\x15\x03\x01\0\x02\x02\x28'])

@@ -181,13 +181,28 @@ for (const [index, transport] of TRANSPORTS.entries()) {
   });
 }
 
-test('at a stop every client is told, whichever shard holds its connection', async () => {
-  const own = await startBroker({ shards: SHARDS, listeners: doors.listeners.slice(1, 3) });
-  const ca = places[1]!.ca!;
-  const at = (index: number): DialPlace => ({ transport: index === 0 ? 'tls' : 'ws', host: '127.0.0.1', port: own.ports[index]!, ca });
+/** Each owner's clients on both transports, and all of one shard: the other has nobody of its own and still has to pass the goodbyes on. */
+for (const owners of [[0, 1], [0], [1]]) {
+  test(`at a stop every client is told, whichever shard holds its connection (owners ${owners})`, async () => {
+    const own = await startBroker({ shards: SHARDS, listeners: [doors.listeners[1], doors.listeners[2], doors.listeners[5]] });
+    const ca = places[1]!.ca!;
+    const transports = ['tls', 'ws', 'quic'] as const;
+    const at = (i: number): DialPlace => ({ transport: transports[i % 3]!, host: '127.0.0.1', port: own.ports[i % 3]!, ca });
+    const clients = await Promise.all(
+      Array.from({ length: 24 }, (_, i) => connect(at(i), { clientId: clientIdOn(owners[i % owners.length]!, SHARDS) })),
+    );
+    assert.equal(await own.stop(), 0);
+    for (const client of clients) assert.equal((await client.closed).code, 0x8b);
+  });
+}
+
+test('a client that does not answer the goodbye does not keep the broker from ending in order', async () => {
+  const own = await startBroker({ shards: SHARDS, listeners: [doors.listeners[2]] });
   const clients = await Promise.all(
-    Array.from({ length: 24 }, (_, i) => connect(at(i % 2), { clientId: clientIdOn(i % 3 === 0 ? 0 : 1, SHARDS) })),
+    [0, 1].map((owner) => connect({ transport: 'ws', host: '127.0.0.1', port: own.ports[0]! }, { clientId: clientIdOn(owner, SHARDS) })),
   );
+  for (const client of clients) client.pauseReading();
   assert.equal(await own.stop(), 0);
-  for (const client of clients) assert.equal((await client.closed).code, 0x8b);
+  assert.ok(own.log.some(({ msg }) => msg === 'stopped'));
+  for (const client of clients) await client.destroy();
 });
