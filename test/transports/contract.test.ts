@@ -4,12 +4,12 @@
  * Method: one broker of two shards with a listener of each transport; the same tests over each, with clients whose owner is the shard that accepts and the other.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import test, { after, before, describe } from 'node:test';
-import { utf8Bytes, Writer } from '../../src/base/bytes.ts';
-import { writeConnect } from '../../src/protocol/connect.ts';
+import { connectBytes } from '../scenario/raw-connection.ts';
 import { startBroker, type TestBroker } from '../support/broker.ts';
 import { connect, payloadText, Refusal } from '../support/client.ts';
-import { type DialPlace, dial, type Transport } from '../support/dial.ts';
+import { type DialPlace, dial, dialWebSocket, type Transport } from '../support/dial.ts';
 import { TestDoors } from '../support/doors.ts';
 import { clientIdOn } from '../support/placement.ts';
 
@@ -29,22 +29,6 @@ after(async () => {
   const dead = broker.log.filter(({ msg }) => msg === 'a shard died: starting it anew' || msg === 'a shard failed');
   assert.deepEqual(dead, []);
 });
-
-function connectBytes(clientId: string): Uint8Array {
-  const writer = new Writer(256);
-  writeConnect(writer, {
-    version: 4,
-    cleanStart: true,
-    keepAliveSeconds: 0,
-    clientId,
-    clientIdBytes: utf8Bytes(clientId),
-    will: undefined,
-    username: undefined,
-    password: undefined,
-    properties: {},
-  });
-  return writer.copy();
-}
 
 /** The first bytes that come, or '' when the connection ends without any. */
 async function answerOf(stream: ReturnType<typeof dial>): Promise<string> {
@@ -76,7 +60,7 @@ for (const [index, transport] of TRANSPORTS.entries()) {
         const clientId = clientIdOn(owner, SHARDS);
         const stream = dial(places[index]!);
         stream.on('error', () => {});
-        const bytes = Buffer.concat([connectBytes(clientId), Buffer.from('c000c000c000', 'hex')]);
+        const bytes = Buffer.concat([connectBytes(clientId, { version: 4 }), Buffer.from('c000c000c000', 'hex')]);
         for (const byte of bytes.subarray(0, 12)) stream.write(Uint8Array.of(byte));
         stream.write(bytes.subarray(12));
         let answer = '';
@@ -198,11 +182,21 @@ for (const owners of [[0, 1], [0], [1]]) {
 
 test('a client that does not answer the goodbye does not keep the broker from ending in order', async () => {
   const own = await startBroker({ shards: SHARDS, listeners: [doors.listeners[2]] });
-  const clients = await Promise.all(
-    [0, 1].map((owner) => connect({ transport: 'ws', host: '127.0.0.1', port: own.ports[0]! }, { clientId: clientIdOn(owner, SHARDS) })),
+  const sockets = await Promise.all(
+    [0, 1].map(async (owner) => {
+      const socket = dialWebSocket({ transport: 'ws', host: '127.0.0.1', port: own.ports[0]! });
+      await once(socket, 'open');
+      socket.send(connectBytes(clientIdOn(owner, SHARDS), { version: 4 }));
+      await once(socket, 'message');
+      // From here on it reads nothing: neither DISCONNECT nor the close frame, so that it answers neither.
+      socket.pause();
+      return socket;
+    }),
   );
-  for (const client of clients) client.pauseReading();
   assert.equal(await own.stop(), 0);
   assert.ok(own.log.some(({ msg }) => msg === 'stopped'));
-  for (const client of clients) await client.destroy();
+  for (const socket of sockets) {
+    assert.equal(socket.readyState, socket.OPEN, 'it has heard nothing of the close');
+    socket.terminate();
+  }
 });

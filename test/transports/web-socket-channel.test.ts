@@ -7,7 +7,6 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { loadSettings } from '../../src/server/config.ts';
 import type { ChannelEvents } from '../../src/shard/channel.ts';
-import type { Shard } from '../../src/shard/shard.ts';
 import type { Socket } from '../../src/transports/u-web-sockets.ts';
 import { WebSocketChannel } from '../../src/transports/web-socket-channel.ts';
 import { ShardGroup } from '../support/shard-group.ts';
@@ -57,7 +56,7 @@ class Listener implements ChannelEvents {
   }
 }
 
-async function scene(): Promise<{ shard: Shard; socket: FakeSocket; channel: WebSocketChannel; listener: Listener }> {
+async function scene(): Promise<{ group: ShardGroup; socket: FakeSocket; channel: WebSocketChannel; listener: Listener }> {
   const group = new ShardGroup(await loadSettings({ shards: '1', set: ['store.enabled=false'] }));
   const shard = group.shards[0]!;
   const channel = new WebSocketChannel(shard, false);
@@ -66,7 +65,7 @@ async function scene(): Promise<{ shard: Shard; socket: FakeSocket; channel: Web
   channel.opened(socket);
   const listener = new Listener();
   channel.events = listener;
-  return { shard, socket, channel, listener };
+  return { group, socket, channel, listener };
 }
 
 function arrive(channel: WebSocketChannel, text: string): void {
@@ -143,13 +142,10 @@ test('a close waits until what was written has been sent', async () => {
 });
 
 test('but not for ever', async () => {
-  const { shard, channel, socket, listener } = await scene();
+  const { group, channel, socket, listener } = await scene();
   socket.buffered = 100;
   channel.end();
-  const { timers } = shard;
-  (timers as unknown as { clock: () => number }).clock = () => timers.now + 10_000;
-  timers.tick();
-  timers.advance();
+  await group.pass(10);
   await turn();
   assert.deepEqual([socket.calls, listener.lostCount], [['close'], 1]);
 });
