@@ -64,7 +64,10 @@ export class MessageRefs {
       number = Math.floor(at / CHUNK_NUMBERS);
       at -= number * CHUNK_NUMBERS;
     }
-    const chunk = this.chunks[number]!;
+    this.show(this.chunks[number]!, at, into);
+  }
+
+  private show(chunk: readonly number[], at: number, into: MessageRef): void {
     into.sequence = chunk[at]!;
     into.record = chunk[at + 1]!;
     into.messageAt = chunk[at + 2]!;
@@ -95,6 +98,14 @@ export class MessageRefs {
     chunk[at + 1] = record;
     chunk[at + 2] = messageAt;
     chunk[at + 3] = deliveryAt;
+    return true;
+  }
+
+  /** Shows the entry of the delivery `sequence`. @returns false when it is not in the list */
+  readSequence(sequence: number, into: MessageRef): boolean {
+    const place = this.find(sequence);
+    if (place < 0) return false;
+    this.show(this.chunks[Math.floor(place / CHUNK_NUMBERS)]!, place % CHUNK_NUMBERS, into);
     return true;
   }
 

@@ -33,11 +33,13 @@ import { counter } from './counters.ts';
 import { noteSnapshot } from './durable.ts';
 import { noteOwn } from './own.ts';
 import type { Shard } from './shard.ts';
+import { moveRef } from './waiting.ts';
 
 const LOG_BYTES = counter('store/log-bytes');
 const REWRITTEN = counter('store/rewritten');
 
 const QUEUED_MESSAGES = counter('queued/messages');
+const QUEUED_LOG_BYTES = counter('queued/log-bytes');
 const RETAINED_BYTES = counter('retained/bytes');
 
 /** A log shorter than this is left alone: reading it at a start takes a moment. The other bounds are parts of it, so that a test with a small log meets them all. */
@@ -216,12 +218,16 @@ export class Cleaner {
     this.retainedThen = counters[RETAINED_BYTES]!;
   }
 
-  /** Twice what is live. What has become live since it was counted is not known; what is gone is, nearly: queues that were emptied, topics that were cleared. */
+  /**
+   * Twice what is live. Of what has become live since it was counted only the long queues are known, which are the most of it; what is gone is known nearly: queues
+   * that were emptied, topics that were cleared.
+   */
   private setThreshold(): void {
     if (this.threshold === Number.POSITIVE_INFINITY) return;
     const { counters } = this.shard;
     const waiting = counters[QUEUED_MESSAGES]!;
-    const messages = waiting < this.waitingThen ? this.liveMessages * (waiting / this.waitingThen) : this.liveMessages;
+    const counted = waiting < this.waitingThen ? this.liveMessages * (waiting / this.waitingThen) : this.liveMessages;
+    const messages = Math.max(counted, counters[QUEUED_LOG_BYTES]!);
     const rest = this.liveRest - Math.max(0, this.retainedThen - counters[RETAINED_BYTES]!);
     this.threshold = Math.max(this.smallest, 2 * (messages + Math.max(0, rest)));
   }
@@ -230,7 +236,12 @@ export class Cleaner {
   step(): void {
     if (this.roundEnd === 0 && this.logBytes <= this.threshold) return;
     if (this.shard.journal.isDegraded || this.shard.isStopping) return;
-    if (this.roundEnd === 0) this.beginRound();
+    if (this.roundEnd === 0) {
+      // A million messages that come in for one client are all live: copying them once more would gain nothing.
+      this.setThreshold();
+      if (this.logBytes <= this.threshold) return;
+      this.beginRound();
+    }
     if (this.ready.count > 0) this.clean();
     if (this.owed > 0) this.ask();
     if (this.records.count === 0 || this.records.record(0) >= this.roundEnd) this.endRound();
@@ -459,7 +470,7 @@ function moveDelivery(shard: Shard, holder: StoredHolder, bytes: Buffer, record:
   const refs = holder.queue?.refs;
   if (refs?.recordOf(sequence) === record) {
     open.setState(at, 0, 0);
-    refs.move(sequence, open.record, messageAt, at);
+    moveRef(shard, refs, sequence, open.record, messageAt, at);
     return;
   }
   const packetId = holder.inflight === null ? 0 : holder.inflight.packetIdOf(sequence);

@@ -46,6 +46,7 @@ export const COUNTERS = [
   'retained/dropped',
   'queued/bytes',
   'queued/messages',
+  'queued/log-bytes',
   'inflight/bytes',
   'mailboxes/count',
   'ring/frames/sent',

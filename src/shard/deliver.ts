@@ -19,7 +19,7 @@ import { type MessageView, publishLength, writePublish } from '../protocol/publi
 import { Delivery } from '../session/delivery.ts';
 import { INFLIGHT_FREE, INFLIGHT_RELEASED, Inflight } from '../session/inflight.ts';
 import { MESSAGE_OVERHEAD_BYTES, viewMessage } from '../session/message.ts';
-import { MessageQueue, REF_BYTES } from '../session/message-queue.ts';
+import { MessageQueue } from '../session/message-queue.ts';
 import type { StoredHolder } from '../session/session.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
@@ -27,7 +27,7 @@ import { hasTaken, noteQueued, noteRefSettled, noteSent, noteSettled, rememberOr
 import { DELIVERED, DROPPED, FULL, QUEUED, TOO_LARGE, UNSTORABLE } from './outcome.ts';
 import { receiptOf } from './receipt.ts';
 import type { ClientSession, Shard } from './shard.ts';
-import { FRONT_LOW, FRONT_MAX, loadWaiting, pin, reportDropped, takeOldestRef } from './waiting.ts';
+import { FRONT_LOW, FRONT_MAX, loadWaiting, pin, pushRef, reportDropped, takeOldestRef } from './waiting.ts';
 
 const SENT = counter('publish/sent');
 const DROPPED_OFFLINE = counter('publish/dropped/offline');
@@ -303,9 +303,7 @@ function enqueueStored(
   const isReference = queue.refCount > 0 || holder.connection === null || queue.frontCount >= FRONT_MAX;
   const mustStay = view.wantsReceipt || sharedFilter !== null;
   if (isReference) {
-    queue.pushRef(sequence, shard.journal.open.record, shard.keptEntryAt, at, size);
-    shard.counters[QUEUED_BYTES]! += REF_BYTES;
-    shard.counters[QUEUED_MESSAGES]!++;
+    pushRef(shard, queue, sequence, shard.journal.open.record, shard.keptEntryAt, at, size);
     if (!mustStay) return;
   }
   const delivery = new Delivery(shard.keep(view), qos, retain, own(identifiers, identifierCount), sharedFilter);
@@ -321,9 +319,7 @@ function enqueueStored(
 export function enqueueInMailbox(shard: Shard, holder: StoredHolder, queue: MessageQueue, view: MessageView, size: number): void {
   const sequence = holder.nextSequence++;
   const at = noteQueued(shard, holder, view, sequence, view.qos, false, null, 0, null);
-  queue.pushRef(sequence, shard.journal.open.record, shard.keptEntryAt, at, size);
-  shard.counters[QUEUED_BYTES]! += REF_BYTES;
-  shard.counters[QUEUED_MESSAGES]!++;
+  pushRef(shard, queue, sequence, shard.journal.open.record, shard.keptEntryAt, at, size);
   if (!view.wantsReceipt) return;
   const delivery = new Delivery(shard.keep(view), view.qos, false, null, null);
   delivery.sequence = sequence;

@@ -24,6 +24,7 @@ import { noteAttachment } from './durable.ts';
 import type { Link } from './link.ts';
 import type { PendingAck } from './outcome.ts';
 import type { ClientSession, Shard } from './shard.ts';
+import { moveRef } from './waiting.ts';
 
 const COMMITS = counter('store/commits');
 const BYTES = counter('store/bytes');
@@ -123,7 +124,8 @@ export class Journal implements StoreAnswers {
       this.shard.startTurn();
     };
     this.moved = (session, sequence, messageAt, deliveryAt) => {
-      this.holders.get(session)?.queue?.refs?.move(sequence, this.open.record, messageAt, deliveryAt);
+      const refs = this.holders.get(session)?.queue?.refs;
+      if (refs) moveRef(this.shard, refs, sequence, this.open.record, messageAt, deliveryAt);
     };
     this.nextRequest = 1;
     this.reads = new Map();

@@ -33,11 +33,11 @@ export class LiveBytes {
     const bit = 1 << (place & 7);
     if ((bits[place >>> 3]! & bit) !== 0) return;
     bits[place >>> 3]! |= bit;
-    this.messages += messageBytes(sizeBytes);
+    this.messages += messageLogBytes(sizeBytes);
   }
 
   retained(sizeBytes: number): void {
-    this.rest += messageBytes(sizeBytes);
+    this.rest += messageLogBytes(sizeBytes);
   }
 
   other(bytes: number): void {
@@ -45,6 +45,7 @@ export class LiveBytes {
   }
 }
 
-function messageBytes(sizeBytes: number): number {
+/** Bytes of the entry of a message. @param sizeBytes what it counts for in queue limits */
+export function messageLogBytes(sizeBytes: number): number {
   return aligned(sizeBytes - MESSAGE_OVERHEAD_BYTES + MESSAGE_ENTRY_BYTES);
 }

@@ -41,7 +41,7 @@ import { shardOfSlot, slotOf } from '../routing/slot.ts';
 import type { Delivery } from '../session/delivery.ts';
 import { INFLIGHT_FREE, INFLIGHT_RELEASED, Inflight } from '../session/inflight.ts';
 import { MESSAGE_OVERHEAD_BYTES, Message } from '../session/message.ts';
-import { MessageQueue, REF_BYTES } from '../session/message-queue.ts';
+import { MessageQueue } from '../session/message-queue.ts';
 import { ReceiveWindow } from '../session/receive-window.ts';
 import { Session } from '../session/session.ts';
 import { counter } from './counters.ts';
@@ -64,11 +64,9 @@ import {
   type WillObject,
   willOfObject,
 } from './stored-session.ts';
-import { deliveryAt, messageAt, pin } from './waiting.ts';
+import { deliveryAt, messageAt, pin, pushRef } from './waiting.ts';
 
 const SESSIONS = counter('clients/total');
-const QUEUED_BYTES = counter('queued/bytes');
-const QUEUED_MESSAGES = counter('queued/messages');
 const INFLIGHT_BYTES = counter('inflight/bytes');
 
 /** Numbers of one place: sequence, record, message at, delivery at, bytes in queue limits. */
@@ -525,9 +523,7 @@ export class Recovery {
 
   private refer(queue: MessageQueue, places: readonly number[], at: number, delivery: Delivery | undefined): void {
     const { shard } = this;
-    queue.pushRef(places[at]!, places[at + 1]!, places[at + 2]!, places[at + 3]!, places[at + 4]!);
-    shard.counters[QUEUED_BYTES]! += REF_BYTES;
-    shard.counters[QUEUED_MESSAGES]!++;
+    pushRef(shard, queue, places[at]!, places[at + 1]!, places[at + 2]!, places[at + 3]!, places[at + 4]!);
     if (delivery !== undefined) pin(shard, queue, delivery);
   }
 

@@ -9,6 +9,7 @@
 
 import { assert } from '../base/assert.ts';
 import {
+  DELIVERY_ENTRY_BYTES,
   deliveryInPart,
   ENTRY_DELIVERY,
   ENTRY_MESSAGE,
@@ -22,12 +23,14 @@ import {
 import { Delivery } from '../session/delivery.ts';
 import { Message, viewMessage } from '../session/message.ts';
 import { type MessageQueue, REF_BYTES } from '../session/message-queue.ts';
-import { MessageRef } from '../session/message-refs.ts';
+import { MessageRef, type MessageRefs } from '../session/message-refs.ts';
 import { counter } from './counters.ts';
+import { messageLogBytes } from './live-bytes.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
 const QUEUED_BYTES = counter('queued/bytes');
 const QUEUED_MESSAGES = counter('queued/messages');
+const QUEUED_LOG_BYTES = counter('queued/log-bytes');
 const LOADS = counter('store/loads');
 const LOST = counter('store/lost');
 
@@ -155,7 +158,46 @@ function takePinned(shard: Shard, queue: MessageQueue, pinned: Delivery): void {
   takeRef(shard, queue, pinned);
 }
 
+/** Adds the reference to a message that lies in the store. */
+export function pushRef(
+  shard: Shard,
+  queue: MessageQueue,
+  sequence: number,
+  record: number,
+  messageEntry: number,
+  deliveryEntry: number,
+  sizeBytes: number,
+): void {
+  queue.pushRef(sequence, record, messageEntry, deliveryEntry, sizeBytes);
+  shard.counters[QUEUED_BYTES]! += REF_BYTES;
+  shard.counters[QUEUED_MESSAGES]!++;
+  shard.counters[QUEUED_LOG_BYTES]! += logBytes(messageEntry, deliveryEntry, sizeBytes);
+}
+
+/** Message and delivery lie elsewhere in the store now. Nothing happens where nobody refers to them. */
+export function moveRef(
+  shard: Shard,
+  refs: MessageRefs,
+  sequence: number,
+  record: number,
+  messageEntry: number,
+  deliveryEntry: number,
+): void {
+  if (!refs.readSequence(sequence, ref)) return;
+  const change = logBytes(messageEntry, deliveryEntry, ref.sizeBytes) - logBytes(ref.messageAt, ref.deliveryAt, ref.sizeBytes);
+  shard.counters[QUEUED_LOG_BYTES]! += change;
+  refs.move(sequence, record, messageEntry, deliveryEntry);
+}
+
+/** What a reference stands for in the log: the delivery, and the message where this delivery is the first behind it, so that one message counts once. */
+function logBytes(messageEntry: number, deliveryEntry: number, sizeBytes: number): number {
+  const message = messageLogBytes(sizeBytes);
+  return deliveryEntry - messageEntry === message ? message + DELIVERY_ENTRY_BYTES : DELIVERY_ENTRY_BYTES;
+}
+
+/** `ref` shows the oldest reference. */
 function takeRef(shard: Shard, queue: MessageQueue, delivery: Delivery): void {
+  shard.counters[QUEUED_LOG_BYTES]! -= logBytes(ref.messageAt, ref.deliveryAt, ref.sizeBytes);
   queue.toFront(delivery);
   shard.counters[QUEUED_BYTES]! += delivery.message.sizeBytes - REF_BYTES;
 }
@@ -186,12 +228,14 @@ export interface DroppedRef {
 export function takeOldestRef(shard: Shard, queue: MessageQueue): DroppedRef {
   queue.refs!.read(0, ref);
   const { sequence, record, messageAt: messageEntry } = ref;
+  const bytes = logBytes(messageEntry, ref.deliveryAt, ref.sizeBytes);
   const delivery = queue.pinned?.get(sequence);
   if (delivery?.expiryTimer) shard.timers.disarm(delivery.expiryTimer);
   unpin(shard, queue, sequence);
   queue.dropRef();
   shard.counters[QUEUED_BYTES]! -= REF_BYTES;
   shard.counters[QUEUED_MESSAGES]!--;
+  shard.counters[QUEUED_LOG_BYTES]! -= bytes;
   return { delivery, sequence, record, messageEntry };
 }
 

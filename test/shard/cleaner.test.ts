@@ -193,7 +193,34 @@ test('when a long queue has been emptied the log becomes short by itself', async
     }
   }
   assert.equal(acknowledged, 600);
+  assert.equal(group.count('queued/log-bytes'), 0);
   await rest(group, disk, 40);
+  assert.ok(disk.bytes <= LONG_BYTES, `${disk.bytes} bytes are left`);
+  group.stop();
+});
+
+test('messages that come in for clients that are away are live: nothing is copied, until they are gone', async () => {
+  const disk = new FakeDisk();
+  const group = await start(disk, LONG_BYTES);
+  const away = [0, 1, 2].map((i) => group.connect({ clientId: `away-${i}`, ...KEPT }));
+  for (const client of away) client.subscribe('all', 1);
+  await work(group, disk);
+  for (const client of away) client.channel.lose();
+  const publisher = group.connect({ clientId: 'publisher' });
+  for (let i = 0; i < 300; i++) {
+    publisher.publish('all', Buffer.alloc(10_000, 0x61), 1, 1 + i);
+    publisher.publish('cmd/p2p/away-0', Buffer.alloc(30_000, 0x62), 1, 1001 + i);
+    if (i % 10 === 9) await work(group, disk);
+  }
+  await rest(group, disk, 10);
+  assert.ok(disk.bytes > 2 * LONG_BYTES, `${disk.bytes} bytes wait`);
+  assert.equal(group.count('store/rewritten'), 0);
+  // A message of three sessions counts once.
+  const known = group.count('queued/log-bytes');
+  assert.ok(known > 0.99 * disk.bytes && known <= disk.bytes, `${known} of ${disk.bytes} bytes are known to be live`);
+  for (const { clientId } of away) group.connect({ clientId });
+  assert.equal(group.count('queued/log-bytes'), 0);
+  await rest(group, disk, 60);
   assert.ok(disk.bytes <= LONG_BYTES, `${disk.bytes} bytes are left`);
   group.stop();
 });
