@@ -40,6 +40,8 @@ export interface QuicSettings {
   readonly earlyData: boolean;
   /** Whether more than CONNECT is acted on before the handshake is confirmed. */
   readonly earlyPublish: boolean;
+  /** Streams that a client may have open at a time, its control stream among them. */
+  readonly streams: number;
 }
 
 /** What a listener speaks below MQTT. */

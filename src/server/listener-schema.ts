@@ -104,6 +104,11 @@ const quic = {
     false,
     'Whether everything else in that first packet is acted on at once, too. Somebody who recorded it can send it again: a message may then come twice.',
   ),
+  streams: key(
+    count(1, 64),
+    16,
+    'Streams that a client may have open at a time, each with its own order: the first is its MQTT connection, further ones carry PUBLISH and SUBSCRIBE. `1`: no further ones.',
+  ),
 };
 
 const proxy = {

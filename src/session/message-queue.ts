@@ -46,10 +46,32 @@ export class MessageQueue {
     return this.refs === null ? 0 : this.refs.count;
   }
 
-  /** Adds behind all others; only while there are no references. */
+  /** Adds behind what is in memory, and before what is only referred to. */
   push(delivery: Delivery): void {
     this.deliveries.push(delivery);
     this.bytes += delivery.message.sizeBytes;
+  }
+
+  /** Takes all references of `other` in, in the order of both, and what is kept in memory of them. `other` has none afterwards. */
+  adoptRefs(other: MessageQueue): void {
+    if (other.refs === null) return;
+    const frontBytes = other.frontBytes();
+    this.bytes += other.bytes - frontBytes;
+    other.bytes = frontBytes;
+    if (this.refs === null) this.refs = other.refs;
+    else this.refs.merge(other.refs);
+    if (other.pinned !== null) {
+      if (this.pinned === null) this.pinned = other.pinned;
+      else for (const [sequence, delivery] of other.pinned) this.pinned.set(sequence, delivery);
+    }
+    other.refs = null;
+    other.pinned = null;
+  }
+
+  private frontBytes(): number {
+    let bytes = 0;
+    for (let i = 0; i < this.deliveries.count; i++) bytes += this.deliveries.at(i)!.message.sizeBytes;
+    return bytes;
   }
 
   /** Adds a message that lies in the store. */

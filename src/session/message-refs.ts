@@ -75,6 +75,29 @@ export class MessageRefs {
     into.sizeBytes = chunk[at + 4]!;
   }
 
+  /** Takes all of `other` in, in the order of the sequences of both. */
+  merge(other: MessageRefs): void {
+    const mine = this.toNumbers();
+    const theirs = other.toNumbers();
+    this.chunks.length = 0;
+    this.head = 0;
+    this.count = 0;
+    let at = 0;
+    for (let next = 0; next < theirs.length; next += NUMBERS) {
+      for (; at < mine.length && mine[at]! < theirs[next]!; at += NUMBERS) this.pushFrom(mine, at);
+      this.pushFrom(theirs, next);
+    }
+    for (; at < mine.length; at += NUMBERS) this.pushFrom(mine, at);
+  }
+
+  private pushFrom(numbers: readonly number[], at: number): void {
+    this.push(numbers[at]!, numbers[at + 1]!, numbers[at + 2]!, numbers[at + 3]!, numbers[at + 4]!);
+  }
+
+  private toNumbers(): number[] {
+    return this.chunks.flat().slice(this.head);
+  }
+
   /** Removes the oldest. @returns its size; 0 when there is none */
   shift(): number {
     const chunk = this.chunks[0];

@@ -63,6 +63,11 @@ export class Session<C extends object, S extends object> implements StoredHolder
   closedAt: number;
   /** Other shards remember QoS 2 messages of this publisher, until they hear that they need not. */
   hasOrigins: boolean;
+  /**
+   * The session of the client: this one, except where this is the part of it that one data stream of QUIC has to itself: subscriptions, Packet Identifiers and
+   * queue. What a part must not forget is noted in the journal as the root's, with the root's numbers.
+   */
+  root: Session<C, S>;
 
   constructor(clientId: string, clientIdBytes: Uint8Array, hash: number, version: ProtocolVersion, id: number) {
     this.clientId = clientId;
@@ -87,5 +92,6 @@ export class Session<C extends object, S extends object> implements StoredHolder
     this.snapshotRecord = 0;
     this.closedAt = 0;
     this.hasOrigins = false;
+    this.root = this;
   }
 }

@@ -34,6 +34,9 @@ export interface ChannelEvents {
   lost(reason: string): void;
 }
 
+/** A reason for `lost`: one stream of a QUIC connection has ended, not the connection. */
+export const STREAM_CLOSED = 'quic_stream_closed';
+
 /** Nobody holds the channel. */
 export const NO_EVENTS: ChannelEvents = { received: () => true, drained: () => {}, lost: () => {} };
 

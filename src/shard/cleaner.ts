@@ -32,6 +32,7 @@ import type { StoredHolder } from '../session/session.ts';
 import { counter } from './counters.ts';
 import { noteSnapshot } from './durable.ts';
 import { noteOwn } from './own.ts';
+import { partsOf } from './parts.ts';
 import type { Shard } from './shard.ts';
 import { moveRef } from './waiting.ts';
 
@@ -445,6 +446,17 @@ export function rewrite(shard: Shard, walk: RecordWalk, length: number): boolean
 
 /** Whether the delivery is needed, and its entry in this record is the one that counts. */
 function isLive(holder: StoredHolder, sequence: number, record: number): boolean {
+  return partWith(holder, sequence, record) !== null;
+}
+
+/** What has the delivery whose entry in this record counts: the holder, or the part of one of its data streams; null: it is not needed. */
+function partWith(holder: StoredHolder, sequence: number, record: number): StoredHolder | null {
+  if (hasDelivery(holder, sequence, record)) return holder;
+  for (const part of partsOf(holder)) if (hasDelivery(part, sequence, record)) return part;
+  return null;
+}
+
+function hasDelivery(holder: StoredHolder, sequence: number, record: number): boolean {
   if (holder.queue?.refs?.recordOf(sequence) === record) return true;
   return deliveryInMemory(holder, sequence)?.record === record;
 }
@@ -463,17 +475,19 @@ function deliveryInMemory(holder: StoredHolder, sequence: number): Delivery | nu
   return null;
 }
 
-function moveDelivery(shard: Shard, holder: StoredHolder, bytes: Buffer, record: number, messageAt: number): void {
+function moveDelivery(shard: Shard, root: StoredHolder, bytes: Buffer, record: number, messageAt: number): void {
   const { open } = shard.journal;
   const sequence = reader.second;
+  const holder = partWith(root, sequence, record)!;
   const at = open.copy(ENTRY_DELIVERY, bytes, reader.at, reader.end);
   const refs = holder.queue?.refs;
   if (refs?.recordOf(sequence) === record) {
     open.setState(at, 0, 0);
-    moveRef(shard, refs, sequence, open.record, messageAt, at);
+    moveRef(shard, holder.queue, sequence, open.record, messageAt, at);
     return;
   }
-  const packetId = holder.inflight === null ? 0 : holder.inflight.packetIdOf(sequence);
+  // The identifiers of a data stream end with it.
+  const packetId = holder !== root || holder.inflight === null ? 0 : holder.inflight.packetIdOf(sequence);
   open.setState(at, packetId === 0 ? 0 : holder.inflight!.state(packetId), packetId);
   const delivery = deliveryInMemory(holder, sequence)!;
   delivery.record = open.record;

@@ -42,6 +42,12 @@ export class Connection {
   state: number;
   version: ProtocolVersion;
   session: ClientSession | null;
+  /** Connection on the control stream, where this is a data stream of QUIC, whose session is a part of that one's; else null. */
+  control: Connection | null;
+  /** Data streams of this connection, oldest first; null: none. */
+  streams: Connection[] | null;
+  /** P2P messages go out on the newest data stream. */
+  sendsP2pOnStreams: boolean;
 
   // Inbound.
   /** Largest packet that may come in. */
@@ -77,6 +83,8 @@ export class Connection {
   private isHeld: boolean;
   /** Maximum Packet Size of the client. */
   packetBytesMax: number;
+  /** Receive Maximum of the client, within our own limit; each data stream has as much. */
+  receiveMaximum: number;
   /** QoS 1 and 2 messages that may still be sent before an acknowledgement comes [MQTT 5.0 §4.9]. */
   sendQuota: number;
   outboundAliases: OutboundAliases | null;
@@ -94,6 +102,9 @@ export class Connection {
     this.state = OPENING;
     this.version = V5;
     this.session = null;
+    this.control = null;
+    this.streams = null;
+    this.sendsP2pOnStreams = false;
     this.inboundPacketBytesMax = shard.settings.listeners[peer.listener]?.packetBytes ?? shard.settings.limits.packetBytes;
     this.partial = null;
     this.partialLength = 0;
@@ -114,6 +125,7 @@ export class Connection {
     this.holdUntil = 0;
     this.isHeld = false;
     this.packetBytesMax = PACKET_BYTES_MAX;
+    this.receiveMaximum = 0;
     this.sendQuota = 0;
     this.outboundAliases = null;
     this.resends = null;

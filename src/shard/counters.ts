@@ -39,6 +39,7 @@ export const COUNTERS = [
   'p2p/queued',
   'p2p/mailbox',
   'p2p/receipts',
+  'streams/count',
   'subscriptions/count',
   'subscriptions/shared/count',
   'retained/count',

@@ -63,11 +63,12 @@ export function deliver(
   sharedFilter: string | null,
 ): number {
   const connection = session.connection;
-  if (session.isStored && qos > 0) {
+  const { root } = session;
+  if (root.isStored && qos > 0) {
     // The publisher sent it again after a crash, and this session has it.
-    if (shard.originId !== 0 && hasTaken(shard, session)) return DELIVERED;
+    if (shard.originId !== 0 && hasTaken(shard, root)) return DELIVERED;
     if (shard.journal.isDegraded) return unstorable(shard, session, view);
-    if (shard.originId !== 0) rememberOrigin(shard, session);
+    if (shard.originId !== 0) rememberOrigin(shard, root);
   }
   if (connection === null || connection.state !== CONNECTED) {
     if (qos === 0 && !shard.settings.queue.qos0) {
@@ -94,7 +95,7 @@ export function deliver(
     return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
   }
   // Only what may be needed again is kept: a session that ends with its connection never resends.
-  const mustKeep = session.expirySeconds > 0 || sharedFilter !== null || view.wantsReceipt;
+  const mustKeep = root.expirySeconds > 0 || sharedFilter !== null || view.wantsReceipt || outlivesStream(session);
   if (mustKeep && shard.isOverloaded) {
     shard.counters[DROPPED_PROCESS]!++;
     shard.events.messageDropped(view, session.clientId, 'process_full');
@@ -104,6 +105,11 @@ export function deliver(
   return sendTracked(shard, session, connection, view, qos, retain, identifiers, identifierCount, delivery)
     ? DELIVERED
     : tooLarge(shard, session, view);
+}
+
+/** What a data stream has not acknowledged when it ends goes to the control stream, where P2P messages are among it. */
+function outlivesStream(session: ClientSession): boolean {
+  return session.root !== session && session.root.connection!.sendsP2pOnStreams;
 }
 
 function unstorable(shard: Shard, session: ClientSession, view: MessageView): number {
@@ -132,7 +138,7 @@ function sendTracked(
 ): boolean {
   if (session.inflight === null) session.inflight = new Inflight();
   const packetId = session.inflight.add(qos, delivery);
-  // The Packet Identifier of a QoS 2 message must outlive a crash: sent again under another one it would be a second message.
+  // The Packet Identifier of a QoS 2 message must outlive a crash: sent again under another one it would be a second message. That of a data stream ends with it.
   if (qos === 2 && session.isStored) shard.journal.hold(connection);
   if (!send(shard, connection, view, qos, retain, packetId, identifiers, identifierCount)) {
     session.inflight.remove(packetId);
@@ -140,7 +146,7 @@ function sendTracked(
   }
   if (delivery !== null) {
     shard.counters[INFLIGHT_BYTES]! += delivery.message.sizeBytes;
-    if (session.isStored) noteSent(shard, session, view, delivery, packetId);
+    if (session.root.isStored) noteSent(shard, session, view, delivery, packetId);
   }
   connection.sendQuota--;
   return true;
@@ -242,7 +248,7 @@ export function enqueue(
   if (session.queue === null) session.queue = new MessageQueue();
   const queue = session.queue;
   const limits = shard.settings.limits;
-  if (session.isStored && shard.journal.isDegraded) return unstorable(shard, session, view);
+  if (session.root.isStored && shard.journal.isDegraded) return unstorable(shard, session, view);
   const size =
     view.topicEnd - view.topicAt + (view.propertiesEnd - view.propertiesAt) + (view.payloadEnd - view.payloadAt) + MESSAGE_OVERHEAD_BYTES;
   while (queue.count >= limits.queueMessages || queue.bytes + size > limits.queueBytes || shard.isOverloaded) {
@@ -257,7 +263,7 @@ export function enqueue(
     // Under a full process one message in for one message out is all that is allowed.
     if (shard.isOverloaded) break;
   }
-  if (session.isStored) {
+  if (session.root.isStored) {
     enqueueStored(shard, session, queue, view, size, qos, retain, identifiers, identifierCount, sharedFilter);
   } else {
     const delivery = new Delivery(shard.keep(view), qos, retain, own(identifiers, identifierCount), sharedFilter);
@@ -271,7 +277,7 @@ export function enqueue(
 function dropOldest(shard: Shard, session: ClientSession, queue: MessageQueue): void {
   if (queue.frontCount === 0 && queue.refCount > 0) {
     const { delivery, sequence, record, messageEntry } = takeOldestRef(shard, queue);
-    noteRefSettled(shard, session, sequence);
+    noteRefSettled(shard, session.root, sequence);
     if (delivery?.hasExpired) return;
     shard.counters[DROPPED_FULL]!++;
     if (delivery !== undefined) dropDelivery(shard, session, delivery, 'queue_full', 'dropped');
@@ -279,7 +285,7 @@ function dropOldest(shard: Shard, session: ClientSession, queue: MessageQueue): 
     return;
   }
   const oldest = takeQueued(shard, queue)!;
-  noteSettled(shard, session, oldest);
+  noteSettled(shard, session.root, oldest);
   if (oldest.hasExpired) return;
   shard.counters[DROPPED_FULL]!++;
   dropDelivery(shard, session, oldest, 'queue_full', 'dropped');
@@ -298,8 +304,8 @@ function enqueueStored(
   identifierCount: number,
   sharedFilter: string | null,
 ): void {
-  const sequence = holder.nextSequence++;
-  const at = noteQueued(shard, holder, view, sequence, qos, retain, identifiers, identifierCount, sharedFilter);
+  const sequence = holder.root.nextSequence++;
+  const at = noteQueued(shard, holder.root, view, sequence, qos, retain, identifiers, identifierCount, sharedFilter);
   const isReference = queue.refCount > 0 || holder.connection === null || queue.frontCount >= FRONT_MAX;
   const mustStay = view.wantsReceipt || sharedFilter !== null;
   if (isReference) {
@@ -360,7 +366,7 @@ export function takeQueued(shard: Shard, queue: MessageQueue): Delivery | undefi
 export function dropDelivery(shard: Shard, session: ClientSession, delivery: Delivery, reason: string, receiptStatus: string): void {
   viewMessage(shard.keptView, delivery.message);
   shard.events.messageDropped(shard.keptView, session.clientId, reason);
-  if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, receiptStatus, session.isStored);
+  if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, receiptStatus, session.root.isStored);
 }
 
 /** Sends what waits, as far as window and network allow: first what this connection must send again, then the queue. */
@@ -377,20 +383,20 @@ export function pump(shard: Shard, session: ClientSession, connection: Connectio
     const delivery = takeQueued(shard, queue)!;
     const message = delivery.message;
     if (delivery.hasExpired) {
-      noteSettled(shard, session, delivery);
+      noteSettled(shard, session.root, delivery);
       continue;
     }
     if (message.expiresAt !== 0 && message.expiresAt <= shard.timers.now) {
       shard.counters[DROPPED_EXPIRED]!++; // [MQTT-3.3.2-5]
-      noteSettled(shard, session, delivery);
+      noteSettled(shard, session.root, delivery);
       dropDelivery(shard, session, delivery, 'expired', 'expired');
       continue;
     }
     if (!sendKept(shard, session, connection, delivery)) {
       shard.counters[DROPPED_LARGE]!++; // [MQTT-3.1.2-25]
-      noteSettled(shard, session, delivery);
+      noteSettled(shard, session.root, delivery);
       dropDelivery(shard, session, delivery, 'too_large', 'dropped');
-    } else if (delivery.qos === 0) noteSettled(shard, session, delivery);
+    } else if (delivery.qos === 0) noteSettled(shard, session.root, delivery);
   }
 }
 
@@ -455,7 +461,7 @@ function resendPublishes(shard: Shard, session: ClientSession, connection: Conne
       // The client came back with a smaller Maximum Packet Size: to it the message counts as delivered [MQTT-3.1.2-25].
       removeInflight(shard, inflight, packetId);
       shard.counters[DROPPED_LARGE]!++;
-      noteSettled(shard, session, delivery);
+      noteSettled(shard, session.root, delivery);
       dropDelivery(shard, session, delivery, 'too_large', 'dropped');
       continue;
     }

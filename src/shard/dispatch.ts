@@ -52,6 +52,7 @@ export function dispatch(connection: Connection, bytes: Uint8Array, frame: Frame
     case PUBCOMP:
       return onPubcomp(connection, bytes, at, end);
     case PINGREQ:
+      if (connection.control !== null) return ReasonCode.ProtocolError;
       if (at !== end) return ReasonCode.MalformedPacket;
       connection.send(PINGRESP_IMAGE, 0, PINGRESP_IMAGE.length); // [MQTT-3.12.4-1]
       return ReasonCode.Success;
@@ -59,9 +60,12 @@ export function dispatch(connection: Connection, bytes: Uint8Array, frame: Frame
       return onSubscribe(connection, bytes, at, end);
     case UNSUBSCRIBE:
       return onUnsubscribe(connection, bytes, at, end);
+    // These speak for the client, and so do they on its control stream only.
     case DISCONNECT:
+      if (connection.control !== null) return ReasonCode.ProtocolError;
       return onDisconnect(connection, bytes, at, end);
     case AUTH:
+      if (connection.control !== null) return ReasonCode.ProtocolError;
       return onAuth(connection, bytes, at, end);
     default:
       // A second CONNECT [MQTT-3.1.0-2], or a packet that only a server sends.

@@ -39,6 +39,7 @@ import { INFLIGHT_QOS1, INFLIGHT_QOS2 } from '../session/inflight.ts';
 import { viewMessage } from '../session/message.ts';
 import { Session, type StoredHolder } from '../session/session.ts';
 import type { Connection } from './connection.ts';
+import { subscriptionOf } from './parts.ts';
 import type { ClientSession, ClientSubscription, Shard } from './shard.ts';
 import { packConnected, packHolder, packMailbox, packSession, packSubscription, packText } from './stored-session.ts';
 
@@ -70,17 +71,24 @@ export function noteQueued(
   return at;
 }
 
-/** A delivery has been sent to a stored session under `packetId`. */
+/**
+ * A delivery has been sent to a stored session under `packetId`. What is sent on a data stream counts as waiting still: its identifier ends with the stream, and
+ * after a crash the message goes out on the control stream, as a new one.
+ */
 export function noteSent(shard: Shard, session: ClientSession, view: MessageView, delivery: Delivery, packetId: number): void {
   const { open } = shard.journal;
-  const state = delivery.qos === 2 ? INFLIGHT_QOS2 : INFLIGHT_QOS1;
+  const { root } = session;
+  const isPart = root !== session;
+  if (isPart && delivery.sequence !== 0) return;
+  const state = isPart ? 0 : delivery.qos === 2 ? INFLIGHT_QOS2 : INFLIGHT_QOS1;
+  if (isPart) packetId = 0;
   if (delivery.sequence === 0) {
-    delivery.sequence = session.nextSequence++;
+    delivery.sequence = root.nextSequence++;
     messageEntry(shard, view);
     const identifiers = delivery.identifiers;
     const count = identifiers === null ? 0 : identifiers.length;
     const { qos, retain, sharedFilter } = delivery;
-    delivery.entryAt = open.delivery(session.id, delivery.sequence, qos, retain, state, packetId, identifiers, count, sharedFilter);
+    delivery.entryAt = open.delivery(root.id, delivery.sequence, qos, retain, state, packetId, identifiers, count, sharedFilter);
     delivery.record = open.record;
     if (delivery.qos === 1) shard.journal.sent(delivery);
     if (view.qos > 0) promise(shard, delivery.qos === 1 ? delivery : null);
@@ -100,8 +108,10 @@ function promise(shard: Shard, delivery: Delivery | null): void {
 
 /** The client has begun to take the message: only the release is left. Its PUBREL is held. */
 export function noteReleased(shard: Shard, session: ClientSession, delivery: Delivery | null, connection: Connection): void {
-  if (!session.isStored || delivery === null || delivery.sequence === 0) return;
-  shard.journal.open.two(ENTRY_RELEASED, 0, 0, session.id, delivery.sequence);
+  if (!session.root.isStored || delivery === null || delivery.sequence === 0) return;
+  // The identifier of a data stream ends with it: the message is the client's, and nothing is left to remember.
+  if (session.root !== session) noteSettled(shard, session.root, delivery);
+  else shard.journal.open.two(ENTRY_RELEASED, 0, 0, session.id, delivery.sequence);
   shard.journal.hold(connection);
 }
 
@@ -280,12 +290,17 @@ export function noteEnd(shard: Shard, holder: StoredHolder): void {
   shard.journal.open.one(ENTRY_SESSION_END, 0, 0, holder.id);
 }
 
-export function noteSubscribed(shard: Shard, session: ClientSession, subscription: ClientSubscription): void {
-  if (session.isStored && !session.isMailbox) shard.journal.open.packed(ENTRY_SUBSCRIBED, session.id, packSubscription(subscription));
+/** The root keeps one subscription for each filter, whatever streams have it. */
+export function noteSubscribed(shard: Shard, root: ClientSession, subscription: ClientSubscription): void {
+  if (root.isStored && !root.isMailbox) shard.journal.open.packed(ENTRY_SUBSCRIBED, root.id, packSubscription(subscription));
 }
 
-export function noteUnsubscribed(shard: Shard, session: ClientSession, filter: string): void {
-  if (session.isStored && !session.isMailbox) shard.journal.open.packed(ENTRY_UNSUBSCRIBED, session.id, packText(filter));
+/** A filter is gone from the root, or from one of its data streams: another may still have it. */
+export function noteUnsubscribed(shard: Shard, root: ClientSession, filter: string): void {
+  if (!root.isStored || root.isMailbox) return;
+  const other = subscriptionOf(root, filter);
+  if (other !== undefined) noteSubscribed(shard, root, other);
+  else shard.journal.open.packed(ENTRY_UNSUBSCRIBED, root.id, packText(filter));
 }
 
 /** A Retained Message was set or cleared. @returns the record that holds it */

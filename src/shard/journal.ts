@@ -23,6 +23,7 @@ import { counter } from './counters.ts';
 import { noteAttachment } from './durable.ts';
 import type { Link } from './link.ts';
 import type { PendingAck } from './outcome.ts';
+import { partsOf } from './parts.ts';
 import type { ClientSession, Shard } from './shard.ts';
 import { moveRef } from './waiting.ts';
 
@@ -124,8 +125,11 @@ export class Journal implements StoreAnswers {
       this.shard.startTurn();
     };
     this.moved = (session, sequence, messageAt, deliveryAt) => {
-      const refs = this.holders.get(session)?.queue?.refs;
-      if (refs) moveRef(this.shard, refs, sequence, this.open.record, messageAt, deliveryAt);
+      const holder = this.holders.get(session);
+      if (holder === undefined) return;
+      const { record } = this.open;
+      if (moveRef(this.shard, holder.queue, sequence, record, messageAt, deliveryAt)) return;
+      for (const part of partsOf(holder)) if (moveRef(this.shard, part.queue, sequence, record, messageAt, deliveryAt)) return;
     };
     this.nextRequest = 1;
     this.reads = new Map();

@@ -93,8 +93,8 @@ export function onPubrel(connection: Connection, bytes: Uint8Array, at: number, 
 function settle(shard: Shard, session: ClientSession, packetId: number, status: string): void {
   const inflight = session.inflight!;
   const delivery = removeInflight(shard, inflight, packetId);
-  if (delivery !== null) noteSettled(shard, session, delivery);
-  if (delivery?.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, status, session.isStored);
+  if (delivery !== null) noteSettled(shard, session.root, delivery);
+  if (delivery?.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, status, session.root.isStored);
 }
 
 /** Retained messages wait until the client has taken what it got. */

@@ -33,6 +33,9 @@ const SESSIONS = counter('clients/total');
 const REFUSED = counter('connections/refused');
 const KEEP_ALIVE_EXPIRED = counter('keepalive/expired');
 
+/** User Property of CONNECT: `last` asks for P2P messages on the newest data stream of QUIC. */
+const P2P_STREAM = 'p2p-stream';
+
 const willView = new MessageView();
 
 /** Handles a CONNECT. @returns 0, or the reason code of a connection that ends without CONNACK */
@@ -162,7 +165,9 @@ function accept(connection: Connection, packet: ConnectPacket): void {
 function agree(shard: Shard, connection: Connection, packet: ConnectPacket, answer: Properties): void {
   const { mqtt, limits } = shard.settings;
   const properties = packet.properties;
-  connection.sendQuota = Math.min(properties.receiveMaximum ?? 65535, limits.inflight); // [MQTT-3.3.4-9]
+  connection.receiveMaximum = Math.min(properties.receiveMaximum ?? 65535, limits.inflight);
+  connection.sendQuota = connection.receiveMaximum; // [MQTT-3.3.4-9]
+  connection.sendsP2pOnStreams = properties.userProperties?.some(([key, value]) => key === P2P_STREAM && value === 'last') ?? false;
   if (properties.maximumPacketSize !== undefined) connection.packetBytesMax = properties.maximumPacketSize; // [MQTT-3.1.2-24]
   connection.wantsProblemInformation = properties.requestProblemInformation !== 0;
   const aliases = Math.min(properties.topicAliasMaximum ?? 0, mqtt.outboundTopicAliasMaximum); // [MQTT-3.1.2-26]

@@ -130,7 +130,7 @@ function routeAny(shard: Shard, session: ClientSession): ReasonCode {
   }
   const levels = view.topicLevels > 0 ? view.topicLevels : topicLevels(view.topicBytes, view.topicAt, view.topicEnd);
   if (levels > shard.settings.limits.topicLevels) return ReasonCode.TopicNameInvalid;
-  routeMessage(shard, view, session);
+  routeMessage(shard, view, session.root);
   return ReasonCode.Success;
 }
 

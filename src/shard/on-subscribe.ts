@@ -24,6 +24,7 @@ import { counter } from './counters.ts';
 import { mayExplain } from './deliver.ts';
 import { noteSubscribed, noteUnsubscribed } from './durable.ts';
 import { explainSubscribe } from './explain.ts';
+import { partsOf } from './parts.ts';
 import { queryRetained } from './retained-query.ts';
 import { install, routesKnownByAll, withdraw } from './routes.ts';
 import { endConnection } from './sessions.ts';
@@ -149,10 +150,11 @@ function subscribe(
     if (kind === 'own') return granted;
     if (kind === 'other') return ReasonCode.NotAuthorized;
   }
-  if (session.isStored && shard.journal.isDegraded) return ReasonCode.QuotaExceeded;
+  const { root } = session;
+  if (root.isStored && shard.journal.isDegraded) return ReasonCode.QuotaExceeded;
   if (session.subscriptions === null) session.subscriptions = new Map();
   const known = session.subscriptions.get(entry.filter);
-  if (known === undefined && session.subscriptions.size >= limits.subscriptionsPerClient) return ReasonCode.QuotaExceeded;
+  if (known === undefined && subscriptionCount(root) >= limits.subscriptionsPerClient) return ReasonCode.QuotaExceeded;
   const subscription: ClientSubscription = {
     subscriber: session,
     filter,
@@ -165,11 +167,18 @@ function subscribe(
   };
   session.subscriptions.set(entry.filter, subscription); // [MQTT-3.8.4-3]
   install(shard, subscription);
-  noteSubscribed(shard, session, subscription);
+  noteSubscribed(shard, root, subscription);
   shard.events.sessionSubscribed(session, entry.filter, granted);
   const wantsRetained = entry.retainHandling === 0 || (entry.retainHandling === 1 && known === undefined); // [MQTT-3.3.1-9..11]
   if (wantsRetained && shared === undefined && mqtt.retainAvailable) retained.push(subscription);
   return granted;
+}
+
+/** Subscriptions of a client, on all its streams. */
+function subscriptionCount(root: ClientSession): number {
+  let count = root.subscriptions === null ? 0 : root.subscriptions.size;
+  for (const part of partsOf(root)) count += part.subscriptions === null ? 0 : part.subscriptions.size;
+  return count;
 }
 
 export function onUnsubscribe(connection: Connection, bytes: Uint8Array, at: number, end: number): ReasonCode {
@@ -181,7 +190,7 @@ export function onUnsubscribe(connection: Connection, bytes: Uint8Array, at: num
   const codes: number[] = [];
   for (const filter of packet.filters) codes.push(unsubscribe(shard, session, filter)); // [MQTT-3.10.4-1] [MQTT-3.10.4-6]
   // Also where there was nothing to remove: an earlier UNSUBSCRIBE may not be on disk yet.
-  if (session.isStored) shard.journal.hold(connection);
+  if (session.root.isStored) shard.journal.hold(connection);
   const writer = shard.packetScratch;
   writer.reset();
   writeUnsuback(writer, connection.version, packet.packetId, codes, undefined); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
@@ -203,7 +212,7 @@ function unsubscribe(shard: Shard, session: ClientSession, filter: string): numb
   session.subscriptions!.delete(filter);
   if (session.subscriptions!.size === 0) session.subscriptions = null;
   withdraw(shard, subscription);
-  noteUnsubscribed(shard, session, filter);
+  noteUnsubscribed(shard, session.root, filter);
   shard.events.sessionUnsubscribed(session, filter);
   return ReasonCode.Success;
 }

@@ -21,7 +21,7 @@ import { deliver } from './deliver.ts';
 import { DELIVERED, DROPPED, MAILBOX, NO_SESSION, QUEUED } from './outcome.ts';
 import { receiptOf } from './receipt.ts';
 import { RECORD_P2P } from './record.ts';
-import type { Shard } from './shard.ts';
+import type { ClientSession, Shard } from './shard.ts';
 
 const RECEIVED = counter('p2p/received');
 const P2P_DELIVERED = counter('p2p/delivered');
@@ -183,11 +183,20 @@ function routeToTarget(shard: Shard, view: MessageView, id: Uint8Array, at: numb
 export function deliverP2p(shard: Shard, view: MessageView, id: Uint8Array, at: number, end: number, hash: number): number {
   const session = shard.sessions.get(id, at, end, hash);
   const result =
-    session === undefined ? withoutSession(shard, view, id, at, end, hash) : deliver(shard, session, view, view.qos, false, null, 0, null);
+    session === undefined
+      ? withoutSession(shard, view, id, at, end, hash)
+      : deliver(shard, p2pReceiver(session), view, view.qos, false, null, 0, null);
   if (result === DELIVERED) shard.counters[P2P_DELIVERED]!++;
   else if (result === QUEUED) shard.counters[P2P_QUEUED]!++;
   else if (view.wantsReceipt && result > MAILBOX) receiptOf(shard, shard.keep(view), readText(id, at, end), 'dropped', false);
   return result;
+}
+
+/** The session itself, or the part of its newest data stream where the client has asked for that. */
+function p2pReceiver(session: ClientSession): ClientSession {
+  const { connection } = session;
+  if (connection === null || !connection.sendsP2pOnStreams || connection.streams === null) return session;
+  return connection.streams.at(-1)?.session ?? session;
 }
 
 function withoutSession(shard: Shard, view: MessageView, id: Uint8Array, at: number, end: number, hash: number): number {

@@ -13,6 +13,7 @@ import { CLOSING, type Connection, OPENING } from './connection.ts';
 import { counter } from './counters.ts';
 import { dispatch } from './dispatch.ts';
 import { refuse } from './refuse.ts';
+import { beginStream } from './streams.ts';
 
 const BYTES_RECEIVED = counter('bytes/received');
 const PACKETS_RECEIVED = counter('packets/received');
@@ -27,6 +28,7 @@ export function receive(connection: Connection, bytes: Uint8Array, at: number, e
   shard.counters[BYTES_RECEIVED]! += end - at;
   if (connection.state >= CLOSING) return true;
   connection.receivedAt = shard.turnMilliseconds;
+  if (connection.control !== null) connection.control.receivedAt = shard.turnMilliseconds;
   // A CONNECT may have to be written, too; for later packets this is looked at after each.
   if (shard.isCongested && connection.state === OPENING) connection.pauseReading();
   if (connection.partial === null) {
@@ -106,6 +108,14 @@ export function resumeReading(connection: Connection): void {
   if (connection.bufferedBytes > connection.shard.settings.limits.outboundBytes || connection.isAckOrderFull) {
     connection.shard.paused.add(connection);
     return;
+  }
+  if (connection.state === OPENING && connection.control !== null) {
+    // A data stream may come before the CONNECT of its client: it waits for the CONNACK.
+    if (connection.control.state === OPENING) {
+      connection.shard.paused.add(connection);
+      return;
+    }
+    beginStream(connection);
   }
   connection.isPaused = false;
   connection.shard.startTurn();

@@ -12,7 +12,7 @@ import { copyBytes } from '../base/bytes.ts';
 import { packObject, unpackObject } from '../base/pack.ts';
 import { Timer } from '../base/timers.ts';
 import { type Channel, type ChannelEvents, type EventChannel, NO_EVENTS, type Peer } from './channel.ts';
-import { Connection } from './connection.ts';
+import { CLOSING, Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { receive } from './receive.ts';
 import {
@@ -26,6 +26,7 @@ import {
 } from './record.ts';
 import { connectionLost, drained } from './sessions.ts';
 import type { Shard } from './shard.ts';
+import { openStream } from './streams.ts';
 
 const RELAYED = counter('connections/relayed');
 
@@ -48,6 +49,14 @@ const CLOSED = 6;
 /** Why a channel was lost, as a number on the ring. */
 const REASONS = ['closed', 'tcp_closed', 'tls_closed', 'websocket_closed', 'quic_closed', 'quic_stream_closed', 'shard_died'];
 
+/** What an owner is told of a new relay: whose connection it is, or of which client (number of its relay) it is a data stream. */
+interface Newcomer {
+  readonly peer?: Peer;
+  readonly control?: number;
+}
+
+const NOTHING = Buffer.alloc(0);
+
 /** The end on the shard that owns the session. */
 class RelayChannel implements Channel {
   readonly connection: Connection;
@@ -58,16 +67,13 @@ class RelayChannel implements Channel {
   private outstanding: number;
   private isBlocked: boolean;
 
-  constructor(shard: Shard, edge: number, id: number, peer: Peer) {
+  constructor(shard: Shard, edge: number, id: number, connect: (channel: RelayChannel) => Connection) {
     this.shard = shard;
     this.edge = edge;
     this.id = id;
     this.outstanding = 0;
     this.isBlocked = false;
-    this.connection = new Connection(shard, this, peer);
-    shard.connections.add(this.connection);
-    // What comes before this shard has its sessions waits.
-    if (!shard.isServing) this.connection.pauseReading();
+    this.connection = connect(this);
   }
 
   /** Bytes[at, end) came from the client. */
@@ -252,19 +258,34 @@ export class Relays {
     this.nextId = 1;
   }
 
-  /** Hands the client of a channel to its owner. @param read what has come so far @returns false when the owner is down */
-  open(owner: number, channel: EventChannel, peer: Peer, read: Uint8Array): boolean {
+  /**
+   * Hands the client of a channel to its owner. @param read what has come so far
+   * @returns its number, for `openStream`; 0 when the owner is down
+   */
+  open(owner: number, channel: EventChannel, peer: Peer, read: Uint8Array): number {
+    return this.openOne(owner, channel, { peer }, read);
+  }
+
+  /** Hands over a data stream of the client whose relay is `control`. @param channel it is paused @returns false when that client is gone */
+  openStream(control: number, channel: EventChannel): boolean {
+    const edge = this.edges.get(control);
+    if (edge === undefined || this.openOne(edge.owner, channel, { control }, NOTHING) === 0) return false;
+    channel.resume();
+    return true;
+  }
+
+  private openOne(owner: number, channel: EventChannel, newcomer: Newcomer, read: Uint8Array): number {
     const { shard } = this;
     shard.startTurn();
-    while (this.edges.has(this.nextId)) this.nextId = (this.nextId + 1) >>> 0;
+    while (this.nextId === 0 || this.edges.has(this.nextId)) this.nextId = (this.nextId + 1) >>> 0;
     const id = this.nextId;
     this.nextId = (id + 1) >>> 0;
-    if (!shard.mesh.sendRelayOpen(owner, id, packObject(peer), read)) return false;
+    if (!shard.mesh.sendRelayOpen(owner, id, packObject(newcomer), read)) return 0;
     const edge = new RelayEdge(shard, owner, id, channel);
     this.edges.set(id, edge);
     channel.events = edge;
     shard.counters[RELAYED]!++;
-    return true;
+    return id;
   }
 
   /** Connections that this shard holds for others. */
@@ -294,10 +315,11 @@ export class Relays {
     const id = bytes.readUInt32LE(at);
     switch (recordKind(word)) {
       case RECORD_RELAY_OPEN: {
-        const peerEnd = at + 8 + bytes.readUInt32LE(at + 4);
-        const channel = new RelayChannel(this.shard, peer, id, unpackObject(bytes, at + 8, peerEnd) as Peer);
+        const newcomerEnd = at + 8 + bytes.readUInt32LE(at + 4);
+        const channel = this.accept(peer, id, unpackObject(bytes, at + 8, newcomerEnd) as Newcomer);
+        if (channel === null) return;
         this.channels[peer]!.set(id, channel);
-        channel.received(bytes, peerEnd, end);
+        channel.received(bytes, newcomerEnd, end);
         return;
       }
       case RECORD_RELAY_TO_SESSION:
@@ -317,6 +339,24 @@ export class Relays {
         else this.close(channel, REASONS[number] ?? REASONS[0]!);
       }
     }
+  }
+
+  /** The owner's end of a new relay; null: a stream of a client that is gone. */
+  private accept(edge: number, id: number, { peer, control }: Newcomer): RelayChannel | null {
+    const { shard } = this;
+    if (peer !== undefined) {
+      return new RelayChannel(shard, edge, id, (channel) => {
+        const connection = new Connection(shard, channel, peer);
+        shard.connections.add(connection);
+        // What comes before this shard has its sessions waits.
+        if (!shard.isServing) connection.pauseReading();
+        return connection;
+      });
+    }
+    const client = this.channels[edge]!.get(control!)?.connection;
+    if (client !== undefined && client.state < CLOSING) return new RelayChannel(shard, edge, id, (channel) => openStream(client, channel));
+    shard.mesh.sendRelaySignal(edge, RECORD_RELAY_TO_EDGE, DESTROY, id, 0);
+    return null;
   }
 
   private close(channel: RelayChannel, reason: string): void {

@@ -108,7 +108,7 @@ export function deliverLocal(shard: Shard, view: MessageView, route: Route, publ
   for (let i = 0; i < count; i++) {
     const match = matches[i]!;
     const session = match.subscriber;
-    if (session === publisher) {
+    if (session.root === publisher) {
       // [MQTT-3.8.3-3]: No Local subscriptions do not count for their own client's messages.
       if (match.selfQos < 0) continue;
       const qos = Math.min(view.qos, match.selfQos);

@@ -12,32 +12,25 @@ import { hash32 } from '../base/hash.ts';
 import { Timer } from '../base/timers.ts';
 import { writeDisconnect } from '../protocol/disconnect.ts';
 import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
-import type { MessageView } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
-import type { Delivery } from '../session/delivery.ts';
-import { INFLIGHT_QOS1, INFLIGHT_RELEASED } from '../session/inflight.ts';
-import { Message, viewMessage } from '../session/message.ts';
+import { Message } from '../session/message.ts';
 import { NEVER_EXPIRES, Session } from '../session/session.ts';
 import type { Will } from '../session/will.ts';
+import { abandonAcks, abandonAll } from './abandon.ts';
+import { STREAM_CLOSED } from './channel.ts';
 import { CLOSED, CLOSING, CONNECTED, type Connection } from './connection.ts';
 import { counter, listenerCounter } from './counters.ts';
-import { dropDelivery, removeInflight, takeQueued } from './deliver.ts';
-import { noteClosed, noteEnd, noteOriginDone, noteWillDone } from './durable.ts';
-import { UNSTORABLE } from './outcome.ts';
-import { beginOwn, ownIsDone } from './own.ts';
-import { receiptOf } from './receipt.ts';
+import { noteClosed, noteEnd, noteWillDone } from './durable.ts';
 import { cancelRetained } from './retained-query.ts';
-import { routeToGroup } from './route.ts';
 import { announceShare, withdraw } from './routes.ts';
 import type { ClientSession, Shard } from './shard.ts';
-import { reportDropped, takeOldestRef } from './waiting.ts';
+import { endStream, endStreams } from './streams.ts';
 
 const CLIENTS = counter('clients/connected');
 const SESSIONS = counter('clients/total');
 const TAKEOVERS = counter('takeovers');
 const EXPIRED = counter('sessions/expired');
 const WILLS = counter('wills/published');
-const DROPPED_OFFLINE = counter('publish/dropped/offline');
 
 /** How often a Will asks whether the disk works again. */
 const WILL_RETRY_MILLISECONDS = 1000;
@@ -82,12 +75,18 @@ function stopTimers(shard: Shard, session: ClientSession): void {
 
 /**
  * Ends a connection from our side.
- * @param code told to a v5 client by DISCONNECT; -1: close without a word
+ * @param code told to a v5 client by DISCONNECT; -1: close without a word, as on a data stream
  * @param cause word for the event `client_disconnected`
  * @param withWill whether the Will Message is due
  */
 export function endConnection(connection: Connection, code: ReasonCode | -1, cause: string, withWill: boolean): void {
   if (connection.state >= CLOSING) return;
+  if (connection.control !== null) {
+    // A client is told of its faults on its control stream only; the stream is reset, the client goes on.
+    connection.channel.destroy();
+    connectionLost(connection, STREAM_CLOSED);
+    return;
+  }
   const shard = connection.shard;
   if (code >= 0 && connection.state === CONNECTED && connection.version === V5) {
     const writer = shard.packetScratch;
@@ -97,16 +96,24 @@ export function endConnection(connection: Connection, code: ReasonCode | -1, cau
   }
   const session = connection.session;
   connection.closeAfterFlush();
+  endStreams(connection);
   if (session !== null) detach(shard, session, connection, cause, withWill);
 }
 
 /** The transport says that the network is gone. */
 export function connectionLost(connection: Connection, cause: string): void {
   if (connection.state === CLOSED) return;
-  const shard = connection.shard;
+  const { shard, session, control } = connection;
   shard.startTurn();
-  const session = connection.session;
   connection.markClosed();
+  if (control !== null) {
+    shard.connections.delete(connection);
+    // Where all streams of a connection go at once, the control stream is not the first to be told.
+    if (cause === STREAM_CLOSED) endStream(connection);
+    else connectionLost(control, cause);
+    return;
+  }
+  endStreams(connection);
   if (session !== null) detach(shard, session, connection, cause, true);
   shard.connections.delete(connection);
 }
@@ -121,14 +128,7 @@ export function drained(connection: Connection): void {
 
 /** Separates a session from its connection: event, Will, expiry. */
 function detach(shard: Shard, session: ClientSession, connection: Connection, cause: string, withWill: boolean): void {
-  const acks = connection.acks;
-  connection.session = null;
-  connection.acks = null;
-  // What was decided and waited only for its turn is said to nobody, but its identifier must be as free, or as taken, as if it had been.
-  for (let ack = acks?.shift(); ack !== undefined; ack = acks!.shift()) {
-    if (ack.qos === 2 && !ack.isFollower) session.received?.keepOpen(ack.packetId, ack);
-    if (ack.remaining === 0) shard.journal.flushAck(ack);
-  }
+  abandonAcks(connection, session);
   cancelRetained(shard, connection);
   session.connection = null;
   session.closedAt = shard.timers.now;
@@ -213,72 +213,7 @@ export function endSession(shard: Shard, session: ClientSession, cause: string):
   }
   // Everything below is gone with this one entry. What goes to others has entries of its own in the same batch.
   if (session.isStored) noteEnd(shard, session);
-  if (session.hasOrigins) {
-    noteOriginDone(shard, session.id, 0);
-    shard.mesh.sendOriginDone(shard.mesh.peerMask, session.id, 0);
-  }
-  const inflight = session.inflight;
-  if (inflight !== null) {
-    for (const packetId of inflight.inOrder()) {
-      const state = inflight.state(packetId);
-      const delivery = removeInflight(shard, inflight, packetId);
-      if (delivery === null) continue;
-      if (state === INFLIGHT_RELEASED) {
-        // PUBREC came: the client has the message, only the end of the exchange is missing.
-        if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, 'acknowledged', session.isStored);
-        continue;
-      }
-      // QoS 2 that has begun belongs to this client for good [MQTT-4.8.2-5].
-      abandon(shard, session, delivery, cause, state === INFLIGHT_QOS1);
-    }
-    session.inflight = null;
-  }
-  const queue = session.queue;
-  if (queue !== null) {
-    for (let delivery = takeQueued(shard, queue); delivery !== undefined; delivery = takeQueued(shard, queue))
-      abandon(shard, session, delivery, cause, true);
-    while (queue.refCount > 0) {
-      const { delivery, record, messageEntry } = takeOldestRef(shard, queue);
-      if (delivery !== undefined) abandon(shard, session, delivery, cause, true);
-      else {
-        shard.counters[DROPPED_OFFLINE]!++;
-        reportDropped(shard, session, record, messageEntry, cause);
-      }
-    }
-    session.queue = null;
-  }
-  session.received = null;
-}
-
-/** A message of an ended session: to another member of its group, or dropped. */
-function abandon(shard: Shard, session: ClientSession, delivery: Delivery, cause: string, mayMove: boolean): void {
-  if (delivery.hasExpired) return;
-  if (mayMove && delivery.sharedFilter !== null && delivery.qos > 0 && redistribute(shard, delivery)) return;
-  shard.counters[DROPPED_OFFLINE]!++;
-  dropDelivery(shard, session, delivery, cause, 'session-ended');
-}
-
-/** Sends an unacknowledged shared message to another member (section 4.8.2). @returns false when the group has no member left */
-function redistribute(shard: Shard, delivery: Delivery): boolean {
-  const key = delivery.sharedFilter!;
-  const slash = key.indexOf('/');
-  const share = shard.interest.shareOf(key.substring(0, slash), key.substring(slash + 1));
-  if (share === undefined) return false;
-  // Not `keptView`: the new member's full queue may drop its oldest message, which is shown by that one.
-  const view: MessageView = shard.view;
-  viewMessage(view, delivery.message);
-  const topicHash = hash32(view.topicBytes, view.topicAt, view.topicEnd);
-  const { outcome } = shard;
-  outcome.begin(null, 0, view.qos);
-  // Until another shard has taken it, the message is this shard's to remember.
-  if (delivery.sequence !== 0) outcome.own = beginOwn(shard, delivery.message, '', key);
-  shard.newMessage();
-  shard.kept = delivery.message;
-  routeToGroup(shard, view, share, 0, topicHash);
-  shard.newMessage();
-  if (outcome.own !== null && (outcome.ack === null || outcome.ack.remaining === 0)) ownIsDone(outcome.own, outcome.worst === UNSTORABLE);
-  // What only the disk keeps from its next member comes there when it works again.
-  return outcome.wasTaken || (outcome.own !== null && outcome.worst === UNSTORABLE);
+  abandonAll(shard, session, cause);
 }
 
 /** Tells the groups of a session whether it is online: an online member is preferred. */

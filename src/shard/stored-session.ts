@@ -11,6 +11,7 @@ import { Message } from '../session/message.ts';
 import { Session, type StoredHolder } from '../session/session.ts';
 import { Will } from '../session/will.ts';
 import type { OwnPublication } from './own.ts';
+import { subscriptionsOf } from './parts.ts';
 import type { ClientSession, ClientSubscription } from './shard.ts';
 
 /** `kind` tells a session from a mailbox. */
@@ -116,7 +117,8 @@ export function packSession(session: ClientSession): Uint8Array {
   if (will !== undefined) object['will'] = will;
   const received = session.received === null ? [] : session.received.stored();
   if (received.length > 0) object['received'] = received;
-  if (session.subscriptions !== null) object['subscriptions'] = [...session.subscriptions.values()].map(subscriptionObject);
+  const subscriptions = subscriptionsOf(session);
+  if (subscriptions.length > 0) object['subscriptions'] = subscriptions.map(subscriptionObject);
   return packObject(object);
 }
 

@@ -23,7 +23,7 @@ import {
 import { Delivery } from '../session/delivery.ts';
 import { Message, viewMessage } from '../session/message.ts';
 import { type MessageQueue, REF_BYTES } from '../session/message-queue.ts';
-import { MessageRef, type MessageRefs } from '../session/message-refs.ts';
+import { MessageRef } from '../session/message-refs.ts';
 import { counter } from './counters.ts';
 import { messageLogBytes } from './live-bytes.ts';
 import type { ClientSession, Shard } from './shard.ts';
@@ -174,19 +174,20 @@ export function pushRef(
   shard.counters[QUEUED_LOG_BYTES]! += logBytes(messageEntry, deliveryEntry, sizeBytes);
 }
 
-/** Message and delivery lie elsewhere in the store now. Nothing happens where nobody refers to them. */
+/** Message and delivery lie elsewhere in the store now. @returns whether the queue refers to them */
 export function moveRef(
   shard: Shard,
-  refs: MessageRefs,
+  queue: MessageQueue | null,
   sequence: number,
   record: number,
   messageEntry: number,
   deliveryEntry: number,
-): void {
-  if (!refs.readSequence(sequence, ref)) return;
+): boolean {
+  const refs = queue === null ? null : queue.refs;
+  if (refs === null || !refs.readSequence(sequence, ref)) return false;
   const change = logBytes(messageEntry, deliveryEntry, ref.sizeBytes) - logBytes(ref.messageAt, ref.deliveryAt, ref.sizeBytes);
   shard.counters[QUEUED_LOG_BYTES]! += change;
-  refs.move(sequence, record, messageEntry, deliveryEntry);
+  return refs.move(sequence, record, messageEntry, deliveryEntry);
 }
 
 /** What a reference stands for in the log: the delivery, and the message where this delivery is the first behind it, so that one message counts once. */

@@ -4,26 +4,37 @@
  */
 import { reasonName } from '../protocol/reason-code.ts';
 import { ADMISSION_OPEN, ADMISSION_REFUSED, Admission } from '../shard/admission.ts';
-import { attach } from '../shard/attach.ts';
+import { attach, attachStream } from '../shard/attach.ts';
 import { type ChannelEvents, type EventChannel, NO_EVENTS, type Peer } from '../shard/channel.ts';
 import { counter } from '../shard/counters.ts';
 import type { Gate, Opening } from './gate.ts';
 
 const REFUSED = counter('connections/refused');
 
+/** Brings a further stream of a client to where its connection is. @param channel it is paused @returns false when the client is gone */
+export type JoinStream = (channel: EventChannel) => boolean;
+
 class Arrival implements ChannelEvents {
   private readonly gate: Gate;
   private readonly opening: Opening;
   private readonly channel: EventChannel;
   private readonly certificate: Uint8Array | null;
+  private readonly onArrived: ((join: JoinStream) => void) | undefined;
   private readonly admission: Admission;
   private isOpen: boolean;
 
-  constructor(gate: Gate, opening: Opening, channel: EventChannel, certificate: Uint8Array | null) {
+  constructor(
+    gate: Gate,
+    opening: Opening,
+    channel: EventChannel,
+    certificate: Uint8Array | null,
+    onArrived: ((join: JoinStream) => void) | undefined,
+  ) {
     this.gate = gate;
     this.opening = opening;
     this.channel = channel;
     this.certificate = certificate;
+    this.onArrived = onArrived;
     this.admission = new Admission(gate.shard, gate.settings.packetBytes);
     this.isOpen = true;
   }
@@ -41,13 +52,18 @@ class Arrival implements ChannelEvents {
     }
     const { read } = this.admission;
     const peer: Peer = { name: this.opening.name, listener: this.gate.listener, certificate: this.certificate };
-    if (owner === shard.index) attach(shard, this.channel, peer, read);
-    else if (!shard.relays.open(owner, this.channel, peer, read)) {
+    if (owner === shard.index) {
+      const connection = attach(shard, this.channel, peer, read);
+      this.onArrived?.((channel) => attachStream(connection, channel));
+      return true;
+    }
+    const relay = shard.relays.open(owner, this.channel, peer, read);
+    if (relay === 0) {
       // The owner is down for a moment.
       shard.counters[REFUSED]!++;
       this.channel.events = NO_EVENTS;
       this.channel.destroy();
-    }
+    } else this.onArrived?.((channel) => shard.relays.openStream(relay, channel));
     return true;
   }
 
@@ -76,7 +92,17 @@ class Arrival implements ChannelEvents {
   }
 }
 
-/** Waits for the CONNECT of a channel. @param certificate of the client, in DER, or null */
-export function arrive(gate: Gate, opening: Opening, channel: EventChannel, certificate: Uint8Array | null): void {
-  channel.events = new Arrival(gate, opening, channel, certificate);
+/**
+ * Waits for the CONNECT of a channel.
+ * @param certificate of the client, in DER, or null
+ * @param onArrived told when the connection is where it belongs, with the way there for further streams
+ */
+export function arrive(
+  gate: Gate,
+  opening: Opening,
+  channel: EventChannel,
+  certificate: Uint8Array | null,
+  onArrived?: (join: JoinStream) => void,
+): void {
+  channel.events = new Arrival(gate, opening, channel, certificate, onArrived);
 }

@@ -1,7 +1,8 @@
 /**
- * QUIC as a listener of the broker: the first stream that a client opens is its MQTT connection (single-stream mode).
+ * QUIC as a listener of the broker: the first stream that a client opens is its MQTT connection, further ones are data streams of the same client.
  *
  *   QuicConnection → first stream → (early data: CONNECT alone) → Arrival → attached here, or relayed to the owner
+ *                  → further streams, unread until the first has arrived ────────▲
  *
  * Until the handshake is confirmed anybody may have sent what comes again: of early data only the CONNECT is acted on, unless `earlyPublish` allows the rest.
  */
@@ -11,7 +12,7 @@ import type { ListenerSettings } from '../base/settings.ts';
 import { FRAME_INCOMPLETE, Frame, readFrame } from '../protocol/framer.ts';
 import { type ChannelEvents, type EventChannel, NO_EVENTS } from '../shard/channel.ts';
 import { counter } from '../shard/counters.ts';
-import { arrive } from './arrival.ts';
+import { arrive, type JoinStream } from './arrival.ts';
 import type { CertificateFiles } from './certificates.ts';
 import type { Gate, Opening } from './gate.ts';
 import { bindQuicSocket } from './quic/bind-socket.ts';
@@ -30,14 +31,12 @@ const NO_ERROR = 0;
 const CONTROL_STREAM_ENDED = 1;
 const OVERLOADED = 2;
 
-const STREAM_WINDOW_BYTES = 256 * 1024;
-const CONNECTION_WINDOW_BYTES = 512 * 1024;
+/** Bytes of a stream that a client may send before they are read. A connection has as much for each stream: one that is not read holds up no other. */
+const STREAM_WINDOW_BYTES = 128 * 1024;
 /** Half-open handshakes of a shard from which on a client must show its address, and from which on nobody is answered. */
 const RETRY_ABOVE = 128;
 const HANDSHAKES_MAX = 2048;
 const HANDSHAKE_MILLISECONDS = 10_000;
-/** Further streams carry no MQTT yet: a client may open the one that does. */
-const STREAMS = 1;
 
 const NOTHING = Buffer.alloc(0);
 /** Connect Flags. */
@@ -64,7 +63,7 @@ class ControlChannel implements EventChannel, ChannelEvents {
   private readonly connection: QuicConnection;
   private readonly stream: QuicStream;
   private readonly packetBytesMax: number;
-  private isEarly: boolean;
+  isEarly: boolean;
   private hasConnect: boolean;
   private isPaused: boolean;
   private isEnded: boolean;
@@ -153,29 +152,55 @@ class QuicClient implements QuicConnectionEvents {
   private readonly opening: Opening;
   private readonly connection: QuicConnection;
   private control: ControlChannel | null;
+  /** Set when the first stream has arrived where it belongs and the client is known to be who it is. */
+  private join: JoinStream | null;
+  /** Streams that came before that; they are not read. At most as many as a client may have open. */
+  private early: QuicStream[];
 
   constructor(gate: Gate, opening: Opening, connection: QuicConnection) {
     this.gate = gate;
     this.opening = opening;
     this.connection = connection;
     this.control = null;
+    this.join = null;
+    this.early = [];
   }
 
   stream(stream: QuicStream, isFirst: boolean): void {
     if (!isFirst) {
-      stream.destroy();
+      stream.pause();
+      stream.events = {
+        ...NO_EVENTS,
+        lost: () => {
+          this.early = this.early.filter((one) => one !== stream);
+        },
+      };
+      this.early.push(stream);
+      this.joinStreams();
       return;
     }
     const { gate, connection } = this;
     const isEarly = connection.isEarly && !gate.settings.quic!.earlyPublish;
     this.control = new ControlChannel(connection, stream, gate.settings.packetBytes, isEarly);
-    arrive(gate, this.opening, this.control, connection.peerCertificates?.[0] ?? null);
+    arrive(gate, this.opening, this.control, connection.peerCertificates?.[0] ?? null, (join) => {
+      this.join = join;
+      this.joinStreams();
+    });
+  }
+
+  private joinStreams(): void {
+    const { join } = this;
+    if (join === null || this.control!.isEarly || this.early.length === 0) return;
+    const streams = this.early;
+    this.early = [];
+    for (const stream of streams) if (!join(stream)) stream.destroy();
   }
 
   established(): void {
     this.gate.shard.startTurn();
     this.gate.shard.counters[DONE]!++;
     this.control?.confirm();
+    this.joinStreams();
   }
 
   moved(): void {
@@ -249,16 +274,16 @@ export function judgeForQuic(settings: ListenerSettings, files: CertificateFiles
 }
 
 function endpointSettings({ shard, settings }: Gate): QuicSettings {
-  const { idleTimeoutMilliseconds, congestionControl, retry, earlyData } = settings.quic!;
+  const { idleTimeoutMilliseconds, congestionControl, retry, earlyData, streams } = settings.quic!;
   return {
     idleTimeoutMilliseconds,
     congestionControl,
     retry,
     earlyData,
     handshakeTimeoutMilliseconds: Math.min(HANDSHAKE_MILLISECONDS, settings.handshakeTimeoutMilliseconds),
-    maxStreams: STREAMS,
+    maxStreams: streams,
     streamWindowBytes: STREAM_WINDOW_BYTES,
-    connectionWindowBytes: CONNECTION_WINDOW_BYTES,
+    connectionWindowBytes: STREAM_WINDOW_BYTES * Math.max(2, streams),
     retryAbove: RETRY_ABOVE,
     maxHandshakes: HANDSHAKES_MAX,
     maxConnections: Math.min(settings.connections, shard.settings.limits.connections),

@@ -3,11 +3,12 @@
  * as a real channel is careless: a write while an earlier block is held, a write after the end, or a change to a held block fails the test.
  */
 import assert from 'node:assert/strict';
-import type { Channel } from '../../src/shard/channel.ts';
+import { type Channel, STREAM_CLOSED } from '../../src/shard/channel.ts';
 import { Connection } from '../../src/shard/connection.ts';
 import { receive } from '../../src/shard/receive.ts';
 import { connectionLost, drained } from '../../src/shard/sessions.ts';
 import type { Shard } from '../../src/shard/shard.ts';
+import { openStream } from '../../src/shard/streams.ts';
 
 export class MemoryChannel implements Channel {
   readonly connection: Connection;
@@ -23,17 +24,20 @@ export class MemoryChannel implements Channel {
   /** What the client has sent and the shard has not read. */
   private readonly inbox: Uint8Array[];
 
-  constructor(shard: Shard) {
+  /** @param control of the client whose data stream this is, or null */
+  constructor(shard: Shard, control: Connection | null = null) {
     this.writes = [];
     this.isFull = false;
-    this.isReading = true;
+    this.isReading = control === null;
     this.isEnded = false;
     this.isDestroyed = false;
     this.pauseCount = 0;
     this.held = null;
     this.inbox = [];
-    this.connection = new Connection(shard, this, { name: 'memory:1', listener: 0, certificate: null });
-    shard.connections.add(this.connection);
+    if (control === null) {
+      this.connection = new Connection(shard, this, { name: 'memory:1', listener: 0, certificate: null });
+      shard.connections.add(this.connection);
+    } else this.connection = openStream(control, this);
   }
 
   /** Bytes that the network has taken. */
@@ -79,11 +83,11 @@ export class MemoryChannel implements Channel {
     this.pour();
   }
 
-  /** The client goes away without a word. */
-  lose(): void {
+  /** The client goes away without a word. @param reason as the transport says it */
+  lose(reason = 'tcp_closed'): void {
     if (this.isDestroyed) return;
     this.isDestroyed = true;
-    connectionLost(this.connection, 'tcp_closed');
+    connectionLost(this.connection, reason);
   }
 
   pause(): void {
@@ -102,11 +106,16 @@ export class MemoryChannel implements Channel {
     assert.equal(this.held, null, 'the end waits for what is held');
     assert.equal(this.isEnded, false, 'a channel is ended once');
     this.isEnded = true;
-    setImmediate(() => this.lose());
+    setImmediate(() => this.loseOne());
   }
 
   destroy(): void {
-    setImmediate(() => this.lose());
+    setImmediate(() => this.loseOne());
+  }
+
+  /** What the transport says of a channel that was closed here. */
+  private loseOne(): void {
+    this.lose(this.connection.control === null ? 'tcp_closed' : STREAM_CLOSED);
   }
 
   private pour(): void {

@@ -94,7 +94,9 @@ export class ShardGroup {
   connect(options: MemoryClientOptions = {}): MemoryClient {
     const clientId = options.clientId ?? clientIdOn(0, this.shards.length);
     const shard = this.shards[shardOfClientId(clientId, this.shards.length)]!;
-    return new MemoryClient(shard, clientId, options);
+    const client = new MemoryClient(new MemoryChannel(shard), clientId, options.version ?? types.V5);
+    client.connect(options);
+    return client;
   }
 
   stop(): void {
@@ -150,10 +152,19 @@ export class MemoryClient {
   readonly version: types.ProtocolVersion;
   readonly channel: MemoryChannel;
 
-  constructor(shard: Shard, clientId: string, options: MemoryClientOptions) {
+  constructor(channel: MemoryChannel, clientId: string, version: types.ProtocolVersion) {
     this.clientId = clientId;
-    this.version = options.version ?? types.V5;
-    this.channel = new MemoryChannel(shard);
+    this.version = version;
+    this.channel = channel;
+  }
+
+  /** One more stream of the same client. */
+  openStream(): MemoryClient {
+    return new MemoryClient(new MemoryChannel(this.connection.shard, this.connection), this.clientId, this.version);
+  }
+
+  connect(options: MemoryClientOptions): void {
+    const { clientId } = this;
     const { will } = options;
     const willPacket: WillPacket | undefined = will && {
       topic: will.topic,

@@ -17,9 +17,6 @@ const NO_BYTES: Uint8Array = new Uint8Array(0);
 /** Error code of resets: MQTT over QUIC gives streams none. */
 const NO_ERROR = 0;
 
-/** A reason for `events.lost`. */
-export const STREAM_CLOSED = 'quic_stream_closed';
-
 /** Nobody listens, before the holder has set its own events and after the stream is lost. */
 const SILENT: ChannelEvents = {
   received: () => true,

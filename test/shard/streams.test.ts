@@ -1,0 +1,426 @@
+/**
+ * Goal: data streams of a client have subscriptions, Packet Identifiers, order and windows of their own, and nothing that a lasting session holds is lost when one of
+ * them, the connection, or the broker ends.
+ * Method: shards over a disk in memory, and clients in memory that open streams; what each stream has been sent is compared.
+ */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { CONNACK, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, V5 } from '../../src/protocol/packet-type.ts';
+import { loadSettings } from '../../src/server/config.ts';
+import { recoverShard } from '../../src/server/recover-shard.ts';
+import { STREAM_CLOSED } from '../../src/shard/channel.ts';
+import { FakeDisk } from '../sim/fake-disk.ts';
+import { type MemoryClient, ShardGroup, startShards } from '../support/shard-group.ts';
+
+const KEPT = { cleanStart: false, properties: { sessionExpiryInterval: 600 } };
+const ON_STREAMS: [string, string][] = [['p2p-stream', 'last']];
+
+/** One shard over a disk. */
+class World {
+  readonly disk: FakeDisk;
+  group!: ShardGroup;
+
+  constructor() {
+    this.disk = new FakeDisk();
+  }
+
+  async start(): Promise<ShardGroup> {
+    const settings = await loadSettings({ shards: '1', set: ['mqtt.sysInterval=0', 'limits.queueMessages=10000'] });
+    this.group = new ShardGroup(settings);
+    const shard = this.group.shards[0]!;
+    const { isRewrite, nextCount } = this.disk.open(1);
+    const store = { epoch: this.disk.epoch, nextCount, isRewrite, isProcessStart: true };
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        shard.checkReady();
+        resolve();
+      };
+      recoverShard(shard, store, this.disk.port(0, isRewrite, shard.journal), done, 4_000_000);
+    });
+    return this.group;
+  }
+
+  /** Lets shard and disk work until both rest. */
+  async work(): Promise<void> {
+    for (let round = 0; round < 8; round++) {
+      this.group.now += 50;
+      await this.group.settle();
+      this.disk.sync();
+      this.disk.answerReads();
+    }
+  }
+
+  async crash(): Promise<ShardGroup> {
+    this.disk.crash(true);
+    this.group.stop();
+    return this.start();
+  }
+}
+
+const types = (client: MemoryClient): number[] => client.packets().map(({ type }) => type);
+
+async function withShard(run: (group: ShardGroup) => Promise<void>): Promise<void> {
+  const group = await startShards(1, ['mqtt.sysInterval=0']);
+  await run(group);
+  group.stop();
+}
+
+describe('a client with data streams', () => {
+  test('a subscription belongs to its stream, and the same filter on two streams gives two copies', () =>
+    withShard(async (group) => {
+      const client = group.connect({ clientId: 'c' });
+      const first = client.openStream();
+      const second = client.openStream();
+      first.subscribe('t', 1);
+      second.subscribe('t', 1);
+      client.subscribe('other', 1);
+      await group.settle();
+      const publisher = group.connect({ clientId: 'p' });
+      publisher.publish('t', 'both', 1, 1);
+      publisher.publish('other', 'control', 1, 2);
+      await group.settle();
+      // Each has Packet Identifiers of its own.
+      assert.deepEqual(
+        [first, second, client].map((one) => one.messages().map(({ packetId }) => packetId)),
+        [[1], [1], [1]],
+      );
+      assert.deepEqual([first.payloads(), second.payloads(), client.payloads()], [['both'], ['both'], ['control']]);
+      first.unsubscribe('t');
+      await group.settle();
+      publisher.publish('t', 'one', 0);
+      await group.settle();
+      assert.deepEqual([first.payloads(), second.payloads()], [['both'], ['both', 'one']]);
+      assert.equal(group.count('streams/count'), 2);
+    }));
+
+  test('publishers: acknowledgements go out on the stream of what they acknowledge; equal identifiers do not meet', () =>
+    withShard(async (group) => {
+      const watcher = group.connect({ clientId: 'w' });
+      watcher.subscribe('#', 2);
+      const client = group.connect({ clientId: 'c' });
+      const streams = [client, client.openStream(), client.openStream()];
+      for (const [index, stream] of streams.entries()) stream.publish('t', `${index}`, 2, 7);
+      await group.settle();
+      assert.deepEqual(watcher.payloads().sort(), ['0', '1', '2']);
+      for (const stream of streams) assert.deepEqual(types(stream).slice(-1), [PUBREC]);
+      streams[1]!.ack(PUBREL, 7);
+      await group.settle();
+      assert.deepEqual(types(streams[1]!), [PUBREC, PUBCOMP]);
+      // Not released on the others: sent again it is known.
+      streams[2]!.publish('t', 'again', 2, 7);
+      await group.settle();
+      assert.equal(watcher.payloads().length, 3);
+    }));
+
+  test('No Local counts for the client, whatever its streams', () =>
+    withShard(async (group) => {
+      const client = group.connect({ clientId: 'c' });
+      const stream = client.openStream();
+      stream.subscribe('t', 0, 1, { noLocal: true });
+      client.publish('t', 'own');
+      await group.settle();
+      assert.deepEqual(stream.payloads(), []);
+    }));
+
+  test('one stream that the client does not read holds up no other', () =>
+    withShard(async (group) => {
+      const client = group.connect({ clientId: 'c' });
+      const slow = client.openStream();
+      const quick = client.openStream();
+      slow.subscribe('slow', 1);
+      quick.subscribe('quick', 1);
+      await group.settle();
+      slow.channel.isFull = true;
+      const publisher = group.connect({ clientId: 'p' });
+      for (let i = 0; i < 300; i++) {
+        publisher.publish('slow', Buffer.alloc(10_000), 0);
+        publisher.publish('quick', `${i}`, 0);
+        await group.settle();
+      }
+      assert.equal(quick.payloads().length, 300);
+      assert.ok(slow.channel.heldBytes > 0);
+      client.publish('quick', 'own', 0);
+      await group.settle();
+      assert.equal(quick.payloads().length, 301);
+    }));
+
+  test('a data stream before the CONNECT is not read until the CONNACK', () =>
+    withShard(async (group) => {
+      const { MemoryChannel } = await import('../support/memory-channel.ts');
+      const { MemoryClient } = await import('../support/shard-group.ts');
+      const client = new MemoryClient(new MemoryChannel(group.shards[0]!), 'c', V5);
+      const stream = client.openStream();
+      stream.subscribe('t', 0);
+      await group.settle();
+      assert.deepEqual(types(stream), []);
+      client.connect({});
+      await group.settle();
+      assert.deepEqual([types(client), types(stream)], [[CONNACK], [SUBACK]]);
+    }));
+
+  test('what speaks for the client ends a data stream, and only that', () =>
+    withShard(async (group) => {
+      const client = group.connect({ clientId: 'c' });
+      const streams = [client.openStream(), client.openStream(), client.openStream(), client.openStream()];
+      for (const stream of streams) stream.subscribe('t', 0);
+      await group.settle();
+      streams[0]!.disconnect();
+      streams[1]!.channel.arrive(Buffer.from([PINGREQ << 4, 0]));
+      streams[2]!.channel.arrive(Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff]));
+      streams[3]!.connect({});
+      await group.settle();
+      for (const stream of streams) {
+        assert.ok(stream.channel.isDestroyed);
+        assert.deepEqual(types(stream), [SUBACK]);
+      }
+      assert.equal(group.count('streams/count'), 0);
+      assert.equal(group.count('subscriptions/count'), 0);
+      client.channel.arrive(Buffer.from([PINGREQ << 4, 0]));
+      await group.settle();
+      assert.deepEqual(types(client), [CONNACK, PINGRESP]);
+    }));
+
+  test('packets on any stream keep the client alive', () =>
+    withShard(async (group) => {
+      const client = group.connect({ clientId: 'c', keepAlive: 10 });
+      const stream = client.openStream();
+      for (let i = 0; i < 5; i++) {
+        await group.pass(10);
+        stream.publish('t', 'alive');
+        await group.settle();
+      }
+      assert.equal(group.count('clients/connected'), 1);
+      await group.pass(16);
+      assert.equal(group.count('clients/connected'), 0);
+      assert.equal(group.count('streams/count'), 0);
+      assert.ok(stream.channel.isEnded);
+    }));
+
+  test('the end of all streams at once is the end of the connection, in whatever order they are told', () =>
+    withShard(async (group) => {
+      const client = group.connect({ clientId: 'c', ...KEPT });
+      const stream = client.openStream();
+      stream.subscribe('t', 1);
+      await group.settle();
+      stream.channel.lose('quic_closed');
+      client.channel.lose('quic_closed');
+      await group.settle();
+      assert.deepEqual([group.count('clients/connected'), group.count('clients/total'), group.count('subscriptions/count')], [0, 1, 1]);
+      assert.equal(group.shards[0]!.connections.size, 0);
+    }));
+
+  test('a taken over client takes its streams with it', () =>
+    withShard(async (group) => {
+      const client = group.connect({ clientId: 'c' });
+      const stream = client.openStream();
+      stream.subscribe('t', 1);
+      await group.settle();
+      const next = group.connect({ clientId: 'c' });
+      await group.settle();
+      assert.ok(stream.channel.isEnded);
+      assert.equal(group.count('streams/count'), 0);
+      assert.equal(group.count('subscriptions/count'), 0);
+      assert.deepEqual(types(next), [CONNACK]);
+    }));
+});
+
+describe('P2P messages', () => {
+  test('go out on the control stream, or on the newest data stream for those that ask', () =>
+    withShard(async (group) => {
+      const plain = group.connect({ clientId: 'plain' });
+      const asking = group.connect({ clientId: 'asking', properties: { userProperties: ON_STREAMS } });
+      const publisher = group.connect({ clientId: 'p' });
+      const plainStream = plain.openStream();
+      const send = async (text: string): Promise<void> => {
+        publisher.publish('a/p2p/plain', text);
+        publisher.publish('a/p2p/asking', text);
+        await group.settle();
+      };
+      await send('none');
+      const older = asking.openStream();
+      await send('one');
+      const newer = asking.openStream();
+      await send('two');
+      newer.channel.lose(STREAM_CLOSED);
+      await send('three');
+      assert.deepEqual([plain.payloads(), plainStream.payloads()], [['none', 'one', 'two', 'three'], []]);
+      assert.deepEqual([asking.payloads(), older.payloads(), newer.payloads()], [['none'], ['one', 'three'], ['two']]);
+    }));
+
+  for (const properties of [{}, { sessionExpiryInterval: 600 }])
+    test(`what an ended stream has not acknowledged goes to the control stream (${JSON.stringify(properties)})`, () =>
+      withShard(async (group) => {
+        const client = group.connect({ clientId: 'c', properties: { ...properties, receiveMaximum: 2, userProperties: ON_STREAMS } });
+        const stream = client.openStream();
+        const publisher = group.connect({ clientId: 'p' });
+        for (let i = 0; i < 5; i++) publisher.publish('a/p2p/c', `${i}`, 1, 1 + i);
+        await group.settle();
+        assert.deepEqual(stream.payloads(), ['0', '1']);
+        stream.ack(PUBACK, 1);
+        await group.settle();
+        stream.channel.lose(STREAM_CLOSED);
+        await group.settle();
+        assert.deepEqual(client.payloads(), ['1', '2']);
+        client.ack(PUBACK, 1);
+        client.ack(PUBACK, 2);
+        await group.settle();
+        assert.deepEqual(client.payloads(), ['1', '2', '3', '4']);
+      }));
+});
+
+describe('a session that outlives its connection', () => {
+  test('has the subscriptions of its streams and what they did not acknowledge, in the order of each', async () => {
+    const world = new World();
+    const group = await world.start();
+    const client = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600, receiveMaximum: 4 } });
+    await world.work();
+    const streams = ['a', 'b'].map((topic) => {
+      const stream = client.openStream();
+      stream.subscribe(topic, 2);
+      return stream;
+    });
+    await world.work();
+    const publisher = group.connect({ clientId: 'p' });
+    for (let i = 0; i < 200; i++) {
+      publisher.publish('a', `a${i}`, 1, 1 + 2 * i);
+      publisher.publish('b', `b${i}`, i % 2 === 0 ? 1 : 2, 2 + 2 * i);
+      if (i % 20 === 19) await world.work();
+    }
+    streams[0]!.ack(PUBACK, 1);
+    // Begun, so the message is the client's.
+    const second = streams[1]!.messages()[1]!;
+    assert.equal(second.qos, 2);
+    streams[1]!.ack(PUBREC, second.packetId);
+    await world.work();
+    assert.deepEqual(types(streams[1]!).slice(-1), [PUBREL]);
+    client.channel.lose('quic_closed');
+    await world.work();
+    assert.equal(group.count('subscriptions/count'), 2);
+    publisher.publish('a', 'a200', 1, 900);
+    await world.work();
+    await expectAll(world, await world.work().then(() => group));
+    group.stop();
+  });
+
+  test('loses nothing of its streams in a crash', async () => {
+    const world = new World();
+    let group = await world.start();
+    const client = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600, receiveMaximum: 4 } });
+    await world.work();
+    const streams = ['a', 'b'].map((topic) => {
+      const stream = client.openStream();
+      stream.subscribe(topic, 2);
+      return stream;
+    });
+    await world.work();
+    const publisher = group.connect({ clientId: 'p' });
+    for (let i = 0; i < 200; i++) {
+      publisher.publish('a', `a${i}`, 1, 1 + 2 * i);
+      publisher.publish('b', `b${i}`, i % 2 === 0 ? 1 : 2, 2 + 2 * i);
+      if (i % 20 === 19) await world.work();
+    }
+    streams[0]!.ack(PUBACK, 1);
+    const second = streams[1]!.messages()[1]!;
+    streams[1]!.ack(PUBREC, second.packetId);
+    await world.work();
+    group = await world.crash();
+    await world.work();
+    group.connect({ clientId: 'p' }).publish('a', 'a200', 1, 900);
+    await world.work();
+    await expectAll(world, group);
+    // And once more, now that it waits in the root session.
+    group.stop();
+  });
+
+  test('forgets the subscription of a stream that ended, but not that of another stream to the same filter', async () => {
+    const world = new World();
+    let group = await world.start();
+    const client = group.connect({ clientId: 'c', ...KEPT });
+    await world.work();
+    const [one, two, three] = [client.openStream(), client.openStream(), client.openStream()];
+    one.subscribe('both', 0);
+    two.subscribe('both', 1);
+    three.subscribe('gone', 1);
+    await world.work();
+    two.channel.lose(STREAM_CLOSED);
+    three.channel.lose(STREAM_CLOSED);
+    await world.work();
+    group = await world.crash();
+    await world.work();
+    assert.equal(group.count('subscriptions/count'), 1);
+    const publisher = group.connect({ clientId: 'p' });
+    publisher.publish('both', 'x', 1, 1);
+    publisher.publish('gone', 'x', 1, 2);
+    const back = group.connect({ clientId: 'c', ...KEPT });
+    await world.work();
+    publisher.publish('both', 'y', 1, 3);
+    await world.work();
+    // At the QoS of the stream that is left: QoS 0 does not wait for a client that is away.
+    assert.deepEqual(
+      back.messages().map(({ qos }) => qos),
+      [0],
+    );
+    assert.equal(back.connack().sessionPresent, true);
+    group.stop();
+  });
+
+  test('what a stream had is settled when it ends: nothing comes back after a crash', async () => {
+    const world = new World();
+    let group = await world.start();
+    const client = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600, receiveMaximum: 4 } });
+    await world.work();
+    const stream = client.openStream();
+    stream.subscribe('a', 1);
+    await world.work();
+    const publisher = group.connect({ clientId: 'p' });
+    for (let i = 0; i < 100; i++) publisher.publish('a', `a${i}`, 1, 1 + i);
+    await world.work();
+    stream.channel.lose(STREAM_CLOSED);
+    await world.work();
+    assert.deepEqual(
+      [group.count('queued/messages'), group.count('queued/bytes'), group.count('queued/log-bytes'), group.count('inflight/bytes')],
+      [0, 0, 0, 0],
+    );
+    group = await world.crash();
+    const back = group.connect({ clientId: 'c', ...KEPT });
+    await world.work();
+    assert.deepEqual(types(back), [CONNACK]);
+    group.stop();
+  });
+});
+
+/** Answers every PUBREL, some of them again. */
+function complete(client: MemoryClient): void {
+  for (const { type, body } of client.packets()) if (type === PUBREL) client.ack(PUBCOMP, body.readUInt16BE(0));
+}
+
+/** The client comes back without streams and gets everything that it has not acknowledged, each topic in order. */
+async function expectAll(world: World, group: ShardGroup): Promise<void> {
+  const back = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600 } });
+  let seen = 0;
+  for (let round = 0; round < 200 && seen < 399; round++) {
+    await world.work();
+    for (const message of back.messages().slice(seen)) {
+      back.ack(message.qos === 1 ? PUBACK : PUBREC, message.packetId);
+      seen++;
+    }
+    complete(back);
+  }
+  await world.work();
+  complete(back);
+  const payloads = back.payloads();
+  const of = (topic: string): string[] => payloads.filter((text) => text.startsWith(topic));
+  const numbers = (topic: string, from: number, to: number, without: number): string[] =>
+    Array.from({ length: to - from + 1 }, (_, i) => from + i)
+      .filter((i) => i !== without)
+      .map((i) => `${topic}${i}`);
+  assert.deepEqual(of('a'), numbers('a', 1, 200, -1));
+  assert.deepEqual(of('b'), numbers('b', 0, 199, 1));
+  assert.equal(back.messages().filter(({ dup }) => dup).length, 0);
+  assert.deepEqual(
+    types(back).filter((type) => type !== PUBLISH && type !== PUBREL),
+    [CONNACK],
+  );
+  await world.work();
+  assert.deepEqual([group.count('queued/messages'), group.count('queued/log-bytes'), group.count('inflight/bytes')], [0, 0, 0]);
+}
