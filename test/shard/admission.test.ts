@@ -13,8 +13,9 @@ import { ReasonCode } from '../../src/protocol/reason-code.ts';
 import { ADMISSION_OPEN, ADMISSION_REFUSED, Admission } from '../../src/shard/admission.ts';
 import { PACKETS, packetBytes } from '../packets.ts';
 import { connects } from '../protocol/arbitrary.ts';
+import { packetOf } from '../support/packet-client.ts';
 import { shardOfClientId } from '../support/placement.ts';
-import { packetOf, startShards } from '../support/shard-group.ts';
+import { startShards } from '../support/shard-group.ts';
 import '../protocol/seed.ts';
 
 const SHARDS = 3;

@@ -11,8 +11,9 @@ import * as types from '../../src/protocol/packet-type.ts';
 import { writePublishPacket } from '../../src/protocol/publish.ts';
 import { ReasonCode } from '../../src/protocol/reason-code.ts';
 import { CLOSED, CLOSING, CONNECTED } from '../../src/shard/connection.ts';
+import { type ConnectOptions, packetOf, publishOf } from '../support/packet-client.ts';
 import { clientIdOn } from '../support/placement.ts';
-import { type MemoryClient, type MemoryClientOptions, packetOf, publishOf, type ShardGroup, startShards } from '../support/shard-group.ts';
+import { type MemoryClient, type ShardGroup, startShards } from '../support/shard-group.ts';
 import '../protocol/seed.ts';
 
 async function shards(t: TestContext, count = 1, set: readonly string[] = []): Promise<ShardGroup> {
@@ -21,7 +22,7 @@ async function shards(t: TestContext, count = 1, set: readonly string[] = []): P
   return group;
 }
 
-async function connected(group: ShardGroup, options: MemoryClientOptions = {}): Promise<MemoryClient> {
+async function connected(group: ShardGroup, options: ConnectOptions = {}): Promise<MemoryClient> {
   const client = group.connect(options);
   await group.settle();
   assert.equal(client.connack().code, 0);

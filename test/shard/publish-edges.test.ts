@@ -9,8 +9,9 @@ import { AckView, readAck } from '../../src/protocol/ack.ts';
 import * as types from '../../src/protocol/packet-type.ts';
 import { ReasonCode } from '../../src/protocol/reason-code.ts';
 import { CONNECTED } from '../../src/shard/connection.ts';
+import type { ConnectOptions } from '../support/packet-client.ts';
 import { clientIdOn } from '../support/placement.ts';
-import { type MemoryClient, type MemoryClientOptions, type ShardGroup, startShards } from '../support/shard-group.ts';
+import { type MemoryClient, type ShardGroup, startShards } from '../support/shard-group.ts';
 
 async function shards(t: TestContext, count = 1, set: readonly string[] = []): Promise<ShardGroup> {
   const group = await startShards(count, ['mqtt.sysInterval=never', ...set]);
@@ -18,7 +19,7 @@ async function shards(t: TestContext, count = 1, set: readonly string[] = []): P
   return group;
 }
 
-async function connected(group: ShardGroup, options: MemoryClientOptions = {}): Promise<MemoryClient> {
+async function connected(group: ShardGroup, options: ConnectOptions = {}): Promise<MemoryClient> {
   const client = group.connect(options);
   await group.settle();
   assert.equal(client.connack().code, 0);
@@ -88,7 +89,7 @@ for (const responseTopic of ['', '$events/client_connected', '/'.repeat(200)]) {
 test('a kept QoS 0 message is not overtaken by a later one', async (t) => {
   const group = await shards(t, 1, ['queue.qos0=true']);
   const sender = await connected(group, { clientId: 'sender' });
-  const session: MemoryClientOptions = { clientId: 'sleeper', cleanStart: false, properties: { sessionExpiryInterval: 60 } };
+  const session: ConnectOptions = { clientId: 'sleeper', cleanStart: false, properties: { sessionExpiryInterval: 60 } };
   const sleeper = await connected(group, session);
   sleeper.channel.lose();
   sender.publish('cmd/p2p/sleeper', 'held', 1, 1);
@@ -107,7 +108,7 @@ test('a kept QoS 0 message is not overtaken by a later one', async (t) => {
 test('what makes room in a full queue does not change the message that takes it', async (t) => {
   const group = await shards(t, 1, ['queue.overflow=drop-oldest', 'limits.queueMessages=1']);
   const sender = await connected(group, { clientId: 'sender' });
-  const keeps: MemoryClientOptions = { cleanStart: false, properties: { sessionExpiryInterval: 60 } };
+  const keeps: ConnectOptions = { cleanStart: false, properties: { sessionExpiryInterval: 60 } };
   const first = await connected(group, { clientId: 'first', ...keeps });
   const second = await connected(group, { clientId: 'second', ...keeps });
   first.subscribe('$share/g/t', 1);

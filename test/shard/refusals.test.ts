@@ -11,7 +11,8 @@ import * as types from '../../src/protocol/packet-type.ts';
 import { ReasonCode } from '../../src/protocol/reason-code.ts';
 import { readSuback, SubackPacket, writeSubscribe } from '../../src/protocol/subscribe.ts';
 import { ADMISSION_OPEN, ADMISSION_REFUSED, Admission } from '../../src/shard/admission.ts';
-import { type MemoryClient, type MemoryClientOptions, type ShardGroup, startShards } from '../support/shard-group.ts';
+import type { ConnectOptions } from '../support/packet-client.ts';
+import { type MemoryClient, type ShardGroup, startShards } from '../support/shard-group.ts';
 
 async function oneShard(t: TestContext, set: readonly string[] = []): Promise<ShardGroup> {
   const group = await startShards(1, ['mqtt.sysInterval=never', ...set]);
@@ -19,7 +20,7 @@ async function oneShard(t: TestContext, set: readonly string[] = []): Promise<Sh
   return group;
 }
 
-async function connected(group: ShardGroup, options: MemoryClientOptions = {}): Promise<MemoryClient> {
+async function connected(group: ShardGroup, options: ConnectOptions = {}): Promise<MemoryClient> {
   const client = group.connect(options);
   await group.settle();
   assert.equal(client.connack().code, 0);
@@ -52,7 +53,7 @@ function disconnectCode(client: MemoryClient): number | undefined {
 
 test('a refused PUBLISH brings a Reason String, unless the client wants none or takes no packet of that size', async (t) => {
   const group = await oneShard(t);
-  const options: [MemoryClientOptions['properties'], boolean][] = [
+  const options: [ConnectOptions['properties'], boolean][] = [
     [{}, true],
     [{ requestProblemInformation: 0 }, false],
     [{ maximumPacketSize: 40 }, false],

@@ -9,8 +9,9 @@ import * as types from '../../src/protocol/packet-type.ts';
 import { writePublishPacket } from '../../src/protocol/publish.ts';
 import { ReasonCode } from '../../src/protocol/reason-code.ts';
 import { peerDied } from '../../src/shard/shard-life.ts';
+import { type ConnectOptions, packetOf, publishOf } from '../support/packet-client.ts';
 import { clientIdOn } from '../support/placement.ts';
-import { type MemoryClient, type MemoryClientOptions, packetOf, publishOf, type ShardGroup, startShards } from '../support/shard-group.ts';
+import { type MemoryClient, type ShardGroup, startShards } from '../support/shard-group.ts';
 
 async function shards(t: TestContext, count: number, set: readonly string[] = []): Promise<ShardGroup> {
   const group = await startShards(count, ['mqtt.sysInterval=never', ...set]);
@@ -18,7 +19,7 @@ async function shards(t: TestContext, count: number, set: readonly string[] = []
   return group;
 }
 
-async function connected(group: ShardGroup, options: MemoryClientOptions = {}): Promise<MemoryClient> {
+async function connected(group: ShardGroup, options: ConnectOptions = {}): Promise<MemoryClient> {
   const client = group.connect(options);
   await group.settle();
   assert.equal(client.connack().code, 0);

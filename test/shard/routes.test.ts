@@ -9,8 +9,9 @@ import { COUNTERS } from '../../src/shard/counters.ts';
 import { sendSnapshot } from '../../src/shard/routes.ts';
 import { peerDied } from '../../src/shard/shard-life.ts';
 import { startStatistics, VERSION } from '../../src/shard/statistics.ts';
+import type { ConnectOptions } from '../support/packet-client.ts';
 import { clientIdOn } from '../support/placement.ts';
-import { type MemoryClient, type MemoryClientOptions, type ShardGroup, startShards } from '../support/shard-group.ts';
+import { type MemoryClient, type ShardGroup, startShards } from '../support/shard-group.ts';
 
 async function shards(t: TestContext, count: number, set: readonly string[] = []): Promise<ShardGroup> {
   const group = await startShards(count, set);
@@ -18,7 +19,7 @@ async function shards(t: TestContext, count: number, set: readonly string[] = []
   return group;
 }
 
-async function connected(group: ShardGroup, options: MemoryClientOptions = {}): Promise<MemoryClient> {
+async function connected(group: ShardGroup, options: ConnectOptions = {}): Promise<MemoryClient> {
   const client = group.connect(options);
   await group.settle();
   assert.equal(client.connack().code, 0);
@@ -138,7 +139,7 @@ describe('SUBACK', () => {
   test('members of a shared subscription are known everywhere, and an online one is preferred', async (t) => {
     const group = await shards(t, 2);
     const publisher = await connected(group, { clientId: clientIdOn(0, 2) });
-    const keeps: MemoryClientOptions = { cleanStart: false, properties: { sessionExpiryInterval: 60 } };
+    const keeps: ConnectOptions = { cleanStart: false, properties: { sessionExpiryInterval: 60 } };
     const away = await connected(group, { clientId: clientIdOn(0, 2), ...keeps });
     const here = await connected(group, { clientId: clientIdOn(1, 2) });
     away.subscribe('$share/g/s', 1);

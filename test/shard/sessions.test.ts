@@ -9,8 +9,9 @@ import { hash32 } from '../../src/base/hash.ts';
 import * as types from '../../src/protocol/packet-type.ts';
 import { ReasonCode } from '../../src/protocol/reason-code.ts';
 import { CONNECTED } from '../../src/shard/connection.ts';
+import type { ConnectOptions } from '../support/packet-client.ts';
 import { clientIdOn } from '../support/placement.ts';
-import { type MemoryClient, type MemoryClientOptions, type ShardGroup, startShards } from '../support/shard-group.ts';
+import { type MemoryClient, type ShardGroup, startShards } from '../support/shard-group.ts';
 
 async function shards(t: TestContext, count = 1, set: readonly string[] = []): Promise<ShardGroup> {
   const group = await startShards(count, ['mqtt.sysInterval=never', ...set]);
@@ -18,7 +19,7 @@ async function shards(t: TestContext, count = 1, set: readonly string[] = []): P
   return group;
 }
 
-async function connected(group: ShardGroup, options: MemoryClientOptions = {}): Promise<MemoryClient> {
+async function connected(group: ShardGroup, options: ConnectOptions = {}): Promise<MemoryClient> {
   const client = group.connect(options);
   await group.settle();
   assert.equal(client.connack().code, 0);
@@ -27,7 +28,7 @@ async function connected(group: ShardGroup, options: MemoryClientOptions = {}): 
 
 const hashOf = (text: string): number => hash32(Buffer.from(text), 0, text.length);
 
-const keeps = (seconds: number): MemoryClientOptions => ({ cleanStart: false, properties: { sessionExpiryInterval: seconds } });
+const keeps = (seconds: number): ConnectOptions => ({ cleanStart: false, properties: { sessionExpiryInterval: seconds } });
 
 /** What the group's counters say of waiting messages, and what its sessions hold. */
 function waiting(group: ShardGroup): { counted: number; bytes: number; held: number; heldBytes: number } {
@@ -115,7 +116,7 @@ describe('session expiry', () => {
 });
 
 describe('will', () => {
-  const will = (delay: number): MemoryClientOptions['will'] => ({ topic: 'w', payload: 'gone', properties: { willDelayInterval: delay } });
+  const will = (delay: number): ConnectOptions['will'] => ({ topic: 'w', payload: 'gone', properties: { willDelayInterval: delay } });
 
   async function watched(t: TestContext): Promise<{ group: ShardGroup; watcher: MemoryClient }> {
     const group = await shards(t);

@@ -12,7 +12,7 @@ import { PublishPacket, readPublishPacket, writePublishPacket } from '../../src/
 import { readSuback, SubackPacket, writeSubscribe } from '../../src/protocol/subscribe.ts';
 import type { Shard } from '../../src/shard/shard.ts';
 import { MemoryChannel } from '../support/memory-channel.ts';
-import { packetOf, publishOf } from '../support/shard-group.ts';
+import { packetOf, publishOf } from '../support/packet-client.ts';
 
 const PACKET_BYTES_MAX = 268_435_460;
 const SESSION_SECONDS = 1_000_000;

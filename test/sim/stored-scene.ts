@@ -4,7 +4,8 @@
 import { writePublishPacket } from '../../src/protocol/publish.ts';
 import { loadSettings } from '../../src/server/config.ts';
 import { recoverShard } from '../../src/server/recover-shard.ts';
-import { type MemoryClient, publishOf, ShardGroup } from '../support/shard-group.ts';
+import { publishOf } from '../support/packet-client.ts';
+import { type MemoryClient, ShardGroup } from '../support/shard-group.ts';
 import { FakeDisk } from './fake-disk.ts';
 
 /** A session that outlives its connection by ten minutes. */

@@ -10,94 +10,12 @@ import { join } from 'node:path';
 import { after, describe } from 'node:test';
 import { caCertificate } from '../../../transports/quic/certificates.ts';
 import { type EchoEndpoint, openEcho, withEcho } from '../../../transports/quic/echo-endpoint.ts';
-import { beginProgram, type ChildProgram } from '../../child-program.ts';
-import { preparedFolder, programsFolder } from '../client-process.ts';
+import { Aioquic } from './aioquic.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onehop-quic-'));
 const authority = join(folder, 'ca.pem');
 writeFileSync(authority, caCertificate);
 after(() => rmSync(folder, { recursive: true }));
-
-interface Event {
-  readonly event: string;
-  readonly stream?: number;
-  readonly hex?: string;
-  readonly end?: boolean;
-  readonly code?: number;
-  readonly alpn?: string;
-  readonly early?: boolean;
-  readonly resumed?: boolean;
-}
-
-/** One connection of aioquic. */
-class Aioquic {
-  readonly received: Map<number, Buffer>;
-  readonly events: Event[];
-  private readonly program: ChildProgram;
-  private readonly waiters: Set<() => void>;
-  private failure: Error | null;
-
-  constructor(port: number, protocol = 'mqtt') {
-    this.received = new Map();
-    this.events = [];
-    this.waiters = new Set();
-    this.failure = null;
-    const python = join(preparedFolder, 'python/bin/python');
-    this.program = beginProgram(python, [join(programsFolder, 'python/quic.py'), String(port), protocol, authority]);
-    this.program.onLine((line) => this.take(JSON.parse(line) as Event));
-    const fail = (error: Error): void => {
-      this.failure = error;
-      for (const look of this.waiters) look();
-    };
-    this.program.ended.then(({ exit, stderr }) => fail(new Error(`aioquic ended with ${exit}: ${stderr}`)), fail);
-  }
-
-  tell(verb: string, fields: object = {}): void {
-    this.program.tell(JSON.stringify({ do: verb, ...fields }));
-  }
-
-  write(stream: number, bytes: Buffer | string, end = false): void {
-    this.tell('write', { stream, hex: Buffer.from(bytes).toString('hex'), end });
-  }
-
-  text(stream: number): string {
-    return this.received.get(stream)?.toString() ?? '';
-  }
-
-  until(isTrue: () => boolean): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const look = (): void => {
-        if (this.failure === null && !isTrue()) return;
-        this.waiters.delete(look);
-        if (this.failure === null) resolve();
-        else reject(this.failure);
-      };
-      this.waiters.add(look);
-      look();
-    });
-  }
-
-  async event(name: string, stream?: number): Promise<Event> {
-    const find = (): Event | undefined =>
-      this.events.find((seen) => seen.event === name && (stream === undefined || seen.stream === stream));
-    await this.until(() => find() !== undefined);
-    return find()!;
-  }
-
-  async end(): Promise<void> {
-    this.program.kill('SIGKILL');
-    await this.program.ended;
-  }
-
-  private take(event: Event): void {
-    this.events.push(event);
-    if (event.event === 'data') {
-      const before = this.received.get(event.stream!) ?? Buffer.alloc(0);
-      this.received.set(event.stream!, Buffer.concat([before, Buffer.from(event.hex!, 'hex')]));
-    }
-    for (const look of this.waiters) look();
-  }
-}
 
 /** A test with an endpoint and a connection to it. */
 function withBoth(
@@ -106,7 +24,7 @@ function withBoth(
   options: Parameters<typeof withEcho>[1] = {},
 ): void {
   withEcho(name, options, async (echo) => {
-    const client = new Aioquic(echo.port);
+    const client = new Aioquic(echo.port, authority);
     try {
       client.tell('connect');
       await client.event('connected');
@@ -139,7 +57,7 @@ describe('aioquic', { concurrency: 2 }, () => {
   );
 
   withEcho('another protocol is refused', {}, async (echo) => {
-    const client = new Aioquic(echo.port, 'h3');
+    const client = new Aioquic(echo.port, authority, 'h3');
     client.tell('connect');
     assert.equal((await client.event('closed')).code, 0x178);
     await client.end();
@@ -233,7 +151,7 @@ describe('aioquic', { concurrency: 2 }, () => {
     async (client) => {
       const ticket = (await client.event('ticket')).hex!;
       const other = await openEcho(earlyData);
-      const again = new Aioquic(other.port);
+      const again = new Aioquic(other.port, authority);
       try {
         again.tell('connect', { ticket, early: Buffer.from('early').toString('hex') });
         const connected = await again.event('connected');
