@@ -9,8 +9,8 @@ const SERVER_NAME = 0;
 const SUPPORTED_VERSIONS = 43;
 const TLS_1_3 = 0x0304;
 const RECORD_HEAD_BYTES = 5;
-/** Record head, handshake head, version, random. */
-const FIXED_BYTES = RECORD_HEAD_BYTES + 4 + 2 + 32;
+/** Handshake head, version, random. */
+const FIXED_BYTES = 4 + 2 + 32;
 
 /** What a name of a server is made of; anything else is no name that a certificate has. */
 const HOST_NAME = /^[\w.-]{1,255}$/;
@@ -30,16 +30,21 @@ export function readClientHello(bytes: Buffer): ClientHello | null {
   if (bytes.length < RECORD_HEAD_BYTES) return null;
   const end = RECORD_HEAD_BYTES + bytes.readUInt16BE(3);
   if (bytes.length < end) return null;
+  return readHandshakeHello(bytes.subarray(RECORD_HEAD_BYTES, end));
+}
+
+/** The same without the record around it, as QUIC has it. @param hello with its handshake head */
+export function readHandshakeHello(hello: Buffer): ClientHello {
   try {
-    return read(bytes.subarray(0, end));
+    return read(hello);
   } catch {
-    // A length that reaches past the record.
+    // A length that reaches past the end.
     return UNKNOWN;
   }
 }
 
 function read(hello: Buffer): ClientHello {
-  if (hello.readUInt8(RECORD_HEAD_BYTES) !== CLIENT_HELLO) return UNKNOWN;
+  if (hello.readUInt8(0) !== CLIENT_HELLO) return UNKNOWN;
   let at = FIXED_BYTES;
   at += 1 + hello.readUInt8(at); // session
   at += 2 + hello.readUInt16BE(at); // ciphers

@@ -7,13 +7,14 @@
  * Until the handshake is confirmed anybody may have sent what comes again: of early data only the CONNECT is acted on, unless `earlyPublish` allows the rest.
  */
 
+import { X509Certificate } from 'node:crypto';
 import { addressName } from '../base/network.ts';
 import type { ListenerSettings } from '../base/settings.ts';
 import { FRAME_INCOMPLETE, Frame, readFrame } from '../protocol/framer.ts';
 import { type ChannelEvents, type EventChannel, NO_EVENTS } from '../shard/channel.ts';
 import { counter } from '../shard/counters.ts';
 import { arrive, type JoinStream } from './arrival.ts';
-import type { CertificateFiles } from './certificates.ts';
+import { type CertificateFiles, certificateFor, revocationOf } from './certificates.ts';
 import type { Gate, Opening } from './gate.ts';
 import { bindQuicSocket } from './quic/bind-socket.ts';
 import { loadQuiche } from './quic/binding.ts';
@@ -22,14 +23,19 @@ import { QuicEndpoint } from './quic/endpoint.ts';
 import type { QuicCredentials, QuicSettings } from './quic/settings.ts';
 import type { QuicStream } from './quic/stream.ts';
 import type { UdpSocket } from './quic/udp-socket.ts';
+import type { Revocation } from './revocation.ts';
 
 const ACCEPTED = counter('connections/accepted');
 const DONE = counter('handshakes/done');
+const FAILED = counter('handshakes/failed');
+const DENIED = counter('connections/denied');
 
 /** Application error codes, as existing clients know them. */
 const NO_ERROR = 0;
 const CONTROL_STREAM_ENDED = 1;
 const OVERLOADED = 2;
+/** TLS alert [RFC 8446 §6]. */
+const CERTIFICATE_REVOKED = 44;
 
 /** Bytes of a stream that a client may send before they are read. A connection has as much for each stream: one that is not read holds up no other. */
 const STREAM_WINDOW_BYTES = 128 * 1024;
@@ -206,6 +212,8 @@ class QuicClient implements QuicConnectionEvents {
   moved(): void {
     const { host, port } = this.connection.address;
     this.gate.shard.log.debug({ peer: this.opening.name, now: addressName(host, port) }, 'a QUIC client has moved');
+    // It may come from where it could not have begun.
+    if (!this.gate.admits(host)) this.connection.close(OVERLOADED, '');
   }
 
   closed(): void {
@@ -217,10 +225,13 @@ class QuicClient implements QuicConnectionEvents {
 export class QuicDoor {
   readonly endpoint: QuicEndpoint;
   private readonly gate: Gate;
+  /** quiche knows no lists of revoked certificates. */
+  private revocation: Revocation | null;
 
   private constructor(gate: Gate, socket: UdpSocket, secret: Uint8Array, files: CertificateFiles) {
     const { shard, settings, listener } = gate;
     this.gate = gate;
+    this.revocation = settings.tls!.verifyClient === 'none' ? null : revocationOf(files);
     this.endpoint = new QuicEndpoint({
       shardIndex: shard.index,
       shardCount: shard.shards,
@@ -230,6 +241,11 @@ export class QuicDoor {
       credentials: credentialsOf(settings.tls!.verifyClient, files),
       shard: {
         startTurn: () => shard.startTurn(),
+        allows: (address) => {
+          if (gate.allows(address)) return true;
+          shard.counters[DENIED]!++;
+          return false;
+        },
         onConnection: (connection) => this.accept(connection),
         forward: (owner, bytes, host, port) => shard.mesh.sendDatagram(owner, listener, bytes, host, port),
       },
@@ -246,7 +262,16 @@ export class QuicDoor {
     const { gate } = this;
     const { host, port } = connection.address;
     gate.shard.counters[ACCEPTED]!++;
-    const opening = gate.admits(host) ? gate.open(addressName(host, port), () => connection.close(NO_ERROR, '')) : null;
+    const name = addressName(host, port);
+    const problem = this.problemOf(connection);
+    if (problem !== null) {
+      gate.shard.counters[FAILED]!++;
+      gate.shard.log.info({ peer: name, reason: problem }, 'connection refused: the client certificate is not good');
+      connection.events = NO_CONNECTION_EVENTS;
+      connection.refuse(CERTIFICATE_REVOKED, problem);
+      return;
+    }
+    const opening = gate.open(name, () => connection.close(NO_ERROR, ''));
     if (opening === null) {
       connection.events = NO_CONNECTION_EVENTS;
       connection.close(OVERLOADED, '');
@@ -256,8 +281,15 @@ export class QuicDoor {
     connection.events = new QuicClient(gate, opening, connection);
   }
 
+  /** What is wrong with the client's certificate; null: nothing, or it has shown none. quiche has seen to it that it leads to a root, and that it is there if it must. */
+  private problemOf(connection: QuicConnection): string | null {
+    const leaf = this.revocation === null ? undefined : connection.peerCertificates?.[0];
+    return leaf === undefined ? null : this.revocation!.problemOf(new X509Certificate(leaf), Date.now());
+  }
+
   /** New connections get other certificates. */
   reload(files: CertificateFiles): void {
+    if (this.revocation !== null) this.revocation = revocationOf(files);
     this.endpoint.setCredentials(credentialsOf(this.gate.settings.tls!.verifyClient, files));
   }
 
@@ -269,8 +301,8 @@ export class QuicDoor {
 
 /** Tries what a listener makes of its certificates. @throws Error when quiche cannot use them */
 export function judgeForQuic(settings: ListenerSettings, files: CertificateFiles): void {
-  const { certificate, key, ca } = credentialsOf(settings.tls!.verifyClient, files);
-  loadQuiche()?.Config.withBoringSslCtx(false, false, ca, [key], [certificate], null);
+  const { certificates, ca } = credentialsOf(settings.tls!.verifyClient, files);
+  for (const { certificate, key } of certificates) loadQuiche()?.Config.withBoringSslCtx(false, false, ca, [key], [certificate], null);
 }
 
 function endpointSettings({ shard, settings }: Gate): QuicSettings {
@@ -279,7 +311,8 @@ function endpointSettings({ shard, settings }: Gate): QuicSettings {
     idleTimeoutMilliseconds,
     congestionControl,
     retry,
-    earlyData,
+    // Of early data it is not known yet whether its certificate has been revoked.
+    earlyData: earlyData && settings.tls!.crl === '',
     handshakeTimeoutMilliseconds: Math.min(HANDSHAKE_MILLISECONDS, settings.handshakeTimeoutMilliseconds),
     maxStreams: streams,
     streamWindowBytes: STREAM_WINDOW_BYTES,
@@ -291,7 +324,13 @@ function endpointSettings({ shard, settings }: Gate): QuicSettings {
 }
 
 function credentialsOf(verifyClient: QuicCredentials['verifyClient'], files: CertificateFiles): QuicCredentials {
-  const { chain, key } = files.certificates[0]!;
   const ca = verifyClient === 'none' || files.ca === '' ? null : Buffer.from(files.ca);
-  return { certificate: Buffer.from(chain), key: Buffer.from(key), ca, verifyClient };
+  const names = files.certificates.map(({ chain }) => new X509Certificate(chain));
+  return {
+    certificates: files.certificates.map(({ chain, key }) => ({ certificate: Buffer.from(chain), key: Buffer.from(key) })),
+    certificateFor: (serverName) => certificateFor(serverName, names),
+    ca,
+    verifyClient,
+    judges: verifyClient === 'none' ? '' : files.crl,
+  };
 }

@@ -5,6 +5,7 @@
  * (quiche holds a handshake to three times that [RFC 9000 §8.1]), and answers other than a handshake are limited for each second.
  */
 import { randomBytes } from 'node:crypto';
+import { readHandshakeHello } from '../client-hello.ts';
 import type { NativeConnection } from './binding.ts';
 import { QuicConnection } from './connection.ts';
 import {
@@ -20,6 +21,7 @@ import {
   writeVersionNegotiation,
 } from './datagram.ts';
 import type { QuicEndpoint } from './endpoint.ts';
+import { InitialHello } from './initial-hello.ts';
 import { mintRetryToken, openRetryToken } from './retry-token.ts';
 import type { PeerAddress } from './udp-socket.ts';
 
@@ -27,12 +29,26 @@ import type { PeerAddress } from './udp-socket.ts';
 const ANSWERS_PER_SECOND = 2000;
 const RANDOM_POOL_BYTES = 4096;
 
+/** First datagrams that wait for the rest of a ClientHello: clients of one shard, datagrams of each, and for how long. */
+const HELLOS_MAX = 256;
+const HELLO_DATAGRAMS_MAX = 4;
+const HELLO_MILLISECONDS = 3000;
+
+interface PartialHello {
+  readonly hello: InitialHello;
+  /** Copies. */
+  readonly datagrams: Uint8Array[];
+  readonly since: number;
+}
+
 export class Acceptance {
   private readonly endpoint: QuicEndpoint;
   private random: Buffer;
   private randomAt: number;
   private answersLeft: number;
   private answersSecond: number;
+  /** Clients whose ClientHello has not come whole, by the ID that they have chosen; oldest first. */
+  private readonly partial: Map<string, PartialHello>;
 
   constructor(endpoint: QuicEndpoint) {
     this.endpoint = endpoint;
@@ -40,6 +56,7 @@ export class Acceptance {
     this.randomAt = 0;
     this.answersLeft = ANSWERS_PER_SECOND;
     this.answersSecond = 0;
+    this.partial = new Map();
   }
 
   /** A datagram of a connection that is not here, and that no other shard has made. */
@@ -62,6 +79,11 @@ export class Acceptance {
       counters.droppedStopping++;
       return;
     }
+    // Not answered, whoever it is: an address that is not allowed costs nothing, and one that is forged gains nothing.
+    if (!endpoint.shard.allows(from.host)) {
+      counters.droppedDenied++;
+      return;
+    }
     if (counters.connections >= settings.maxConnections) {
       counters.droppedConnections++;
       return;
@@ -73,7 +95,7 @@ export class Acceptance {
     const dcid = bytes.slice(header.dcidAt, header.dcidAt + header.dcidLength);
     const originalDcid = this.openToken(bytes, header, dcid, from);
     if (originalDcid !== null) {
-      this.accept(bytes, dcid, originalDcid, from);
+      this.choose(bytes, dcid, originalDcid, from);
     } else if (endpoint.ids.shardOf(dcid, 0, dcid.length) >= 0) {
       // Only a Retry of ours gives such an ID for an Initial: its token is too old or was sent to somebody else. Any other token that we cannot read may be one
       // that another server at this address gave for later, which counts as none [RFC 9000 §8.1.3].
@@ -81,7 +103,43 @@ export class Acceptance {
     } else if (settings.retry === 'always' || (settings.retry === 'auto' && counters.handshakes >= settings.retryAbove)) {
       this.retry(bytes, header, dcid, from);
     } else {
-      this.accept(bytes, dcid, null, from);
+      this.choose(bytes, dcid, null, from);
+    }
+  }
+
+  /** Chooses the certificate by the name that the client asks for. That may need more than its first datagram. */
+  private choose(bytes: Uint8Array, dcid: Uint8Array, originalDcid: Uint8Array | null, from: PeerAddress): void {
+    const { endpoint } = this;
+    if (endpoint.configs.length === 1) {
+      this.accept(bytes, dcid, originalDcid, from, 0);
+      return;
+    }
+    const name = Buffer.from(dcid).toString('latin1'); // cold: new clients of listeners with several certificates
+    const waiting = this.partial.get(name) ?? { hello: new InitialHello(dcid), datagrams: [], since: performance.now() };
+    const isReadable = waiting.hello.take(bytes);
+    const { hello } = waiting.hello;
+    if (isReadable && hello === null && waiting.datagrams.length < HELLO_DATAGRAMS_MAX) {
+      waiting.datagrams.push(Uint8Array.prototype.slice.call(bytes));
+      this.partial.set(name, waiting);
+      this.dropPartial();
+      return;
+    }
+    this.partial.delete(name);
+    const serverName = hello === null ? '' : readHandshakeHello(hello).serverName;
+    const config = endpoint.certificateFor(serverName);
+    const [first = bytes, ...others] = [...waiting.datagrams, bytes];
+    const connection = this.accept(first, dcid, originalDcid, from, config);
+    for (const datagram of others) connection?.receive(datagram, connection.address);
+  }
+
+  /** The oldest go when there are too many, and those whose rest does not come: their clients send all of it again. */
+  private dropPartial(): void {
+    const { counters } = this.endpoint;
+    const tooOld = performance.now() - HELLO_MILLISECONDS;
+    for (const [name, { since }] of this.partial) {
+      if (this.partial.size <= HELLOS_MAX && since > tooOld) return;
+      this.partial.delete(name);
+      counters.droppedHellos++;
     }
   }
 
@@ -91,10 +149,17 @@ export class Acceptance {
     return openRetryToken(this.endpoint.keys.retryToken, token, dcid, from.host, from.port, nowSeconds());
   }
 
-  /** Begins a connection. @param originalDcid the ID before the Retry, or null when there was none */
-  private accept(bytes: Uint8Array, dcid: Uint8Array, originalDcid: Uint8Array | null, from: PeerAddress): void {
+  /** Begins a connection. @param originalDcid the ID before the Retry, or null when there was none @param certificate its place */
+  private accept(
+    bytes: Uint8Array,
+    dcid: Uint8Array,
+    originalDcid: Uint8Array | null,
+    from: PeerAddress,
+    certificate: number,
+  ): QuicConnection | null {
     const { endpoint } = this;
-    const { ids, config, quiche, local, counters } = endpoint;
+    const { ids, quiche, local, counters } = endpoint;
+    const config = endpoint.configs[certificate]!;
     // After a Retry, the client already knows the ID that the Retry gave it [RFC 9000 §7.3].
     const id = originalDcid === null ? ids.make() : Buffer.from(dcid);
     config.setStatelessResetToken(ids.resetTokenNumber(id));
@@ -104,11 +169,12 @@ export class Acceptance {
     } catch (error) {
       endpoint.log.error({ error: String(error), peer: from.host }, 'quiche does not accept a connection');
       counters.droppedByQuiche++;
-      return;
+      return null;
     }
     const connection = new QuicConnection(endpoint, native, from, performance.now());
     endpoint.add(connection, id, dcid);
     connection.receive(bytes, from);
+    return connection;
   }
 
   /** Asks the client to show that it receives at its address [RFC 9000 §8.1.2]. */

@@ -29,6 +29,8 @@ const SPARE_CONNECTION_IDS = 2;
 const ROUNDING_MILLISECONDS = 1;
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
+/** Error codes of TLS alerts begin here [RFC 9001 §4.8]. */
+const CRYPTO_ERROR = 0x100;
 /** Application errors are not told before the handshake is complete [RFC 9000 §10.2.3]. */
 const APPLICATION_ERROR = 0xc;
 
@@ -131,6 +133,15 @@ export class QuicConnection implements Due {
     this.sendAll();
     const isApplication = this.isEstablished;
     closeConnection(this.native, isApplication, isApplication ? errorCode : APPLICATION_ERROR, Buffer.from(reason));
+    this.touch();
+  }
+
+  /** Closes the connection as TLS does when it does not like a certificate. @param alert [RFC 8446 §6] */
+  refuse(alert: number, reason: string): void {
+    if (this.isGone || this.isClosing) return;
+    this.isClosing = true;
+    this.closeReason = reason;
+    closeConnection(this.native, false, CRYPTO_ERROR + alert, Buffer.from(reason));
     this.touch();
   }
 

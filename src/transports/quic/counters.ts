@@ -40,6 +40,10 @@ export class QuicCounters {
   droppedConnections = 0;
   droppedHandshakes = 0;
   droppedStopping = 0;
+  /** New clients at addresses that the listener does not allow. */
+  droppedDenied = 0;
+  /** First datagrams whose other parts did not come, or came too late. */
+  droppedHellos = 0;
   /** Refused by quiche: not decryptable, or against the protocol. */
   droppedByQuiche = 0;
 }

@@ -22,7 +22,7 @@ import { ConnectionIds, deriveKeys, SHARDS_MAX, type SharedKeys } from './connec
 import { QuicCounters } from './counters.ts';
 import { DatagramHeader, MALFORMED } from './datagram.ts';
 import { Deadlines } from './deadlines.ts';
-import { createNativeConfig, type QuicCredentials, type QuicSettings } from './settings.ts';
+import { createNativeConfigs, type QuicCredentials, type QuicSettings } from './settings.ts';
 import { encodeSocketAddress } from './socket-address.ts';
 import { type DatagramSink, PeerAddress, type UdpSocket } from './udp-socket.ts';
 
@@ -35,6 +35,8 @@ const latin1Slice = (Buffer.prototype as unknown as { latin1Slice(this: Uint8Arr
 export interface QuicShard {
   /** Reading begins: the shard's turn starts, if it has not, before the endpoint plans the end of its own. */
   startTurn(): void;
+  /** Whether clients of this address are answered at all. */
+  allows(host: string): boolean;
   /**
    * A client has completed its handshake, or sends early data. Sets `connection.events` before it returns; streams follow.
    */
@@ -74,8 +76,9 @@ export class QuicEndpoint implements DatagramSink {
   readonly readBuffer: Uint8Array;
   /** Our side of every path, for quiche. */
   readonly local: HostPort;
-  /** quiche's configuration of new connections. */
-  config: NativeConfig;
+  /** quiche's configurations of new connections, one for each certificate, and which one a name of the server wants. */
+  configs: readonly NativeConfig[];
+  certificateFor: (serverName: string) => number;
   isStopping: boolean;
   private readonly shardIndex: number;
   private readonly shardCount: number;
@@ -101,7 +104,8 @@ export class QuicEndpoint implements DatagramSink {
     this.log = options.log;
     this.keys = deriveKeys(options.secret);
     this.ids = new ConnectionIds(shardIndex, this.keys);
-    this.config = createNativeConfig(this.quiche, options.settings, options.credentials, this.keys);
+    this.configs = createNativeConfigs(this.quiche, options.settings, options.credentials, this.keys);
+    this.certificateFor = options.credentials.certificateFor;
     this.deadlines = new Deadlines();
     this.readBuffer = options.readBuffer ?? Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
     this.local = { host: socket.host, port: socket.port };
@@ -126,7 +130,8 @@ export class QuicEndpoint implements DatagramSink {
 
   /** New connections get this certificate; those that are there keep theirs. @throws Error when it cannot be used */
   setCredentials(credentials: QuicCredentials): void {
-    this.config = createNativeConfig(this.quiche, this.settings, credentials, this.keys);
+    this.configs = createNativeConfigs(this.quiche, this.settings, credentials, this.keys);
+    this.certificateFor = credentials.certificateFor;
   }
 
   /** Lets nobody new in. */

@@ -32,14 +32,23 @@ export interface QuicSettings {
   readonly earlyData: boolean;
 }
 
-export interface QuicCredentials {
-  /** Certificate chain, leaf first, and its private key, as PEM. */
+/** Certificate chain, leaf first, and its private key, as PEM. */
+export interface QuicCertificate {
   readonly certificate: Uint8Array;
   readonly key: Uint8Array;
+}
+
+export interface QuicCredentials {
+  /** At least one. */
+  readonly certificates: readonly QuicCertificate[];
+  /** Place of the certificate for a name of the server; '' when the client names none. */
+  readonly certificateFor: (serverName: string) => number;
   /** Authorities that sign client certificates, as PEM. */
   readonly ca: Uint8Array | null;
   /** Whether a client shows a certificate; one that is shown must be signed by `ca`. */
   readonly verifyClient: 'none' | 'optional' | 'required';
+  /** Whatever else decides whether a client certificate is good, such as a list of revoked ones: tickets end when it changes. */
+  readonly judges: string;
 }
 
 const APPLICATION_PROTOCOL = 'mqtt';
@@ -57,9 +66,24 @@ const UNIDIRECTIONAL_WINDOW_BYTES = 1;
  */
 const ACTIVE_CONNECTION_IDS = 16;
 
-/** Makes the configuration of quiche. @throws Error when certificate, key or CA cannot be used */
-export function createNativeConfig(quiche: Quiche, settings: QuicSettings, credentials: QuicCredentials, keys: SharedKeys): NativeConfig {
-  const { verifyClient, certificate, key, ca } = credentials;
+/** The configurations of quiche, one for each certificate. @throws Error when certificate, key or CA cannot be used */
+export function createNativeConfigs(
+  quiche: Quiche,
+  settings: QuicSettings,
+  credentials: QuicCredentials,
+  keys: SharedKeys,
+): NativeConfig[] {
+  return credentials.certificates.map((certificate) => createNativeConfig(quiche, settings, credentials, certificate, keys));
+}
+
+function createNativeConfig(
+  quiche: Quiche,
+  settings: QuicSettings,
+  credentials: QuicCredentials,
+  { certificate, key }: QuicCertificate,
+  keys: SharedKeys,
+): NativeConfig {
+  const { verifyClient, ca } = credentials;
   const config = quiche.Config.withBoringSslCtx(verifyClient === 'required', false, ca, [key], [certificate], null);
   // PEER without FAIL_IF_NO_PEER_CERT: a certificate is asked for, and checked if there is one.
   if (verifyClient === 'optional') config.verifyPeer(true);
@@ -88,11 +112,13 @@ export function createNativeConfig(quiche: Quiche, settings: QuicSettings, crede
  * A ticket stands for a client certificate that was checked, or for the fact that none was asked for. So it is good only where the same is asked: another listener of the
  * process, or this one after its authority has changed, does not take it. A new server certificate changes nothing.
  */
-function ticketKey(keys: SharedKeys, { verifyClient, ca }: QuicCredentials): Uint8Array {
+function ticketKey(keys: SharedKeys, { verifyClient, ca, judges }: QuicCredentials): Uint8Array {
   const asked = createHash('sha256')
     .update(verifyClient)
     .update('\0')
     .update(ca ?? '')
+    .update('\0')
+    .update(judges)
     .digest();
   return Buffer.from(hkdfSync('sha256', keys.sessionTicket, asked, 'onehop quic ticket', TICKET_KEY_BYTES));
 }

@@ -28,7 +28,13 @@ export const settings: QuicSettings = {
   earlyData: false,
 };
 
-export const credentials: QuicCredentials = { certificate: serverCertificate, key: serverKey, ca: null, verifyClient: 'none' };
+export const credentials: QuicCredentials = {
+  certificates: [{ certificate: serverCertificate, key: serverKey }],
+  certificateFor: () => 0,
+  ca: null,
+  verifyClient: 'none',
+  judges: '',
+};
 
 /** A stream of an echo endpoint. */
 export class EchoStream implements ChannelEvents {
@@ -132,6 +138,10 @@ export class EchoEndpoint implements QuicShard {
     const echo = new EchoConnection(this, connection);
     connection.events = echo;
     this.connections.push(echo);
+  }
+
+  allows(): boolean {
+    return true;
   }
 
   forward(shard: number, bytes: Uint8Array, host: string, port: number): boolean {

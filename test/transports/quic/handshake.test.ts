@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe } from 'node:test';
 import { caCertificate, clientCertificate, clientKey, serverCertificate, serverKey } from './certificates.ts';
-import { openEcho, withEcho } from './echo-endpoint.ts';
+import { credentials, openEcho, withEcho } from './echo-endpoint.ts';
 import { connect, type NativeClient, openSocket, withClient } from './native-client.ts';
 
 /** The transport error that ended the connection, at the client. */
@@ -47,7 +47,7 @@ describe('handshake', () => {
   });
 
   withEcho('another protocol is refused', {}, async (echo) => {
-    const client = await connect({ port: echo.port, protocol: 'h3' });
+    const client = await connect({ port: echo.port, protocols: ['h3'] });
     await client.connected();
     assert.equal(errorOf(client), noApplicationProtocol);
     assert.equal(echo.connections.length, 0);
@@ -140,7 +140,7 @@ describe('client certificates', () => {
     const before = await connect({ port: echo.port });
     await withClient(before, async () => {
       await before.connected();
-      echo.endpoint.setCredentials({ certificate: serverCertificate, key: serverKey, ca, verifyClient: 'required' });
+      echo.endpoint.setCredentials({ ...credentials, ca, verifyClient: 'required' });
       const after = await connect({ port: echo.port });
       await after.until(() => errorOf(after) !== undefined);
       assert.equal(errorOf(after), certificateRequired);
@@ -148,7 +148,8 @@ describe('client certificates', () => {
       before.write(0, 'still here');
       await before.until(() => before.text(0) === 'still here');
     });
-    assert.throws(() => echo.endpoint.setCredentials({ certificate: ca, key: Buffer.from('no key'), ca: null, verifyClient: 'none' }));
+    const wrong = [{ certificate: ca, key: Buffer.from('no key') }];
+    assert.throws(() => echo.endpoint.setCredentials({ ...credentials, certificates: wrong }));
   });
 });
 

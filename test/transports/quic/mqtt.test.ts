@@ -4,12 +4,15 @@
  * Method: a real broker of two shards; clients whose datagrams the test sends, from addresses of its choice.
  */
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { copyFileSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { utf8Bytes, Writer } from '../../../src/base/bytes.ts';
 import { writeConnect } from '../../../src/protocol/connect.ts';
 import { PublishPacket, writePublishPacket } from '../../../src/protocol/publish.ts';
 import { writeSubscribe } from '../../../src/protocol/subscribe.ts';
 import { startBroker, type TestBroker } from '../../support/broker.ts';
+import { temporaryFile } from '../../support/certificates.ts';
 import { connect as connectMqtt, payloadText, type TestClient } from '../../support/client.ts';
 import { TestDoors } from '../../support/doors.ts';
 import { clientIdOn } from '../../support/placement.ts';
@@ -177,5 +180,88 @@ test('client certificates are asked for as the listener says', async () => {
     assert.equal(received(client).length === 4, isGood);
     client.vanish();
   }
+  assert.equal(await strict.stop(), 0);
+});
+
+test('a client whose certificate is revoked is refused, also when it comes back with a ticket', async () => {
+  const { authority } = new TestDoors();
+  const files = ['good', 'bad'].map((name) => authority.issue(name));
+  const keep = temporaryFile('quic.crl');
+  copyFileSync(authority.revoked(), keep);
+  const tls = { certificates: [authority.issue('localhost', ['DNS:localhost'])], verifyClient: 'optional', ca: authority.root, crl: keep };
+  const strict = await startBroker({ shards: 1, listeners: [{ ...quic, tls }] });
+  const visit = async (place: number, session?: Uint8Array): Promise<{ isIn: boolean; ticket: Uint8Array | null; code: number }> => {
+    const { chain, key } = files[place]!;
+    const client = await connect({
+      port: strict.port,
+      certificate: readFileSync(chain),
+      key: readFileSync(key),
+      ...(session === undefined ? {} : { session }),
+    });
+    client.write(0, connectPacket(`client-${place}`));
+    await client.until(() => received(client).length === 4 || client.native.isClosed() || client.native.isDraining());
+    const isIn = received(client).length === 4;
+    if (isIn) await client.until(() => client.native.session() !== null);
+    const result = { isIn, ticket: client.native.session(), code: client.native.peerError()?.errorCode ?? 0 };
+    client.vanish();
+    return result;
+  };
+  const good = await visit(0);
+  const bad = await visit(1);
+  assert.deepEqual([good.isIn, bad.isIn], [true, true]);
+  copyFileSync(authority.revoke(files[1]!), keep);
+  process.kill(strict.pid, 'SIGHUP');
+  await strict.line(({ msg }) => msg === 'certificates were read again: new connections get them');
+  // The shard hears of it a moment later.
+  while ((await visit(1)).isIn);
+  // certificate_revoked, as TLS says it.
+  assert.deepEqual(
+    [await visit(1), await visit(1, bad.ticket!)].map(({ isIn, code }) => [isIn, code]),
+    [
+      [false, 0x12c],
+      [false, 0x12c],
+    ],
+  );
+  assert.equal((await visit(0, good.ticket!)).isIn, true);
+  assert.equal(await strict.stop(), 0);
+});
+
+test('a listener with several certificates shows the one that the client asks for', async () => {
+  const { authority } = doors;
+  const certificates = ['one.example', 'two.example', 'three.example'].map((name) => authority.issue(name, [`DNS:${name}`]));
+  const named = await startBroker({ shards: 2, listeners: [{ ...quic, tls: { certificates } }] });
+  // A ClientHello with this many protocols does not fit one datagram.
+  const many = ['mqtt', ...Array.from({ length: 100 }, (_, i) => `filler-${i}-${'x'.repeat(10)}`)];
+  for (const protocols of [['mqtt'], many]) {
+    for (const [serverName, expected] of [
+      ['two.example', 'two.example'],
+      ['THREE.example', 'three.example'],
+      ['one.example', 'one.example'],
+      ['other.example', 'one.example'],
+    ] as const) {
+      const client = await connect({ port: named.port, serverName, protocols });
+      await withClient(client, async () => {
+        await client.connected();
+        const shown = new X509Certificate(client.native.peerCertChain()![0]!);
+        assert.equal(shown.subject, `CN=${expected}`);
+      });
+    }
+  }
+  assert.equal(await named.stop(), 0);
+});
+
+test('an address that the listener does not allow is not answered, and who moves there is cut off', async () => {
+  const strict = await startBroker({ shards: 2, listeners: [{ ...quic, bind: '127.0.0.1:0', deny: ['127.0.0.2'] }] });
+  const stranger = await connect({ port: strict.port, localHost: '127.0.0.2' });
+  const client = await connect({ port: strict.port });
+  client.write(0, connectPacket('mover'));
+  await client.until(() => received(client).length === 4);
+  assert.equal(stranger.datagramsIn.length, 0);
+  stranger.vanish();
+  await client.moveSilently('127.0.0.2');
+  client.write(0, publishPacket('t', 'from elsewhere'));
+  await client.until(() => client.native.isDraining() || client.native.isClosed());
+  assert.equal(client.native.peerError()?.errorCode, 2);
+  client.vanish();
   assert.equal(await strict.stop(), 0);
 });

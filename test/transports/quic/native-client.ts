@@ -28,7 +28,10 @@ export interface ClientOptions {
   readonly host?: string;
   /** Where the client's socket is bound. */
   readonly localHost?: string;
-  readonly protocol?: string;
+  /** Application protocols. */
+  readonly protocols?: readonly string[];
+  /** SNI. */
+  readonly serverName?: string;
   readonly certificate?: Uint8Array;
   readonly key?: Uint8Array;
   /** From a connection before: resumes it. */
@@ -71,7 +74,7 @@ export class NativeClient {
     this.server = { host: options.host ?? '127.0.0.1', port: options.port };
     const { address, port } = socket.address();
     this.local = { host: address, port };
-    this.native = quiche.Connection.connect('localhost', randomBytes(16), this.local, this.server, configOf(options));
+    this.native = quiche.Connection.connect(options.serverName ?? 'localhost', randomBytes(16), this.local, this.server, configOf(options));
     if (options.session !== undefined) this.native.setSession(options.session);
     this.received = new Map();
     this.finished = new Set();
@@ -306,7 +309,7 @@ function clientConfig(options: ClientOptions): NativeConfig {
     null,
   );
   const window = options.streamWindowBytes ?? 262_144;
-  config.setApplicationProtos([options.protocol ?? 'mqtt']);
+  config.setApplicationProtos([...(options.protocols ?? ['mqtt'])]);
   config.enableEarlyData();
   config.setMaxIdleTimeout(options.idleTimeoutMilliseconds ?? 30_000);
   config.setMaxRecvUdpPayloadSize(1500);
