@@ -336,6 +336,8 @@ export class Shard {
   }
 
   private endTurn(): void {
+    // What comes from peers was sent after this turn began: by its clock a message would expire later than its publisher has said.
+    if (this.shards > 1) this.timers.tick();
     const isMore = this.mesh.drain();
     this.publishOutbox();
     this.continueQueries();

@@ -130,3 +130,21 @@ test('what makes room in a full queue does not change the message that takes it'
   await group.settle();
   assert.deepEqual(back.payloads(), ['shared']);
 });
+
+test('an expiry interval does not come out longer where the receiving shard began its turn before the publisher did', async (t) => {
+  const group = await shards(t, 2);
+  const sender = await connected(group, { clientId: clientIdOn(0, 2) });
+  const receiver = await connected(group, { clientId: clientIdOn(1, 2) });
+  const [publishing, receiving] = group.shards;
+  // Two threads: the turn of one is long, and the other's begins and ends within it.
+  receiving!.startTurn();
+  group.now += 700;
+  publishing!.timers.tick();
+  sender.publish(`cmd/p2p/${receiver.clientId}`, 'm', 1, 1, { messageExpiryInterval: 1 });
+  publishing!.mesh.publish();
+  await group.settle();
+  assert.deepEqual(
+    receiver.messages().map(({ properties }) => properties.messageExpiryInterval),
+    [1],
+  );
+});
