@@ -10,9 +10,11 @@ import { Frame, readFrame } from '../../src/protocol/framer.ts';
 import * as types from '../../src/protocol/packet-type.ts';
 import { PublishPacket, readPublishPacket, writePublishPacket } from '../../src/protocol/publish.ts';
 import { readSuback, SubackPacket, writeSubscribe } from '../../src/protocol/subscribe.ts';
+import { STREAM_CLOSED } from '../../src/shard/channel.ts';
 import type { Shard } from '../../src/shard/shard.ts';
 import { MemoryChannel } from '../support/memory-channel.ts';
 import { packetOf, publishOf } from '../support/packet-client.ts';
+import type { Random } from './random.ts';
 
 const PACKET_BYTES_MAX = 268_435_460;
 const SESSION_SECONDS = 1_000_000;
@@ -27,7 +29,7 @@ export interface SimMessage {
   readonly qos: number;
   readonly retain: boolean;
   /** Clients that must get it, with the QoS that they get it at. */
-  readonly targets: ReadonlyMap<string, number>;
+  readonly targets: Map<string, number>;
   /** The broker has promised it: PUBACK or PUBREC below 0x80 and not "no matching subscribers". */
   isPromised: boolean;
   /** A disk failed when it was published: what is refused then and sent again may come behind later messages. */
@@ -42,63 +44,108 @@ interface Outgoing {
   isReleased: boolean;
 }
 
+/** A stream of a client: the one that its connection begins with, or a further one as QUIC has them. */
+class SimStream {
+  readonly channel: MemoryChannel;
+  parsedWrites: number;
+  /** Identifiers of QoS 2 messages that it has received and not released. */
+  readonly received: Set<number>;
+  /** Packets that it has not answered yet. */
+  unanswered: { type: number; packetId: number }[];
+  readonly subscribing: Map<number, { filter: string; qos: number }>;
+  /** Filters that a SUBACK on it has granted, with their QoS. */
+  readonly granted: Map<string, number>;
+  nextPacketId: number;
+
+  constructor(channel: MemoryChannel, received: Set<number>) {
+    this.channel = channel;
+    this.parsedWrites = 0;
+    this.received = received;
+    this.unanswered = [];
+    this.subscribing = new Map();
+    this.granted = new Map();
+    this.nextPacketId = 1;
+  }
+
+  get openCount(): number {
+    return this.unanswered.length + this.received.size + this.subscribing.size;
+  }
+
+  send(write: (writer: Writer) => void): void {
+    this.channel.arrive(packetOf(write));
+  }
+}
+
 export class SimClient {
   readonly clientId: string;
+  /** It opens further streams, receives on them, and wants P2P messages there. What it publishes goes over the first one. */
+  readonly hasStreams: boolean;
   /** A CONNACK has told it that its session is there. */
   hasSession: boolean;
-  /** Filters that a SUBACK has granted, with their QoS. */
-  readonly granted: Map<string, number>;
+  /** Filters of the session, with their QoS, without those of further streams. */
+  private readonly ownGranted: Map<string, number>;
   /** Ids of messages in the order of arrival; a QoS 2 copy that the identifiers show is not in it. */
   readonly arrived: { id: string; qos: number; isRetained: boolean }[];
   /** What the checker should know. */
   readonly complaints: string[];
-  private channel: MemoryChannel | null;
-  private parsedWrites: number;
+  private control: SimStream | null;
+  private streams: SimStream[];
   private isAccepted: boolean;
   private readonly outgoing: Map<number, Outgoing>;
   private readonly received: Set<number>;
-  /** Packets that it has not answered yet. */
-  private unanswered: { type: number; packetId: number }[];
-  private readonly subscribing: Map<number, { filter: string; qos: number }>;
   private nextPacketId: number;
   private readonly reusesLowest: boolean;
 
-  constructor(clientId: string, reusesLowest: boolean) {
+  constructor(clientId: string, reusesLowest: boolean, hasStreams = false) {
     this.clientId = clientId;
     this.reusesLowest = reusesLowest;
+    this.hasStreams = hasStreams;
     this.hasSession = false;
-    this.granted = new Map();
+    this.ownGranted = new Map();
     this.arrived = [];
     this.complaints = [];
-    this.channel = null;
-    this.parsedWrites = 0;
+    this.control = null;
+    this.streams = [];
     this.isAccepted = false;
     this.outgoing = new Map();
     this.received = new Set();
-    this.unanswered = [];
-    this.subscribing = new Map();
     this.nextPacketId = 1;
   }
 
   get isConnected(): boolean {
-    return this.channel !== null && this.isAccepted;
+    return this.control !== null && this.isAccepted;
   }
 
   get isConnecting(): boolean {
-    return this.channel !== null;
+    return this.control !== null;
+  }
+
+  /** QoS of a filter, as a SUBACK has granted it; 0: it is not subscribed to. */
+  granted(filter: string): number {
+    let qos = this.ownGranted.get(filter) ?? 0;
+    for (const { granted } of this.streams) qos = Math.max(qos, granted.get(filter) ?? 0);
+    return qos;
+  }
+
+  get streamCount(): number {
+    return this.streams.length;
+  }
+
+  private get all(): SimStream[] {
+    return this.control === null ? [] : [this.control, ...this.streams];
   }
 
   /** Exchanges that are not finished, in either direction. */
   get openCount(): number {
-    return this.outgoing.size + this.unanswered.length + this.received.size + this.subscribing.size;
+    return this.all.reduce((sum, stream) => sum + stream.openCount, this.outgoing.size);
   }
 
   connect(shard: Shard): void {
-    assert.equal(this.channel, null);
-    this.channel = new MemoryChannel(shard);
-    this.parsedWrites = 0;
+    assert.equal(this.control, null);
+    this.control = new SimStream(new MemoryChannel(shard), this.received);
     this.isAccepted = false;
-    this.send((writer) =>
+    const userProperties: [string, string][] = this.hasStreams ? [['p2p-stream', 'last']] : [];
+    this.control.send((writer) =>
       writeConnect(writer, {
         version: types.V5,
         cleanStart: false,
@@ -108,30 +155,44 @@ export class SimClient {
         will: undefined,
         username: undefined,
         password: undefined,
-        properties: { sessionExpiryInterval: SESSION_SECONDS },
+        properties: { sessionExpiryInterval: SESSION_SECONDS, userProperties },
       }),
     );
   }
 
-  /** The network connection is gone; the session is not. */
-  lose(isBrokerAlive: boolean): void {
-    const channel = this.channel;
-    this.channel = null;
+  /** The network connection is gone; the session is not, and has what was subscribed to on any stream. @param isQuic the transport tells further streams first */
+  lose(isBrokerAlive: boolean, isQuic = false): void {
+    const streams = isQuic ? this.all.reverse() : this.all;
+    for (const { granted } of this.streams) for (const [filter, qos] of granted) this.ownGranted.set(filter, qos);
+    this.control = null;
+    this.streams = [];
     this.isAccepted = false;
-    this.unanswered = [];
-    this.subscribing.clear();
-    if (isBrokerAlive) channel?.lose();
+    if (isBrokerAlive) for (const { channel } of streams) channel.lose('quic_closed');
+  }
+
+  /** Opens a further stream. */
+  openStream(): void {
+    const { connection } = this.control!.channel;
+    this.streams.push(new SimStream(new MemoryChannel(connection.shard, connection), new Set()));
+  }
+
+  /** Ends one of the further streams, and with it its subscriptions. */
+  endStream(random: Random): void {
+    if (this.streams.length === 0) return;
+    const stream = random.of(this.streams);
+    this.streams = this.streams.filter((one) => one !== stream);
+    stream.channel.lose(STREAM_CLOSED);
   }
 
   private send(write: (writer: Writer) => void): void {
-    this.channel!.arrive(packetOf(write));
+    this.control!.send(write);
   }
 
   private freePacketId(): number {
     // Some libraries give out the lowest identifier that is free, some the next one.
     if (this.reusesLowest) this.nextPacketId = 0;
     do this.nextPacketId = this.nextPacketId === 65_535 ? 1 : this.nextPacketId + 1;
-    while (this.outgoing.has(this.nextPacketId) || this.subscribing.has(this.nextPacketId));
+    while (this.outgoing.has(this.nextPacketId) || this.control!.subscribing.has(this.nextPacketId));
     return this.nextPacketId;
   }
 
@@ -147,46 +208,51 @@ export class SimClient {
     this.send((writer) => writePublishPacket(writer, packet, types.V5));
   }
 
-  /** @param retainHandling 2: no Retained Messages */
-  subscribe(filter: string, qos: number, retainHandling = 2): void {
-    const packetId = this.freePacketId();
-    this.subscribing.set(packetId, { filter, qos });
+  /** @param retainHandling 2: no Retained Messages @param random chooses the stream; none: the first */
+  subscribe(filter: string, qos: number, retainHandling = 2, random: Random | null = null): void {
+    const stream = random === null ? this.control! : random.of(this.all);
+    const packetId = stream === this.control ? this.freePacketId() : stream.nextPacketId++;
+    stream.subscribing.set(packetId, { filter, qos });
     const entry = { filter, qos, noLocal: false, retainAsPublished: false, retainHandling };
-    this.send((writer) => writeSubscribe(writer, { packetId, properties: {}, entries: [entry] }, types.V5));
+    stream.send((writer) => writeSubscribe(writer, { packetId, properties: {}, entries: [entry] }, types.V5));
   }
 
-  /** Answers what waits for an answer; of several the first `count`. */
+  /** Answers what waits for an answer; of several on one stream the first `count`. */
   answer(count: number): void {
-    for (const { type, packetId } of this.unanswered.splice(0, count)) {
-      if (type === types.PUBCOMP) this.received.delete(packetId);
-      if (this.channel !== null) this.send((writer) => writeAckDetail(writer, type, types.V5, packetId, 0, undefined));
+    for (const stream of this.all) {
+      for (const { type, packetId } of stream.unanswered.splice(0, count)) {
+        if (type === types.PUBCOMP) stream.received.delete(packetId);
+        if (!stream.channel.isDestroyed) stream.send((writer) => writeAckDetail(writer, type, types.V5, packetId, 0, undefined));
+      }
     }
   }
 
   /** Reads what the broker has sent since the last call. */
   take(): void {
-    const channel = this.channel;
-    if (channel === null) return;
-    for (; this.parsedWrites < channel.writes.length && this.channel === channel; this.parsedWrites++)
-      this.parse(channel.writes[this.parsedWrites]!);
-    if (this.channel === channel && (channel.isDestroyed || channel.isEnded)) this.lose(true);
+    const { control } = this;
+    if (control === null) return;
+    for (const stream of this.all) {
+      const { channel } = stream;
+      for (; stream.parsedWrites < channel.writes.length; stream.parsedWrites++) this.parse(stream, channel.writes[stream.parsedWrites]!);
+    }
+    if (control.channel.isDestroyed || control.channel.isEnded) this.lose(true);
   }
 
-  private parse(bytes: Uint8Array): void {
+  private parse(stream: SimStream, bytes: Uint8Array): void {
     const frame = new Frame();
     for (let at = 0; at < bytes.length; at = frame.bodyEnd) {
       assert.equal(readFrame(frame, bytes, at, bytes.length, PACKET_BYTES_MAX), 0, 'the output is whole packets');
-      this.handle(frame.first, Buffer.from(bytes.subarray(frame.bodyAt, frame.bodyEnd)));
+      this.handle(stream, frame.first, Buffer.from(bytes.subarray(frame.bodyAt, frame.bodyEnd)));
     }
   }
 
-  private handle(first: number, body: Buffer): void {
+  private handle(stream: SimStream, first: number, body: Buffer): void {
     switch (first >>> 4) {
       case types.CONNACK:
         this.onConnack(body);
         return;
       case types.PUBLISH:
-        this.onPublish(first, body);
+        this.onPublish(stream, first, body);
         return;
       case types.PUBACK:
       case types.PUBREC:
@@ -195,15 +261,16 @@ export class SimClient {
         return;
       case types.PUBREL: {
         const view = ackOf(types.PUBREL, body);
-        this.unanswered.push({ type: types.PUBCOMP, packetId: view.packetId });
+        stream.unanswered.push({ type: types.PUBCOMP, packetId: view.packetId });
         return;
       }
       case types.SUBACK: {
         const packet = new SubackPacket();
         assert.equal(readSuback(packet, body, 0, body.length, types.V5), 0);
-        const asked = this.subscribing.get(packet.packetId)!;
-        this.subscribing.delete(packet.packetId);
-        if (packet.codes[0]! < 0x80) this.granted.set(asked.filter, packet.codes[0]!);
+        const asked = stream.subscribing.get(packet.packetId)!;
+        stream.subscribing.delete(packet.packetId);
+        const granted = stream === this.control ? this.ownGranted : stream.granted;
+        if (packet.codes[0]! < 0x80) granted.set(asked.filter, packet.codes[0]!);
         return;
       }
     }
@@ -222,13 +289,13 @@ export class SimClient {
     }
   }
 
-  private onPublish(first: number, body: Buffer): void {
+  private onPublish(stream: SimStream, first: number, body: Buffer): void {
     const packet = new PublishPacket();
     assert.equal(readPublishPacket(packet, body, 0, body.length, first, types.V5), 0);
-    const isKnown = packet.qos === 2 && this.received.has(packet.packetId);
+    const isKnown = packet.qos === 2 && stream.received.has(packet.packetId);
     if (!isKnown) this.arrived.push({ id: Buffer.from(packet.payload).toString(), qos: packet.qos, isRetained: packet.retain });
-    if (packet.qos === 2) this.received.add(packet.packetId);
-    if (packet.qos > 0) this.unanswered.push({ type: packet.qos === 1 ? types.PUBACK : types.PUBREC, packetId: packet.packetId });
+    if (packet.qos === 2) stream.received.add(packet.packetId);
+    if (packet.qos > 0) stream.unanswered.push({ type: packet.qos === 1 ? types.PUBACK : types.PUBREC, packetId: packet.packetId });
   }
 
   private onAck(type: number, body: Buffer): void {
