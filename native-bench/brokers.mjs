@@ -29,6 +29,8 @@ function setOptions(settings) {
   return settings.flatMap((setting) => ['--set', setting]);
 }
 
+const hasQuiche = existsSync(join(root, `node_modules/@matrixai/quic-${process.platform}-${process.arch}`));
+
 /** What a transport is called in the report. */
 export const transportLabels = { tcp: 'TCP', tls: 'TLS', ws: 'WebSocket', wss: 'WebSocket over TLS', quic: 'QUIC' };
 const encrypted = ['tls', 'wss', 'quic'];
@@ -67,8 +69,8 @@ function onehop(shards, variant = '', settings = [], transport = 'tcp') {
     label: `onehop, ${shards === 1 ? '1 shard' : `${shards} shards`}${variant && `, ${variant}`}`,
     transport,
     addressing: 'hop',
-    version: () => (existsSync(main) ? versionOf('package.json') : undefined),
-    missing: 'dist/src/cli/main.js is not built',
+    version: () => (existsSync(main) && (transport !== 'quic' || hasQuiche) ? versionOf('package.json') : undefined),
+    missing: existsSync(main) ? 'there is no quiche for this machine' : 'dist/src/cli/main.js is not built',
     printsPort: true,
     endSignal: 'SIGKILL',
     command: (_ports, _directory, more) => [
