@@ -25,9 +25,8 @@ import { brokers, startBroker } from './brokers.mjs';
 import { writeReport } from './report.mjs';
 import { workloads } from './workloads.mjs';
 
-/** A run during which other processes used more than this is made again, so many times at most in all. */
+/** A run during which other processes used more than this is made again. */
 const foreignCoresMax = 0.15;
-const attemptsMax = 3;
 
 /** How long a broker may take that ends or starts with a million messages. */
 const holdTimeoutMilliseconds = 120_000;
@@ -43,6 +42,7 @@ const usage = `npm run bench [-- OPTIONS]
   --rounds N         rounds per workload (default 3; quick: 1)
   --seconds S        measured seconds per round (default 4; quick: 0.5); the doors and idle connections have times of their own
   --warmup S         seconds before them (default 2; quick: 0.3)
+  --attempts N       how often a measurement is made at most that other processes disturb (default 3; quick: 1)
 
 The whole benchmark writes docs/benchmarks.md. With --quick, --only or --brokers the report goes to native-bench/build/report/.
 `;
@@ -58,7 +58,7 @@ function readOptions() {
     const text = { type: 'string' };
     const flag = { type: 'boolean', default: false };
     values = parseArgs({
-      options: { quick: flag, help: flag, only: text, brokers: text, rounds: text, seconds: text, warmup: text },
+      options: { quick: flag, help: flag, only: text, brokers: text, rounds: text, seconds: text, warmup: text, attempts: text },
     }).values;
   } catch (error) {
     failUsage(error.message);
@@ -89,6 +89,7 @@ function readOptions() {
     rounds: Math.max(1, Math.trunc(number('rounds', 3, 1))),
     seconds: Math.max(0.1, number('seconds', 4, 0.5)),
     warmup: number('warmup', 2, 0.3),
+    attempts: Math.max(1, Math.trunc(number('attempts', 3, 1))),
   };
 }
 
@@ -164,9 +165,9 @@ function runLoad(generator, broker, args) {
 }
 
 /** Runs the generator, again when other processes took much of the machine meanwhile; takes the run that they disturbed least. */
-async function runQuietly(generator, broker, args, isQuick) {
+async function runQuietly(generator, broker, args, attempts) {
   let best;
-  for (let attempt = 0; attempt < (isQuick ? 1 : attemptsMax); attempt++) {
+  for (let attempt = 0; attempt < attempts; attempt++) {
     const result = await runLoad(generator, broker, args);
     if (!result.ok) return result;
     if (!best || result.foreignCores < best.foreignCores) best = result;
@@ -248,7 +249,7 @@ async function measure(workload, names, options, generator, starts) {
       generator,
       started[name],
       { ...args, ...(options.isQuick ? {} : workload.argsOf?.[name]) },
-      options.isQuick,
+      options.attempts,
     );
     if (workload.freshBroker) {
       await started[name].stop();
