@@ -25,9 +25,8 @@ import { brokers, startBroker } from './brokers.mjs';
 import { writeReport } from './report.mjs';
 import { workloads } from './workloads.mjs';
 
-/** A run during which other processes used more than this is made again, so many times at most in all. */
+/** A run during which other processes used more than this is made again. */
 const foreignCoresMax = 0.15;
-const attemptsMax = 3;
 
 /** How long a broker may take that ends or starts with a million messages. */
 const holdTimeoutMilliseconds = 120_000;
@@ -41,8 +40,9 @@ const usage = `npm run bench [-- OPTIONS]
   --only A,B         workloads by name or by the beginning of a name: ${workloads.map((workload) => workload.name).join(', ')}
   --brokers A,B      onehop, mosquitto, aedes (default: all that are installed)
   --rounds N         rounds per workload (default 3; quick: 1)
-  --seconds S        measured seconds per round (default 4; quick: 0.5)
+  --seconds S        measured seconds per round (default 4; quick: 0.5); the doors and idle connections have times of their own
   --warmup S         seconds before them (default 2; quick: 0.3)
+  --attempts N       how often a measurement is made at most that other processes disturb (default 3; quick: 1)
 
 The whole benchmark writes docs/benchmarks.md. With --quick, --only or --brokers the report goes to native-bench/build/report/.
 `;
@@ -58,7 +58,7 @@ function readOptions() {
     const text = { type: 'string' };
     const flag = { type: 'boolean', default: false };
     values = parseArgs({
-      options: { quick: flag, help: flag, only: text, brokers: text, rounds: text, seconds: text, warmup: text },
+      options: { quick: flag, help: flag, only: text, brokers: text, rounds: text, seconds: text, warmup: text, attempts: text },
     }).values;
   } catch (error) {
     failUsage(error.message);
@@ -77,7 +77,8 @@ function readOptions() {
   for (const family of chosen) if (!families.has(family)) failUsage(`--brokers: ${family} is none of ${[...families].join(', ')}`);
   const prefixes = values.only?.split(',');
   const selected = workloads.filter(
-    ({ name, onlyQuick }) => (values.quick || !onlyQuick) && (!prefixes || prefixes.some((prefix) => name.startsWith(prefix))),
+    ({ name, onlyQuick, notQuick }) =>
+      (values.quick || !onlyQuick) && (prefixes ? prefixes.some((prefix) => name.startsWith(prefix)) : !(values.quick && notQuick)),
   );
   if (selected.length === 0) failUsage(`--only: no workload begins with ${values.only}`);
   return {
@@ -88,6 +89,7 @@ function readOptions() {
     rounds: Math.max(1, Math.trunc(number('rounds', 3, 1))),
     seconds: Math.max(0.1, number('seconds', 4, 0.5)),
     warmup: number('warmup', 2, 0.3),
+    attempts: Math.max(1, Math.trunc(number('attempts', 3, 1))),
   };
 }
 
@@ -103,11 +105,18 @@ function buildGenerator() {
   return join(import.meta.dirname, 'build/load');
 }
 
-/** The names of all chosen brokers that are installed. One that is missing is named, and left out. */
-function findBrokers(families) {
+/** The names of all brokers of these that are installed, and that the generator can reach. One that is missing is named, and left out. */
+function findBrokers(names, generator) {
+  const transports = spawnSync(generator, ['--transports'], { encoding: 'utf8' }).stdout.trim().split(' ');
   const found = {};
-  for (const [name, broker] of Object.entries(brokers)) {
-    if (!families.includes(broker.family)) continue;
+  for (const name of names) {
+    const broker = brokers[name];
+    if (!transports.includes(broker.transport)) {
+      process.stderr.write(
+        `bench: ${name} is left out: the load generator was built without ${broker.transport}; see native-bench/README.md\n`,
+      );
+      continue;
+    }
     const version = broker.version();
     if (version) found[name] = version;
     else process.stderr.write(`bench: ${name} is left out: ${broker.missing}\n`);
@@ -138,7 +147,7 @@ function diskBytes(directory) {
 
 /** Runs the generator once. Resolves to its result, or to `{ ok: false, error }` when it gave none. */
 function runLoad(generator, broker, args) {
-  const all = { ...args, port: broker.port, pid: broker.pid };
+  const all = { ...args, transport: brokers[broker.name].transport, port: broker.port, pid: broker.pid };
   if (addressedWorkloads.includes(args.workload)) all.addressing = brokers[broker.name].addressing;
   const words = Object.entries(all).flatMap(([option, value]) => [`--${option}`, String(value)]);
   return new Promise((resolve) => {
@@ -156,9 +165,9 @@ function runLoad(generator, broker, args) {
 }
 
 /** Runs the generator, again when other processes took much of the machine meanwhile; takes the run that they disturbed least. */
-async function runQuietly(generator, broker, args, isQuick) {
+async function runQuietly(generator, broker, args, attempts) {
   let best;
-  for (let attempt = 0; attempt < (isQuick ? 1 : attemptsMax); attempt++) {
+  for (let attempt = 0; attempt < attempts; attempt++) {
     const result = await runLoad(generator, broker, args);
     if (!result.ok) return result;
     if (!best || result.foreignCores < best.foreignCores) best = result;
@@ -236,7 +245,12 @@ async function measure(workload, names, options, generator, starts) {
   const run = async (name) => {
     if (workload.isHold) return runHold(generator, await start(name), args, settings);
     started[name] ??= await start(name);
-    const result = await runQuietly(generator, started[name], args, options.isQuick);
+    const result = await runQuietly(
+      generator,
+      started[name],
+      { ...args, ...(options.isQuick ? {} : workload.argsOf?.[name]) },
+      options.attempts,
+    );
     if (workload.freshBroker) {
       await started[name].stop();
       delete started[name];
@@ -260,7 +274,12 @@ async function measure(workload, names, options, generator, starts) {
 async function main() {
   const options = readOptions();
   const generator = buildGenerator();
-  const versions = findBrokers(options.families);
+  const brokersOf = (workload) => (options.isQuick && workload.quickBrokers) || workload.brokers;
+  const wanted = new Set(options.selected.flatMap(brokersOf).filter((name) => options.families.includes(brokers[name].family)));
+  const versions = findBrokers(
+    Object.keys(brokers).filter((name) => wanted.has(name)),
+    generator,
+  );
   const names = Object.keys(versions);
   if (names.length === 0) {
     process.stderr.write('bench: no broker to measure\n');
@@ -269,8 +288,7 @@ async function main() {
   const starts = Object.fromEntries(names.map((name) => [name, []]));
   const results = {};
   for (const workload of options.selected) {
-    const wanted = (options.isQuick && workload.quickBrokers) || workload.brokers;
-    const takesPart = names.filter((name) => wanted.includes(name));
+    const takesPart = names.filter((name) => brokersOf(workload).includes(name));
     if (takesPart.length > 0) results[workload.name] = await measure(workload, takesPart, options, generator, starts);
   }
 

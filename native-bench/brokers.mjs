@@ -1,7 +1,7 @@
 /**
- * The brokers of the benchmark: how each is started on a free port of 127.0.0.1, when it counts as started, and how it is ended.
+ * The brokers of the benchmark: how each is started on free ports of 127.0.0.1, when it counts as started, and how it is ended.
  *
- * A broker counts as started when a client has got its CONNACK. Each has a directory of its own, where it may store what it likes; a broker can be
+ * Each has a TCP listener, and at most one other, where it is measured then. A broker counts as started when a client has got its CONNACK over TCP. Each has a directory of its own, where it may store what it likes; a broker can be
  * started again over the directory of one that has ended. It never touches a broker that it did not start.
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -29,38 +29,79 @@ function setOptions(settings) {
   return settings.flatMap((setting) => ['--set', setting]);
 }
 
-/** `settings` are those of the variant, `variant` names it. Without both it is onehop as it comes: its store waits for the disk (`fsync`). */
-function onehop(shards, variant = '', settings = []) {
+const hasQuiche = existsSync(join(root, `node_modules/@matrixai/quic-${process.platform}-${process.arch}`));
+
+/** What a transport is called in the report. */
+export const transportLabels = { tcp: 'TCP', tls: 'TLS', ws: 'WebSocket', wss: 'WebSocket over TLS', quic: 'QUIC' };
+const encrypted = ['tls', 'wss', 'quic'];
+
+/** Directory of the certificate; it lives as long as this process. */
+let certificateDirectory;
+
+/** One self-signed certificate for all brokers of a run, EC P-256. */
+function certificate() {
+  if (!certificateDirectory) {
+    const directory = mkdtempSync(join(tmpdir(), 'bench-certificate-'));
+    process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', 'key.pem'];
+    const name = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-days', '2', '-out', 'chain.pem'];
+    const made = spawnSync('openssl', ['req', '-x509', ...key, ...name], { cwd: directory, encoding: 'utf8' });
+    if (made.error || made.status !== 0) throw new Error(`openssl made no certificate: ${made.error?.message ?? made.stderr}`);
+    certificateDirectory = directory;
+  }
+  return { chain: join(certificateDirectory, 'chain.pem'), key: join(certificateDirectory, 'key.pem') };
+}
+
+/**
+ * `settings` are those of the variant, `variant` names it. Without both it is onehop as it comes: its store waits for the disk (`fsync`). `transport` is
+ * that of its second listener, where it is measured.
+ */
+function onehop(shards, variant = '', settings = [], transport = 'tcp') {
   const main = join(root, 'dist/src/cli/main.js');
-  const listeners = 'listeners=[{type: tcp, bind: "127.0.0.1:0"}]';
+  const listeners = () => [
+    { type: 'tcp', bind: '127.0.0.1:0' },
+    ...(transport === 'tcp'
+      ? []
+      : [{ type: transport, bind: '127.0.0.1:0', ...(encrypted.includes(transport) && { tls: { certificates: [certificate()] } }) }]),
+  ];
   return {
     family: 'onehop',
     label: `onehop, ${shards === 1 ? '1 shard' : `${shards} shards`}${variant && `, ${variant}`}`,
+    transport,
     addressing: 'hop',
-    version: () => (existsSync(main) ? versionOf('package.json') : undefined),
-    missing: 'dist/src/cli/main.js is not built',
+    version: () => (existsSync(main) && (transport !== 'quic' || hasQuiche) ? versionOf('package.json') : undefined),
+    missing: existsSync(main) ? 'there is no quiche for this machine' : 'dist/src/cli/main.js is not built',
     printsPort: true,
     endSignal: 'SIGKILL',
-    command: (_port, _directory, more) => [
+    command: (_ports, _directory, more) => [
       process.execPath,
       main,
       'start',
       '--shards',
       String(shards),
-      ...setOptions([listeners, ...settings, ...more]),
+      ...setOptions([`listeners=${JSON.stringify(listeners())}`, ...settings, ...more]),
     ],
   };
 }
+
+/** onehop with one shard as it comes, by another door than TCP. */
+function onehopBy(transport) {
+  return onehop(1, transportLabels[transport], [], transport);
+}
+
+/** Started by root, mosquitto would become another user, who may not use our directories; that of another user ignores the line. */
+const runAsRoot = 'user root';
 
 function mosquittoPath() {
   return ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto', '/usr/bin/mosquitto', '/opt/homebrew/sbin/mosquitto'].find(existsSync);
 }
 
-/** `persistence` gives the lines of its configuration that say what it stores. */
-function mosquitto(label, persistence) {
+/** `persistence` gives the lines of its configuration that say what it stores. `transport` is that of its second listener, where it is measured. */
+function mosquitto(label, persistence, transport = 'tcp') {
   return {
     family: 'mosquitto',
     label,
+    transport,
     addressing: 'topics',
     version: () => {
       const path = mosquittoPath();
@@ -69,10 +110,13 @@ function mosquitto(label, persistence) {
     missing: 'not installed (Debian: apt-get install mosquitto)',
     printsPort: false,
     endSignal: 'SIGTERM', // it saves everything at a regular end only
-    command: (port, directory) => {
+    command: (ports, directory) => {
       const file = join(directory, 'mosquitto.conf');
       const lines = [
-        `listener ${port} 127.0.0.1`,
+        `listener ${ports.tcp} 127.0.0.1`,
+        ...(transport === 'tcp' ? [] : [`listener ${ports[transport]} 127.0.0.1`]),
+        ...(transport === 'ws' ? ['protocol websockets'] : []),
+        ...(transport === 'tls' ? [`certfile ${certificate().chain}`, `keyfile ${certificate().key}`, runAsRoot] : []),
         'allow_anonymous true',
         ...persistence(directory),
         'max_inflight_messages 0',
@@ -86,28 +130,28 @@ function mosquitto(label, persistence) {
   };
 }
 
+function storeNothing() {
+  return ['persistence false'];
+}
+
 /**
  * The strictest setting that can be worked with. `autosave_interval` counts whole seconds, and each save writes the whole database again; saving
  * on every change (`autosave_on_changes`) would write all waiting messages for each new one. An acknowledgement never waits for a save.
  */
 function saveEachSecond(directory) {
-  return [
-    'persistence true',
-    `persistence_location ${directory}/`,
-    'autosave_interval 1',
-    'user root', // started by root it would become another user, who may not write here; another user's mosquitto ignores the line
-  ];
+  return ['persistence true', `persistence_location ${directory}/`, 'autosave_interval 1', runAsRoot];
 }
 
 const aedes = {
   family: 'aedes',
   label: 'aedes',
+  transport: 'tcp',
   addressing: 'topics',
   version: () => (existsSync(join(root, 'node_modules/aedes/package.json')) ? versionOf('node_modules/aedes/package.json') : undefined),
   missing: 'not installed (npm ci)',
   printsPort: false,
   endSignal: 'SIGTERM',
-  command: (port) => [process.execPath, join(import.meta.dirname, 'aedes-server.mjs'), String(port)],
+  command: (ports) => [process.execPath, join(import.meta.dirname, 'aedes-server.mjs'), String(ports.tcp)],
 };
 
 /**
@@ -120,8 +164,14 @@ export const brokers = {
   'onehop-1-none': onehop(1, 'none', ['store.durability=none']),
   'onehop-1-off': onehop(1, 'no store', ['store.enabled=false']),
   'onehop-2': onehop(2),
-  mosquitto: mosquitto('mosquitto', () => ['persistence false']),
+  'onehop-tls': onehopBy('tls'),
+  'onehop-ws': onehopBy('ws'),
+  'onehop-wss': onehopBy('wss'),
+  'onehop-quic': onehopBy('quic'),
+  mosquitto: mosquitto('mosquitto', storeNothing),
   'mosquitto-persistent': mosquitto('mosquitto, persistent', saveEachSecond),
+  'mosquitto-tls': mosquitto('mosquitto, TLS', storeNothing, 'tls'),
+  'mosquitto-ws': mosquitto('mosquitto, WebSocket', storeNothing, 'ws'),
   aedes,
 };
 
@@ -154,15 +204,27 @@ function isAccepting(port, timeoutMilliseconds) {
   });
 }
 
-/** The port in the broker's line `{"msg":"listening","type":"tcp","port":N,…}`. The output is read to its end, so that the broker never blocks on it. */
-function readPort(child) {
+/**
+ * The ports in the broker's lines `{"msg":"listening","type":"tcp","port":N,…}`, by type, when there are as many as `types`. The output is read to its
+ * end, so that the broker never blocks on it.
+ */
+function readPorts(child, types) {
+  const ports = {};
   return new Promise((resolve) => {
     createInterface({ input: child.stdout }).on('line', (line) => {
       if (!line.startsWith('{') || !line.includes('"listening"')) return;
       const entry = JSON.parse(line);
-      if (entry.msg === 'listening' && entry.type === 'tcp') resolve(entry.port);
+      if (entry.msg === 'listening') ports[entry.type] = entry.port;
+      if (types.every((type) => ports[type] > 0)) resolve(ports);
     });
   });
+}
+
+/** Free ports, by type. */
+async function choosePorts(types) {
+  const ports = {};
+  for (const type of types) ports[type] = await freePort();
+  return ports;
 }
 
 /**
@@ -172,15 +234,16 @@ function readPort(child) {
  *   family (`key=value`, onehop only); `directory`: of a broker that has ended, to be started over what it has stored
  * @returns {Promise<{name: string, port: number, pid: number, directory: string, startMilliseconds: number,
  *   end: (signal: string, timeoutMilliseconds?: number) => Promise<void>, stop: () => Promise<void>}>}
- *   `startMilliseconds` runs from spawn to that CONNACK. `end` leaves the directory, `stop` removes it. Rejects, with what the broker wrote to stderr,
+ *   `port` is that of the broker's transport. `startMilliseconds` runs from spawn to that CONNACK. `end` leaves the directory, `stop` removes it. Rejects, with what the broker wrote to stderr,
  *   when it does not start; then the directory is removed too.
  */
 export async function startBroker(name, options = {}) {
   const broker = brokers[name];
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'bench-'));
   const timeout = options.timeoutMilliseconds ?? startTimeoutMilliseconds;
-  const chosenPort = broker.printsPort ? 0 : await freePort();
-  const [file, ...args] = broker.command(chosenPort, directory, options.settings?.[broker.family] ?? []);
+  const types = [...new Set(['tcp', broker.transport])];
+  const chosen = broker.printsPort ? {} : await choosePorts(types);
+  const [file, ...args] = broker.command(chosen, directory, options.settings?.[broker.family] ?? []);
   const spawned = performance.now();
   const child = spawn(file, args, { cwd: directory, stdio: ['ignore', broker.printsPort ? 'pipe' : 'ignore', 'pipe'] });
   running.add(child);
@@ -205,12 +268,12 @@ export async function startBroker(name, options = {}) {
     rmSync(directory, { recursive: true, force: true });
   };
   const deadline = spawned + timeout;
-  const port = broker.printsPort
-    ? await Promise.race([readPort(child), ended.then(() => 0), wait(timeout, 0, { ref: false })])
-    : chosenPort;
-  while (port > 0 && !hasEnded && performance.now() < deadline) {
-    if (await isAccepting(port, timeout)) {
-      return { name, port, pid: child.pid, directory, startMilliseconds: performance.now() - spawned, end, stop };
+  const ports = broker.printsPort
+    ? await Promise.race([readPorts(child, types), ended.then(() => ({})), wait(timeout, {}, { ref: false })])
+    : chosen;
+  while (ports.tcp > 0 && !hasEnded && performance.now() < deadline) {
+    if (await isAccepting(ports.tcp, timeout)) {
+      return { name, port: ports[broker.transport], pid: child.pid, directory, startMilliseconds: performance.now() - spawned, end, stop };
     }
     await wait(2);
   }

@@ -6,11 +6,11 @@
 #include "process.hpp"
 
 // `parallel` clients at once connect, wait for CONNACK, send DISCONNECT, close, and begin again under a new client ID.
-// Latency runs from connect(2) to CONNACK.
+// Latency runs from connect(2) to CONNACK, with all handshakes between.
 class ConnectStorm : private Listener {
  public:
   explicit ConnectStorm(const Options& options)
-      : options_(options), broker_(options.pid), connections_(options.parallel), begun_(options.parallel), loop_(connections_, *this, options.port) {}
+      : options_(options), broker_(options.pid), connections_(options.parallel), begun_(options.parallel), loop_(connections_, *this, options) {}
 
   int run() {
     const uint64_t measureFrom = nowNanoseconds() + static_cast<uint64_t>(options_.warmup * 1e9);
@@ -30,8 +30,8 @@ class ConnectStorm : private Listener {
     if (!broker_.snapshot(nowNanoseconds(), to)) failRun("the broker's process is gone");
     for (Connection& connection : connections_) loop_.close(connection);
     const bool ok = latency_.count() > 0 && refused_ == 0;
-    printf("{\"workload\":\"connect\",\"ok\":%s,\"protocol\":%d,\"parallel\":%u,\"connects\":%llu,", ok ? "true" : "false", options_.protocol, options_.parallel,
-           static_cast<unsigned long long>(latency_.count()));
+    printf("{\"workload\":\"connect\",\"ok\":%s,\"protocol\":%d,\"parallel\":%u,\"connects\":%llu,\"resumed\":%llu,", ok ? "true" : "false", options_.protocol, options_.parallel,
+           static_cast<unsigned long long>(latency_.count()), static_cast<unsigned long long>(resumed_));
     CostSpan(from, to).print(latency_.count());
     printf("\"latencyMicroseconds\":{\"p50\":%.1f,\"p99\":%.1f,\"p99.9\":%.1f,\"max\":%.1f},\"refused\":%llu}\n", static_cast<double>(latency_.percentile(50)) / 1e3,
            static_cast<double>(latency_.percentile(99)) / 1e3, static_cast<double>(latency_.percentile(99.9)) / 1e3, static_cast<double>(latency_.max()) / 1e3,
@@ -53,7 +53,10 @@ class ConnectStorm : private Listener {
   void onFrame(Connection& connection, const mqtt::Frame& frame) override {
     unsigned receiveMaximum = 0;
     if ((frame.first & 0xf0) != mqtt::CONNACK || mqtt::readConnack(frame, options_.protocol, receiveMaximum) != 0) refused_++;
-    else if (isMeasuring_) latency_.record(nowNanoseconds() - begun_[connection.index]);
+    else if (isMeasuring_) {
+      latency_.record(nowNanoseconds() - begun_[connection.index]);
+      if (connection.wire != nullptr && connection.wire->isResumed()) resumed_++;
+    }
     mqtt::disconnect(connection.out);
     loop_.flush(connection);
     loop_.close(connection);
@@ -74,6 +77,7 @@ class ConnectStorm : private Listener {
   uint64_t count_ = 0;
   uint64_t named_ = 0;
   uint64_t refused_ = 0;
+  uint64_t resumed_ = 0;
   bool isMeasuring_ = false;
 };
 

@@ -11,7 +11,7 @@
 
 class Fleet : protected Listener {
  protected:
-  Fleet(const Options& options, size_t size) : options_(options), connections_(size), plans_(size), loop_(connections_, *this, options.port) {}
+  Fleet(const Options& options, size_t size) : options_(options), connections_(size), plans_(size), loop_(connections_, *this, options) {}
   ~Fleet() = default;
 
   // What a client is called, and what it subscribes to (nothing when empty).

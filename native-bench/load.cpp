@@ -1,6 +1,6 @@
 // The load generator: one workload against one broker, one JSON object on stdout, the exit code says whether every message arrived.
 //
-// One thread, no dependencies. It knows MQTT and /proc, and nothing of any broker. It ends by itself: a guard stops it when the broker hangs.
+// One thread, no dependencies but those of the transports. It knows MQTT and /proc, and nothing of any broker. It ends by itself: a guard stops it when the broker hangs.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -32,6 +32,10 @@ void setGuard(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "--transports") {
+    puts(builtTransports().c_str());
+    return 0;
+  }
   const Options options = readOptions(argc, argv);
   raiseOpenFiles();
   setGuard(options);

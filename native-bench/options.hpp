@@ -30,15 +30,19 @@ struct Options {
   std::string targets = "any";
   std::string topics = "each";
   std::string session = "clean";
+  std::string transport = "tcp";
+  std::string handshakes = "full";
   uint32_t messages = 1'000'000;
   uint64_t seed = 1;
 };
 
-constexpr const char* usageText = R"(load: MQTT load over TCP on 127.0.0.1; one JSON object on stdout.
+constexpr const char* usageText = R"(load: MQTT load on 127.0.0.1; one JSON object on stdout.
 
   --workload NAME     fan-in | fan-out | p2p | shared | connect | idle | offline | hold-fill | hold-drain
   --port N            the broker's port
   --pid N             the broker's process, for CPU time and memory
+  --transport NAME    tcp (default) | ws | tls | wss | quic, as far as this generator was built with it: --transports lists those
+  --handshakes WHAT   tls, wss, quic: full (default) | resumed (where a client connects again)
   --protocol 4|5      MQTT 3.1.1 (default) or 5.0
   --qos 0|1|2         of publishers and of subscriptions (default 0); offline and hold: 1
   --publishers N      all but p2p, connect and idle (default 100)
@@ -117,6 +121,8 @@ inline Options readOptions(int argc, char** argv) {
     else if (name == "--targets") options.targets = readChoice(name, text, "any next self");
     else if (name == "--topics") options.topics = readChoice(name, text, "each one");
     else if (name == "--session") options.session = readChoice(name, text, "clean kept");
+    else if (name == "--transport") options.transport = readChoice(name, text, "tcp ws tls wss quic");
+    else if (name == "--handshakes") options.handshakes = readChoice(name, text, "full resumed");
     else if (name == "--messages") options.messages = count(1, 100'000'000);
     else if (name == "--warmup") options.warmup = number(0, 600);
     else if (name == "--seconds") options.seconds = number(0.1, 3600);

@@ -6,12 +6,18 @@
 const width = 860;
 const margin = 16;
 
-/** One colour per broker in every plot: light, dark. */
+/** One colour per broker and door in every plot: light, dark. */
 const colours = {
   'onehop-1': ['#0a6ebd', '#58a6ff'],
   'onehop-2': ['#6f42c1', '#bc8cff'],
   mosquitto: ['#c2540a', '#f0883e'],
   aedes: ['#6e7781', '#9aa4af'],
+  'onehop-tls': ['#1a7f37', '#3fb950'],
+  'onehop-ws': ['#0e8a8a', '#39c5cf'],
+  'onehop-wss': ['#57606a', '#8b949e'],
+  'onehop-quic': ['#6f42c1', '#bc8cff'],
+  'mosquitto-tls': ['#9a6700', '#d29922'],
+  'mosquitto-ws': ['#cf222e', '#ff7b72'],
 };
 
 function escapeXml(text) {
@@ -50,9 +56,14 @@ function document(height, caption, body) {
   ].join('\n')}\n`;
 }
 
-function legend(series, y) {
+const legendColumns = 4;
+const legendRowHeight = 20;
+
+function legend(series, top) {
+  const step = (width - 2 * margin) / legendColumns;
   return series.flatMap((one, at) => {
-    const x = margin + at * 150;
+    const x = margin + (at % legendColumns) * step;
+    const y = top + Math.floor(at / legendColumns) * legendRowHeight;
     return [`<rect class="${className(one)}" x="${x}" y="${y - 10}" width="12" height="12"/>`, text(x + 18, y, one.label)];
   });
 }
@@ -68,7 +79,7 @@ function legend(series, y) {
 export function barPlot(caption, series, groups, format) {
   const body = legend(series, 52);
   const room = width - 2 * margin - 80;
-  let y = 84;
+  let y = 84 + (Math.ceil(series.length / legendColumns) - 1) * legendRowHeight;
   for (const { title, bars } of groups) {
     body.push(text(margin, y, title, 'class="small"'));
     y += 8;

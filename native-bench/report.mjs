@@ -7,7 +7,7 @@
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { brokers } from './brokers.mjs';
+import { brokers, transportLabels } from './brokers.mjs';
 import { barPlot, curvePlot } from './plot.mjs';
 import { targets, workloads } from './workloads.mjs';
 
@@ -45,7 +45,11 @@ function ratio(run, workload, metric, of, to) {
 }
 
 /** What a target bounds, or undefined when it was not measured. */
-function measureTarget(run, { workload, metric, of, to, minus }) {
+function measureTarget(run, { workload, workloads: several, metric, of, to, minus }) {
+  if (several) {
+    const ratios = several.map((one) => ratio(run, one, metric, of, to));
+    return ratios.includes(undefined) ? undefined : Math.max(...ratios);
+  }
   if (to) return ratio(run, workload, metric, of, to);
   if (minus) return compare(run, { workload, metric, of, other: minus }, (value, other) => value - other);
   const values = metricValues(run, workload, of, metric);
@@ -68,12 +72,12 @@ function table(head, rows) {
 /** One row per target: what is wanted, what was measured, whether it is met. The short form's sizes are not those of the targets, so it judges none. */
 function targetRows(run) {
   return targets.map((target) => {
-    const { text, min, max, unit } = target;
+    const { text, min, max, below, unit } = target;
     const format = (value) => (unit ? `${formatNumber(value)} ${unit}` : value.toFixed(2));
-    const wanted = max === undefined ? `≥ ${format(min)}` : `≤ ${format(max)}`;
+    const wanted = min !== undefined ? `≥ ${format(min)}` : max !== undefined ? `≤ ${format(max)}` : `< ${format(below)}`;
     const measured = measureTarget(run, target);
     if (measured === undefined) return [text, wanted, 'not measured', '-'];
-    const isMet = max === undefined ? measured >= min : measured <= max;
+    const isMet = min !== undefined ? measured >= min : max !== undefined ? measured <= max : measured < below;
     return [text, wanted, format(measured), run.isQuick ? '-' : isMet ? 'met' : 'missed'];
   });
 }
@@ -90,17 +94,44 @@ function formatMedian(rounds, figureOf) {
   return values.includes(undefined) ? '-' : formatNumber(median(values));
 }
 
+/** The median over the rounds of the share that one count has of another, as text. */
+function formatShare(rounds, part, whole) {
+  return `${Math.round(100 * median(rounds.map((result) => result[part] / result[whole])))} %`;
+}
+
 /**
  * A table with one row per broker. Each column is its head and a function from the rounds of a broker, which have all passed, to its text. The brokers
  * in `marked` bear the mark of a footnote.
  */
 function brokerTable(run, workload, results, columns, marked = []) {
+  const labelOf = workload.isDoors ? doorLabel : (name) => brokers[name].label;
   const rows = Object.keys(results).map((name) => {
     const rounds = passedRounds(run, workload.name, name);
     const cells = columns.map(([, cell], column) => (rounds ? cell(rounds, name) : column === 0 ? 'failed' : '-'));
-    return [brokers[name].label + (marked.includes(name) ? ' ¹' : ''), ...cells];
+    return [labelOf(name) + (marked.includes(name) ? ' ¹' : ''), ...cells];
   });
   return table(['broker', ...columns.map(([head]) => head)], rows);
+}
+
+/** What a broker is called where its doors are compared. */
+function doorLabel(name) {
+  return `${brokers[name].family}, ${transportLabels[brokers[name].transport]}`;
+}
+
+/** Of the doors in `results`: that of the same broker for TCP, and that of mosquitto for the same transport. */
+function doorPeers(results, name) {
+  const find = (family, transport) =>
+    Object.keys(results).find((other) => brokers[other].family === family && brokers[other].transport === transport);
+  return { plain: find(brokers[name].family, 'tcp'), mosquitto: find('mosquitto', brokers[name].transport) };
+}
+
+/** Two columns: a metric against TCP, and against mosquitto. */
+function doorColumns(run, workload, results) {
+  const against = (name, other) => (other && ratio(run, workload.name, workload.metric, name, other)?.toFixed(2)) ?? '-';
+  return [
+    ['÷ its TCP', (_rounds, name) => against(name, doorPeers(results, name).plain)],
+    ['÷ mosquitto by the same', (_rounds, name) => against(name, doorPeers(results, name).mosquitto)],
+  ];
 }
 
 /** A column with the median of a field, in units of `scale`. */
@@ -144,9 +175,12 @@ function messageTable(run, workload, results) {
     [`${noun}s/s`, (rounds) => Math.round(median(rounds.map((result) => result.perSecond))).toLocaleString('en-US')],
     fieldColumn(`CPU µs per ${noun}`, 'cpuMicroseconds'),
     spanColumn('cpuMicroseconds'),
-    ['CPU ÷ mosquitto', (_rounds, name) => (peer && ratio(run, workload.name, 'cpuMicroseconds', name, peer)?.toFixed(2)) ?? '-'],
+    ...(workload.isDoors
+      ? doorColumns(run, workload, results)
+      : [['CPU ÷ mosquitto', (_rounds, name) => (peer && ratio(run, workload.name, 'cpuMicroseconds', name, peer)?.toFixed(2)) ?? '-']]),
     ...['p50', 'p99', 'p99.9'].map(latency),
     ...(workload.isDurable ? [writtenColumn(run)] : []),
+    ...(workload.args.handshakes === 'resumed' ? [['resumed', (rounds) => formatShare(rounds, 'resumed', 'connects')]] : []),
     ...(workload.args.workload === 'offline' ? [fieldColumn('taken/s', 'drainedPerSecond')] : []),
   ];
   const note =
@@ -158,6 +192,7 @@ function idleTable(run, workload, results) {
   return brokerTable(run, workload, results, [
     fieldColumn('bytes per connection', 'bytesPerConnection'),
     spanColumn('bytesPerConnection'),
+    ...(workload.isDoors ? doorColumns(run, workload, results) : []),
     fieldColumn('whole process MB', 'rssAfterBytes', 1e6),
     fieldColumn('seconds to connect all', 'rampSeconds'),
   ]);
@@ -199,8 +234,27 @@ function startTable(run) {
   return table(['broker', 'ms', 'lowest to highest', 'starts'], rows);
 }
 
+/** Bars for the workloads that move messages through all doors. */
+function doorPlot(run) {
+  const taken = workloads.filter(
+    ({ name, isDoors, args }) => run.results[name] && isDoors && ['fan-in', 'p2p', 'fan-out'].includes(args.workload),
+  );
+  const names = Object.keys(run.versions).filter((name) => taken.some((workload) => run.results[workload.name][name]));
+  const series = names.map((name) => ({ name, label: doorLabel(name) }));
+  const groups = taken.map(({ name, title }) => ({
+    title: title.replace('Doors: ', ''),
+    bars: series.flatMap((one) => {
+      const values = metricValues(run, name, one.name);
+      return values ? [{ series: one, value: median(values) }] : [];
+    }),
+  }));
+  const caption = 'Broker CPU per delivered message by transport, microseconds. Each group has its own scale; shorter is better.';
+  return groups.length > 0 ? { 'doors.svg': barPlot(caption, series, groups, formatNumber) } : {};
+}
+
 function plots(run) {
-  const taken = workloads.filter(({ name, isDurable }) => run.results[name] && !isDurable); // durable workloads have more brokers than a plot can show
+  // Durable workloads have more brokers than a plot can show, and doors have a plot of their own.
+  const taken = workloads.filter(({ name, isDurable, isDoors }) => run.results[name] && !isDurable && !isDoors);
   const names = Object.keys(run.versions).filter((name) => taken.some((workload) => run.results[workload.name][name]));
   const series = names.map((name) => ({ name, label: brokers[name].label }));
   const group = ({ name, title }) => ({
@@ -210,7 +264,7 @@ function plots(run) {
       return values ? [{ series: one, value: median(values) }] : [];
     }),
   });
-  const files = {};
+  const files = doorPlot(run);
   const moving = taken.filter(({ metric, args }) => metric === 'cpuMicroseconds' && args.workload !== 'connect');
   if (moving.length > 0) {
     const caption = 'Broker CPU per delivered message, microseconds. Each group has its own scale; shorter is better.';
@@ -247,6 +301,16 @@ function durableIntroduction(run) {
   ];
 }
 
+/** What is the same for all doors, and what is not. */
+function doorIntroduction() {
+  return [
+    'The same clients by another transport; one broker process for each, with one shard. TLS 1.3 everywhere: one self-signed certificate with an EC P-256 key, the suite',
+    'TLS_AES_128_GCM_SHA256, the group X25519, no client certificates. onehop encrypts TLS with the OpenSSL of Node, WebSocket over TLS and QUIC with BoringSSL; mosquitto with OpenSSL.',
+    'A WebSocket frame of the generator holds what a client writes in one turn, as a TCP segment does. QUIC clients have a UDP socket each. No connection is compressed.',
+    '"÷ its TCP" is against the TCP listener of the same broker, "÷ mosquitto by the same" against mosquitto with the same transport; mosquitto has no QUIC.',
+  ];
+}
+
 /**
  * Writes `benchmarks.md` and `benchmarks/*.svg` into a folder, replacing older ones.
  * @param {string} folder
@@ -269,7 +333,8 @@ export function writeReport(folder, run) {
     return ['', `### ${workload.title}`, '', ...note, ...tableOf(run, workload, run.results[workload.name])];
   };
   const taken = workloads.filter(({ name }) => run.results[name]);
-  const sections = taken.filter(({ isDurable }) => !isDurable).flatMap(section);
+  const sections = taken.filter(({ isDurable, isDoors }) => !isDurable && !isDoors).flatMap(section);
+  const doorSections = taken.filter(({ isDoors }) => isDoors).flatMap(section);
   const durableSections = taken.filter(({ isDurable }) => isDurable).flatMap(section);
   const text = [
     '# Benchmarks',
@@ -278,7 +343,7 @@ export function writeReport(folder, run) {
     '',
     `- Machine: ${cpus().length} cores, ${cpus()[0].model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}. The load generator runs on the same cores.`,
     `- Versions: ${versions}, Node ${process.versions.node}.`,
-    `- MQTT 3.1.1, payloads of 64 bytes. ${run.rounds} interleaved round${run.rounds === 1 ? '' : 's'} of ${run.seconds} s after ${run.warmup} s of warm-up; medians.`,
+    `- MQTT 3.1.1, payloads of 64 bytes. ${run.rounds} interleaved round${run.rounds === 1 ? '' : 's'} of ${run.seconds} s after ${run.warmup} s of warm-up (doors: shorter); medians.`,
     ...disturbance(run),
     '- Every message was verified to arrive exactly once and in order. A broker that failed this shows no figure.',
     ...(run.isQuick ? ['- This is the short form with small sizes. Its figures prove that the benchmark runs, and nothing else.'] : []),
@@ -296,6 +361,7 @@ export function writeReport(folder, run) {
     ...has('latency.svg'),
     ...has('memory.svg'),
     ...sections,
+    ...(doorSections.length > 0 ? ['', '## Doors', '', ...doorIntroduction(), ...has('doors.svg'), ...doorSections] : []),
     ...(durableSections.length > 0 ? ['', '## Durable messages', '', ...durableIntroduction(run), ...durableSections] : []),
     '',
     '### Start to first accepted connection',

@@ -11,13 +11,17 @@ const withoutAedes = ['onehop-1', 'onehop-2', 'mosquitto'];
 /** Where a workload runs whose messages are to outlive the broker. */
 const durable = ['onehop-1', 'onehop-1-os', 'onehop-1-none', 'onehop-1-off', 'onehop-2', 'mosquitto-persistent'];
 
+/** Every door of both brokers, plain TCP first: the others are compared with it. */
+const doors = ['onehop-1', 'onehop-tls', 'onehop-ws', 'onehop-wss', 'onehop-quic', 'mosquitto', 'mosquitto-tls', 'mosquitto-ws'];
+
 /** As many messages may wait as a workload can publish: the broker's speed shall bound it, not a limit. mosquitto is told the same for all workloads. */
 const longQueues = { onehop: ['limits.queueMessages=100000000', 'limits.queueBytes=8GiB', 'limits.queuedBytesTotal=8GiB'] };
 
 /**
  * The lower-case `name` is what `--only` takes. `metric` is the field of the result that plots and targets compare; a target may name another one.
  * `brokers` are those that it runs on, `quickBrokers` those in the short form (default: the same). `settings` are for the brokers, by family. `rounds`
- * is the largest number of them. `note` stands below the title in the report.
+ * is the largest number of them. `note` stands below the title in the report. `argsOf` replaces some of `args` for a broker. `onlyQuick`: in the short
+ * form alone; `notQuick`: not in it, unless asked for by name.
  */
 const memoryWorkloads = [
   {
@@ -89,6 +93,83 @@ const memoryWorkloads = [
   },
 ];
 
+/** Short, because each door has all of them: the whole group takes about twelve minutes. */
+const doorTimes = { warmup: 1, seconds: 1.5 };
+
+/** The main workloads again, through every door of the brokers. */
+const doorWorkloads = [
+  {
+    name: 'doors-fan-in-1000',
+    title: 'Doors: fan-in, 1,000 publishers to 1 subscriber, one message in flight each, QoS 0',
+    metric: 'cpuMicroseconds',
+    notQuick: true,
+    args: { ...doorTimes, workload: 'fan-in', publishers: 1000, window: 1 },
+    quick: { publishers: 100 },
+  },
+  {
+    name: 'doors-fan-in-100x10',
+    title: 'Doors: fan-in, 100 publishers to 1 subscriber, 10 messages in flight each, QoS 0',
+    metric: 'cpuMicroseconds',
+    notQuick: true,
+    args: { ...doorTimes, workload: 'fan-in', publishers: 100, window: 10 },
+    quick: { publishers: 20 },
+  },
+  ...[0, 1].map((qos) => ({
+    name: `doors-p2p-qos${qos}`,
+    title: `Doors: P2P, each of 1,000 clients to any other, one message in flight each, QoS ${qos}`,
+    metric: 'cpuMicroseconds',
+    notQuick: qos === 0,
+    args: { ...doorTimes, workload: 'p2p', clients: 1000, window: 1, qos },
+    quick: { clients: 100 },
+  })),
+  {
+    name: 'doors-fan-out-qos0',
+    title: 'Doors: fan-out, 1 publisher to 1,000 subscribers, one message in flight, QoS 0',
+    metric: 'cpuMicroseconds',
+    notQuick: true,
+    args: { ...doorTimes, workload: 'fan-out', publishers: 1, receivers: 1000, window: 1 },
+    quick: { receivers: 100 },
+  },
+  {
+    name: 'doors-echo',
+    title: 'Doors: echo, each of 1,000 clients to itself, one message in flight each, QoS 0',
+    metric: 'cpuMicroseconds',
+    notQuick: true,
+    args: { ...doorTimes, workload: 'p2p', targets: 'self', clients: 1000, window: 1 },
+    quick: { clients: 100 },
+    brokers: doors.filter((name) => name.startsWith('onehop')),
+  },
+  {
+    name: 'doors-connect',
+    title: 'Doors: full handshakes. Connect, CONNACK, DISCONNECT, again; 64 at once',
+    metric: 'cpuMicroseconds',
+    args: { ...doorTimes, workload: 'connect', parallel: 64, handshakes: 'full' },
+    quick: {},
+  },
+  {
+    name: 'doors-resume',
+    title: 'Doors: resumed handshakes. Connect, CONNACK, DISCONNECT, again with the ticket of the last time; 64 at once',
+    metric: 'cpuMicroseconds',
+    args: { ...doorTimes, workload: 'connect', parallel: 64, handshakes: 'resumed' },
+    quick: {},
+    brokers: ['onehop-tls', 'onehop-quic', 'mosquitto-tls'],
+  },
+  {
+    name: 'doors-idle',
+    title: 'Doors: idle connections, 5,000 (QUIC: 2,000)',
+    metric: 'bytesPerConnection',
+    freshBroker: true,
+    rounds: 2,
+    args: { workload: 'idle', clients: 5000, seconds: 1, settle: 2 },
+    argsOf: { 'onehop-quic': { clients: 2000 } },
+    quick: { clients: 200, settle: 0.3 },
+    quickBrokers: ['onehop-tls', 'onehop-ws', 'onehop-quic'],
+  },
+];
+
+/** Workloads whose messages all go through all doors. */
+const doorMessages = ['doors-fan-in-1000', 'doors-fan-in-100x10', 'doors-p2p-qos0', 'doors-p2p-qos1', 'doors-fan-out-qos0'];
+
 /** Those whose messages are to outlive the broker. */
 const durableWorkloads = [
   {
@@ -145,12 +226,13 @@ const durableWorkloads = [
 /** Every row, whole. */
 export const workloads = [
   ...memoryWorkloads.map((workload) => ({ brokers: inMemory, ...workload })),
+  ...doorWorkloads.map((workload) => ({ brokers: doors, isDoors: true, ...workload })),
   ...durableWorkloads.map((workload) => ({ brokers: durable, settings: longQueues, isDurable: true, ...workload })),
 ];
 
 /**
- * Each target is a bound of a value: an upper one (`max`) or a lower one (`min`). The value is a metric of `of`, in the same run divided by that of
- * `to`, or with that of `minus` taken away, or by itself.
+ * Each target is a bound of a value: an upper one (`max`, or `below`, which it must not reach) or a lower one (`min`). The value is a metric of `of`, in
+ * the same run divided by that of `to`, or with that of `minus` taken away, or by itself. Of several `workloads` the worst ratio counts.
  */
 export const targets = [
   { text: 'fan-in of 1,000 publishers, against mosquitto', workload: 'fan-in-1000', of: 'onehop-1', to: 'mosquitto', max: 0.55 },
@@ -187,4 +269,14 @@ export const targets = [
     unit: 'messages/s',
   },
   { text: 'memory per waiting message of 64 bytes', workload: 'durable-hold', of: 'onehop-1', max: 150, unit: 'bytes' },
+  { text: 'WebSocket, against TCP, the worst of five workloads', workloads: doorMessages, of: 'onehop-ws', to: 'onehop-1', max: 1.3 },
+  {
+    text: "TLS, against mosquitto's TLS, the worst of five workloads",
+    workloads: doorMessages,
+    of: 'onehop-tls',
+    to: 'mosquitto-tls',
+    below: 1,
+  },
+  { text: 'QUIC, CPU per echoed message', workload: 'doors-echo', of: 'onehop-quic', max: 25, unit: 'µs' },
+  { text: 'QUIC, memory per idle connection at 2,000', workload: 'doors-idle', of: 'onehop-quic', max: 61_440, unit: 'bytes' },
 ];
