@@ -30,6 +30,8 @@ export class Delivery {
   /** Record whose entry says so, and where; of use only while that record is being collected. */
   record: number;
   entryAt: number;
+  /** That record holds a copy: the entry stands in an older one as well, until that is removed. */
+  isCopied: boolean;
   /** Told when the receiver has acknowledged before the entry was written: then nobody needs the entry. */
   promise: Promised | null;
 
@@ -44,6 +46,7 @@ export class Delivery {
     this.sequence = 0;
     this.record = 0;
     this.entryAt = 0;
+    this.isCopied = false;
     this.promise = null;
   }
 }

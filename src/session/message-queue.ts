@@ -52,26 +52,18 @@ export class MessageQueue {
     this.bytes += delivery.message.sizeBytes;
   }
 
-  /** Takes all references of `other` in, in the order of both, and what is kept in memory of them. `other` has none afterwards. */
-  adoptRefs(other: MessageQueue): void {
-    if (other.refs === null) return;
-    const frontBytes = other.frontBytes();
-    this.bytes += other.bytes - frontBytes;
-    other.bytes = frontBytes;
-    if (this.refs === null) this.refs = other.refs;
-    else this.refs.merge(other.refs);
-    if (other.pinned !== null) {
-      if (this.pinned === null) this.pinned = other.pinned;
-      else for (const [sequence, delivery] of other.pinned) this.pinned.set(sequence, delivery);
+  /** Takes all references of other queues in, in the order of all, and what is kept in memory of them. The others, whose front is empty, are of no use afterwards. */
+  adoptRefs(others: readonly MessageQueue[]): void {
+    const lists: MessageRefs[] = this.refs === null ? [] : [this.refs];
+    for (const { refs, pinned, bytes } of others) {
+      if (refs === null) continue;
+      lists.push(refs);
+      this.bytes += bytes;
+      if (pinned === null) continue;
+      this.pinned ??= new Map();
+      for (const [sequence, delivery] of pinned) this.pinned.set(sequence, delivery);
     }
-    other.refs = null;
-    other.pinned = null;
-  }
-
-  private frontBytes(): number {
-    let bytes = 0;
-    for (let i = 0; i < this.deliveries.count; i++) bytes += this.deliveries.at(i)!.message.sizeBytes;
-    return bytes;
+    this.refs = MessageRefs.merge(lists);
   }
 
   /** Adds a message that lies in the store. */

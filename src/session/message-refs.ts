@@ -75,27 +75,30 @@ export class MessageRefs {
     into.sizeBytes = chunk[at + 4]!;
   }
 
-  /** Takes all of `other` in, in the order of the sequences of both. */
-  merge(other: MessageRefs): void {
-    const mine = this.toNumbers();
-    const theirs = other.toNumbers();
-    this.chunks.length = 0;
-    this.head = 0;
-    this.count = 0;
-    let at = 0;
-    for (let next = 0; next < theirs.length; next += NUMBERS) {
-      for (; at < mine.length && mine[at]! < theirs[next]!; at += NUMBERS) this.pushFrom(mine, at);
-      this.pushFrom(theirs, next);
+  /** All entries of several lists in one, in the order of their sequences. */
+  static merge(lists: readonly MessageRefs[]): MessageRefs {
+    const merged = new MessageRefs();
+    const places = lists.map(({ head }) => head);
+    const chunks = new Array<number>(lists.length).fill(0);
+    for (let left = lists.reduce((sum, { count }) => sum + count, 0); left > 0; left--) {
+      // One for each stream of a client: looking at all of them takes less than keeping them in order.
+      let first = -1;
+      let lowest = Number.POSITIVE_INFINITY;
+      for (let i = 0; i < lists.length; i++) {
+        const chunk = lists[i]!.chunks[chunks[i]!];
+        if (chunk === undefined || chunk[places[i]!]! >= lowest) continue;
+        lowest = chunk[places[i]!]!;
+        first = i;
+      }
+      const chunk = lists[first]!.chunks[chunks[first]!]!;
+      const at = places[first]!;
+      merged.push(lowest, chunk[at + 1]!, chunk[at + 2]!, chunk[at + 3]!, chunk[at + 4]!);
+      places[first] = at + NUMBERS;
+      if (places[first]! < chunk.length) continue;
+      places[first] = 0;
+      chunks[first]!++;
     }
-    for (; at < mine.length; at += NUMBERS) this.pushFrom(mine, at);
-  }
-
-  private pushFrom(numbers: readonly number[], at: number): void {
-    this.push(numbers[at]!, numbers[at + 1]!, numbers[at + 2]!, numbers[at + 3]!, numbers[at + 4]!);
-  }
-
-  private toNumbers(): number[] {
-    return this.chunks.flat().slice(this.head);
+    return merged;
   }
 
   /** Removes the oldest. @returns its size; 0 when there is none */

@@ -33,7 +33,7 @@ export class OutboundAliases {
   isKnown: boolean;
   /** The last `assign` gave out a new alias. */
   private isNew: boolean;
-  private readonly maximum: number;
+  readonly maximum: number;
   private readonly hashes: number[];
   private readonly topics: Uint8Array[];
 

@@ -2,11 +2,11 @@
  * Attach: ties a channel to a new connection on the shard that owns its client.
  */
 import type { ChannelEvents, EventChannel, Peer } from './channel.ts';
-import { CLOSING, Connection } from './connection.ts';
+import { Connection } from './connection.ts';
 import { receive } from './receive.ts';
 import { connectionLost, drained } from './sessions.ts';
 import type { Shard } from './shard.ts';
-import { openStream } from './streams.ts';
+import { mayOpenStream, openStream } from './streams.ts';
 
 class ConnectionEvents implements ChannelEvents {
   private readonly connection: Connection;
@@ -39,7 +39,7 @@ export function attach(shard: Shard, channel: EventChannel, peer: Peer, read: Ui
 
 /** Makes a data stream of the client whose control stream is `control`. @param channel it is paused @returns false when that client is going */
 export function attachStream(control: Connection, channel: EventChannel): boolean {
-  if (control.state >= CLOSING) return false;
+  if (!mayOpenStream(control)) return false;
   channel.events = new ConnectionEvents(openStream(control, channel));
   return true;
 }

@@ -10,7 +10,7 @@
  * A round keeps pace with the writers: it removes PACE times of what they write, in small pieces at the end of each turn, also while a commit is under way: copies
  * go to the open batch, and `keepFrom` leaves with that batch. If it falls behind nevertheless, publishers are held back (`isBehind`). When nothing is written it
  * works at IDLE_BYTES_PER_SECOND. While the disk refuses, and at a stop, it rests. A record that was walked in part only is written in part twice, which readers
- * of the log bear: of two entries with one number the later counts. Owned by one shard.
+ * of the log bear: of two entries with one number the later counts. So a copy is never taken out of its batch, or the original would count again. Owned by one shard.
  */
 import { assert } from '../base/assert.ts';
 import { readText } from '../base/bytes.ts';
@@ -492,4 +492,5 @@ function moveDelivery(shard: Shard, root: StoredHolder, bytes: Buffer, record: n
   const delivery = deliveryInMemory(holder, sequence)!;
   delivery.record = open.record;
   delivery.entryAt = at;
+  delivery.isCopied = true;
 }

@@ -12,6 +12,7 @@
 
 import { copyBytes, writeU16 } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
+import type { LimitSettings } from '../base/settings.ts';
 import { Timer } from '../base/timers.ts';
 import { writeAck } from '../protocol/ack.ts';
 import { PUBREL, V5 } from '../protocol/packet-type.ts';
@@ -41,6 +42,20 @@ const QUEUED_COUNT = counter('publish/queued');
 const QUEUED_BYTES = counter('queued/bytes');
 const QUEUED_MESSAGES = counter('queued/messages');
 const INFLIGHT_BYTES = counter('inflight/bytes');
+
+/** What the limits leave for one queue: all streams of a client share them. */
+class QueueRoom {
+  messages: number;
+  bytes: number;
+
+  constructor() {
+    this.messages = 0;
+    this.bytes = 0;
+  }
+}
+
+/** Room of the queue that a message is put into; filled anew for each. */
+const room = new QueueRoom();
 
 /** Shards look at the clock once a turn, so one may be behind another; the rest of an interval must not come out longer than the interval. */
 const CLOCK_SKEW_MILLISECONDS = 100;
@@ -251,7 +266,8 @@ export function enqueue(
   if (session.root.isStored && shard.journal.isDegraded) return unstorable(shard, session, view);
   const size =
     view.topicEnd - view.topicAt + (view.propertiesEnd - view.propertiesAt) + (view.payloadEnd - view.payloadAt) + MESSAGE_OVERHEAD_BYTES;
-  while (queue.count >= limits.queueMessages || queue.bytes + size > limits.queueBytes || shard.isOverloaded) {
+  measureRoom(room, limits, session, queue);
+  while (queue.count >= room.messages || queue.bytes + size > room.bytes || shard.isOverloaded) {
     // What can never fit must not push out what does.
     if (shard.settings.queue.overflow !== 'drop-oldest' || queue.count === 0 || size > limits.queueBytes) {
       const isProcessFull = shard.isOverloaded;
@@ -272,6 +288,25 @@ export function enqueue(
   }
   shard.counters[QUEUED_COUNT]!++;
   return QUEUED;
+}
+
+function measureRoom(room: QueueRoom, limits: LimitSettings, session: ClientSession, own: MessageQueue): void {
+  room.messages = limits.queueMessages;
+  room.bytes = limits.queueBytes;
+  const { root } = session;
+  const streams = root.connection === null ? null : root.connection.streams;
+  if (streams === null) return;
+  takeRoom(room, root.queue, own);
+  for (let i = 0; i < streams.length; i++) {
+    const part = streams[i]!.session;
+    if (part !== null) takeRoom(room, part.queue, own);
+  }
+}
+
+function takeRoom(room: QueueRoom, queue: MessageQueue | null, own: MessageQueue): void {
+  if (queue === null || queue === own) return;
+  room.messages -= queue.count;
+  room.bytes -= queue.bytes;
 }
 
 function dropOldest(shard: Shard, session: ClientSession, queue: MessageQueue): void {

@@ -39,8 +39,8 @@ import { INFLIGHT_QOS1, INFLIGHT_QOS2 } from '../session/inflight.ts';
 import { viewMessage } from '../session/message.ts';
 import { Session, type StoredHolder } from '../session/session.ts';
 import type { Connection } from './connection.ts';
-import { subscriptionOf } from './parts.ts';
-import type { ClientSession, ClientSubscription, Shard } from './shard.ts';
+import { partsOf, subscriptionOf } from './parts.ts';
+import type { ClientSession, Shard } from './shard.ts';
 import { packConnected, packHolder, packMailbox, packSession, packSubscription, packText } from './stored-session.ts';
 
 /** The entry of the message that is being routed; one for all its deliveries. @returns where it begins */
@@ -122,7 +122,7 @@ export function noteSettled(shard: Shard, holder: StoredHolder, delivery: Delive
   delivery.sequence = 0;
   const { open } = shard.journal;
   shard.journal.settled(delivery);
-  if (delivery.record !== open.record) {
+  if (delivery.record !== open.record || delivery.isCopied) {
     open.two(ENTRY_SETTLED, 0, 0, holder.id, sequence);
     return;
   }
@@ -154,7 +154,8 @@ export function noteReceivedEnd(shard: Shard, session: ClientSession, packetId: 
 /** Whether the QoS 2 message that is being routed has come to this holder before. Asked first of all: what it has is not refused, whatever the disk says now. */
 export function hasTaken(shard: Shard, holder: StoredHolder): boolean {
   const { view } = shard;
-  if (!shard.mayBeKnown || !shard.origins.has(Math.abs(shard.originId), shard.originPacketId, holder.id, contentHash(view))) return false;
+  if (!shard.mayBeKnown || shard.givenNow.has(holder.id)) return false;
+  if (!shard.origins.has(Math.abs(shard.originId), shard.originPacketId, holder.id, contentHash(view))) return false;
   // It may have come a moment ago, over another connection of the publisher.
   restOnOthers(shard, view);
   return true;
@@ -166,7 +167,8 @@ export function hasMemberTaken(shard: Shard, group: ShareGroup<ClientSession>): 
   if (!shard.mayBeKnown || shard.originId === 0) return false;
   const isMember = (id: number): boolean => {
     const holder = journal.holders.get(id); // cold: only what may have come before
-    return holder instanceof Session && group.get(holder as ClientSession) !== undefined;
+    if (!(holder instanceof Session) || shard.givenNow.has(id)) return false;
+    return [holder as ClientSession, ...partsOf(holder)].some((one) => group.get(one) !== undefined);
   };
   if (!shard.origins.hasAny(Math.abs(shard.originId), shard.originPacketId, contentHash(view), isMember)) return false;
   restOnOthers(shard, view);
@@ -179,6 +181,7 @@ export function rememberOrigin(shard: Shard, holder: StoredHolder): void {
   const content = contentHash(shard.view);
   const flags = shard.originId < 0 ? 0 : FLAG_STORED_PUBLISHER;
   shard.origins.add(publisher, shard.originPacketId, holder.id, content);
+  if (shard.mayBeKnown) shard.givenNow.add(holder.id);
   shard.journal.open.three(ENTRY_ORIGIN, flags, shard.originPacketId, holder.id, publisher, content);
 }
 
@@ -290,17 +293,13 @@ export function noteEnd(shard: Shard, holder: StoredHolder): void {
   shard.journal.open.one(ENTRY_SESSION_END, 0, 0, holder.id);
 }
 
-/** The root keeps one subscription for each filter, whatever streams have it. */
-export function noteSubscribed(shard: Shard, root: ClientSession, subscription: ClientSubscription): void {
-  if (root.isStored && !root.isMailbox) shard.journal.open.packed(ENTRY_SUBSCRIBED, root.id, packSubscription(subscription));
-}
-
-/** A filter is gone from the root, or from one of its data streams: another may still have it. */
-export function noteUnsubscribed(shard: Shard, root: ClientSession, filter: string): void {
+/** The subscription of a client to this filter has changed, on any of its streams: the journal knows one for each filter. */
+export function noteSubscription(shard: Shard, root: ClientSession, filter: string): void {
   if (!root.isStored || root.isMailbox) return;
-  const other = subscriptionOf(root, filter);
-  if (other !== undefined) noteSubscribed(shard, root, other);
-  else shard.journal.open.packed(ENTRY_UNSUBSCRIBED, root.id, packText(filter));
+  const { open } = shard.journal;
+  const subscription = subscriptionOf(root, filter);
+  if (subscription === undefined) open.packed(ENTRY_UNSUBSCRIBED, root.id, packText(filter));
+  else open.packed(ENTRY_SUBSCRIBED, root.id, packSubscription(subscription));
 }
 
 /** A Retained Message was set or cleared. @returns the record that holds it */

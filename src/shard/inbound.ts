@@ -105,6 +105,7 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
   shard.originId = fields.originId;
   shard.originPacketId = fields.originPacketId;
   shard.mayBeKnown = (word & KNOWN_BIT) !== 0;
+  if (shard.mayBeKnown) shard.givenNow.clear();
   const outcome = shard.outcome;
   outcome.begin(null, 0, view.qos);
   shard.newMessage();

@@ -191,13 +191,16 @@ function checkKeepAlive(shard: Shard, connection: Connection): void {
   const idle = ((shard.turnMilliseconds - connection.receivedAt) << 2) >> 2;
   const left = connection.keepAliveSeconds * 1500 - Math.max(idle, 0);
   // A client that we stopped reading from cannot show that it lives; one that does not take its own answers has only itself to blame.
-  const isHeldBack = connection.isPaused && (shard.isCongested || connection.isAckOrderFull);
-  if (left > 0 || isHeldBack) {
+  if (left > 0 || isHeldBack(connection) || connection.streams?.some(isHeldBack)) {
     shard.timers.arm(connection.timer!, Math.max(left, 1000));
     return;
   }
   shard.counters[KEEP_ALIVE_EXPIRED]!++;
   endConnection(connection, ReasonCode.KeepAliveTimeout, 'keepalive_timeout', true); // [MQTT-3.1.2-22]
+}
+
+function isHeldBack(connection: Connection): boolean {
+  return connection.isPaused && (connection.shard.isCongested || connection.isAckOrderFull);
 }
 
 function willOf(packet: ConnectPacket): Will | null {

@@ -80,9 +80,12 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
   const outcome = shard.outcome;
   outcome.begin(connection, packetId, qos);
   if (qos === 2 && shard.journal.isOn && (shard.shards > 1 || shard.origins.count > 0)) {
+    // A part of a session gets a number when it needs one.
+    if (session.id === 0) session.id = shard.nextSessionId();
     shard.originId = session.isStored ? session.id : -session.id;
     shard.originPacketId = packetId;
     shard.mayBeKnown = view.isDup;
+    if (view.isDup) shard.givenNow.clear();
   }
   const refusal = routeAny(shard, session);
   if (shard.originId !== 0) {

@@ -22,7 +22,7 @@ import { classifyP2pFilter } from '../routing/p2p-address.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { mayExplain } from './deliver.ts';
-import { noteSubscribed, noteUnsubscribed } from './durable.ts';
+import { noteSubscription } from './durable.ts';
 import { explainSubscribe } from './explain.ts';
 import { partsOf } from './parts.ts';
 import { queryRetained } from './retained-query.ts';
@@ -167,7 +167,7 @@ function subscribe(
   };
   session.subscriptions.set(entry.filter, subscription); // [MQTT-3.8.4-3]
   install(shard, subscription);
-  noteSubscribed(shard, root, subscription);
+  noteSubscription(shard, root, entry.filter);
   shard.events.sessionSubscribed(session, entry.filter, granted);
   const wantsRetained = entry.retainHandling === 0 || (entry.retainHandling === 1 && known === undefined); // [MQTT-3.3.1-9..11]
   if (wantsRetained && shared === undefined && mqtt.retainAvailable) retained.push(subscription);
@@ -212,7 +212,7 @@ function unsubscribe(shard: Shard, session: ClientSession, filter: string): numb
   session.subscriptions!.delete(filter);
   if (session.subscriptions!.size === 0) session.subscriptions = null;
   withdraw(shard, subscription);
-  noteUnsubscribed(shard, session.root, filter);
+  noteSubscription(shard, session.root, filter);
   shard.events.sessionUnsubscribed(session, filter);
   return ReasonCode.Success;
 }

@@ -16,21 +16,23 @@ export function partsOf(holder: StoredHolder): readonly ClientSession[] {
   return parts;
 }
 
-/** The subscription to a filter that the session has, or one of its data streams. */
+/**
+ * What counts of a client's subscriptions to one filter where there can be only one, in the journal and after the end of the connection: that of the session
+ * itself, else the one with the highest QoS of its data streams.
+ */
 export function subscriptionOf(root: ClientSession, filter: string): ClientSubscription | undefined {
-  const own = root.subscriptions?.get(filter);
-  if (own !== undefined) return own;
+  let best = root.subscriptions?.get(filter);
+  if (best !== undefined) return best;
   for (const part of partsOf(root)) {
     const subscription = part.subscriptions?.get(filter);
-    if (subscription !== undefined) return subscription;
+    if (subscription !== undefined && (best === undefined || subscription.qos > best.qos)) best = subscription;
   }
-  return undefined;
+  return best;
 }
 
-/** Subscriptions of a client on all its streams, one for each filter. */
+/** The same for all filters. */
 export function subscriptionsOf(root: ClientSession): ClientSubscription[] {
-  const byFilter = new Map(root.subscriptions);
-  for (const part of partsOf(root))
-    for (const [filter, subscription] of part.subscriptions ?? []) if (!byFilter.has(filter)) byFilter.set(filter, subscription);
-  return [...byFilter.values()];
+  const filters = new Set(root.subscriptions?.keys());
+  for (const part of partsOf(root)) for (const filter of part.subscriptions?.keys() ?? []) filters.add(filter);
+  return Array.from(filters, (filter) => subscriptionOf(root, filter)!);
 }

@@ -13,7 +13,7 @@ import { CLOSING, type Connection, OPENING } from './connection.ts';
 import { counter } from './counters.ts';
 import { dispatch } from './dispatch.ts';
 import { refuse } from './refuse.ts';
-import { beginStream } from './streams.ts';
+import { beginStream, mayBeginStream } from './streams.ts';
 
 const BYTES_RECEIVED = counter('bytes/received');
 const PACKETS_RECEIVED = counter('packets/received');
@@ -110,8 +110,8 @@ export function resumeReading(connection: Connection): void {
     return;
   }
   if (connection.state === OPENING && connection.control !== null) {
-    // A data stream may come before the CONNECT of its client: it waits for the CONNACK.
-    if (connection.control.state === OPENING) {
+    // A data stream may come before the CONNECT of its client: it waits until the CONNACK has been written.
+    if (!mayBeginStream(connection.control)) {
       connection.shard.paused.add(connection);
       return;
     }

@@ -11,8 +11,8 @@
 import { copyBytes } from '../base/bytes.ts';
 import { packObject, unpackObject } from '../base/pack.ts';
 import { Timer } from '../base/timers.ts';
-import { type Channel, type ChannelEvents, type EventChannel, NO_EVENTS, type Peer } from './channel.ts';
-import { CLOSING, Connection } from './connection.ts';
+import { type Channel, type ChannelEvents, type EventChannel, NO_EVENTS, type Peer, STREAM_CLOSED } from './channel.ts';
+import { Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { receive } from './receive.ts';
 import {
@@ -26,7 +26,7 @@ import {
 } from './record.ts';
 import { connectionLost, drained } from './sessions.ts';
 import type { Shard } from './shard.ts';
-import { openStream } from './streams.ts';
+import { mayOpenStream, openStream } from './streams.ts';
 
 const RELAYED = counter('connections/relayed');
 
@@ -47,7 +47,7 @@ const TAKEN = 5;
 const CLOSED = 6;
 
 /** Why a channel was lost, as a number on the ring. */
-const REASONS = ['closed', 'tcp_closed', 'tls_closed', 'websocket_closed', 'quic_closed', 'quic_stream_closed', 'shard_died'];
+const REASONS = ['closed', 'tcp_closed', 'tls_closed', 'websocket_closed', 'quic_closed', STREAM_CLOSED, 'shard_died'];
 
 /** What an owner is told of a new relay: whose connection it is, or of which client (number of its relay) it is a data stream. */
 interface Newcomer {
@@ -354,7 +354,7 @@ export class Relays {
       });
     }
     const client = this.channels[edge]!.get(control!)?.connection;
-    if (client !== undefined && client.state < CLOSING) return new RelayChannel(shard, edge, id, (channel) => openStream(client, channel));
+    if (client !== undefined && mayOpenStream(client)) return new RelayChannel(shard, edge, id, (channel) => openStream(client, channel));
     shard.mesh.sendRelaySignal(edge, RECORD_RELAY_TO_EDGE, DESTROY, id, 0);
     return null;
   }

@@ -181,6 +181,8 @@ export class Shard {
   originPacketId: number;
   /** That message may have come before. */
   mayBeKnown: boolean;
+  /** Then: holders that have been given it just now, which is no reason not to give it to another stream or group of theirs. */
+  readonly givenNow: Set<number>;
 
   private readonly allCounters: Float64Array;
   private readonly rowWords: number;
@@ -261,6 +263,7 @@ export class Shard {
     this.originId = 0;
     this.originPacketId = 0;
     this.mayBeKnown = false;
+    this.givenNow = new Set();
     this.isTurnScheduled = false;
     this.idleTurns = 0;
     this.endTurnCallback = () => {

@@ -14,28 +14,41 @@
  */
 import { assert } from '../base/assert.ts';
 import type { Delivery } from '../session/delivery.ts';
-import { INFLIGHT_RELEASED } from '../session/inflight.ts';
+import { INFLIGHT_RELEASED, type Inflight } from '../session/inflight.ts';
 import { MessageQueue } from '../session/message-queue.ts';
 import { Session } from '../session/session.ts';
+import { OutboundAliases } from '../session/topic-alias.ts';
 import { abandonAcks, abandonAll } from './abandon.ts';
 import type { Channel } from './channel.ts';
 import { CLOSED, CLOSING, CONNECTED, Connection } from './connection.ts';
 import { counter } from './counters.ts';
-import { pump, pushQueued, removeInflight, takeQueued, watchExpiry } from './deliver.ts';
-import { noteSubscribed, noteUnsubscribed } from './durable.ts';
+import { dropDelivery, pump, pushQueued, removeInflight, takeQueued, watchExpiry } from './deliver.ts';
+import { noteSettled, noteSubscription } from './durable.ts';
+import { subscriptionsOf } from './parts.ts';
 import { receiptOf } from './receipt.ts';
 import { cancelRetained } from './retained-query.ts';
 import { install, withdraw } from './routes.ts';
-import type { ClientSession, Shard } from './shard.ts';
+import type { ClientSession, ClientSubscription, Shard } from './shard.ts';
 
 const STREAMS = counter('streams/count');
+const DROPPED_FULL = counter('publish/dropped/queue-full');
+
+/** Whether the client whose control stream this is may open one more. */
+export function mayOpenStream(control: Connection): boolean {
+  return control.state < CLOSING && !control.shard.isStopping;
+}
+
+/** Whether it has its CONNACK, which may wait for the disk. */
+export function mayBeginStream(control: Connection): boolean {
+  return control.state === CONNECTED && control.holdUntil <= control.shard.journal.committedRecord;
+}
 
 /**
- * A client has opened one more stream. What comes on it waits until the client is connected.
- * @param control connection on the client's first stream, which is not closing; @param channel it is paused
+ * A client has opened one more stream. What comes on it waits until the client has its CONNACK.
+ * @param control connection on the client's first stream, which may open one; @param channel it is paused
  */
 export function openStream(control: Connection, channel: Channel): Connection {
-  assert(control.state < CLOSING, 'a client that goes opens no stream');
+  assert(mayOpenStream(control), 'a client that goes opens no stream');
   const { shard } = control;
   const connection = new Connection(shard, channel, control.peer);
   connection.control = control;
@@ -43,7 +56,7 @@ export function openStream(control: Connection, channel: Channel): Connection {
   control.streams.push(connection);
   shard.connections.add(connection);
   shard.counters[STREAMS]!++;
-  if (control.state === CONNECTED) {
+  if (mayBeginStream(control)) {
     beginStream(connection);
     channel.resume();
   } else connection.pauseReading();
@@ -52,10 +65,10 @@ export function openStream(control: Connection, channel: Channel): Connection {
 
 /** The client is connected: its stream begins. */
 export function beginStream(connection: Connection): void {
-  const { shard } = connection;
   const control = connection.control!;
   const root = control.session!;
-  const part: ClientSession = new Session(root.clientId, root.clientIdBytes, root.hash, root.version, shard.nextSessionId());
+  // A number it gets when it needs one, as a publisher of QoS 2: streams cost a client too little to have one each.
+  const part: ClientSession = new Session(root.clientId, root.clientIdBytes, root.hash, root.version, 0);
   part.root = root;
   part.username = root.username;
   part.connection = connection;
@@ -65,8 +78,7 @@ export function beginStream(connection: Connection): void {
   connection.receiveMaximum = control.receiveMaximum;
   connection.sendQuota = control.receiveMaximum;
   connection.wantsProblemInformation = control.wantsProblemInformation;
-  // Nothing is said on a stream before the CONNACK, which may wait for the disk.
-  connection.holdUntil = control.holdUntil;
+  if (control.outboundAliases !== null) connection.outboundAliases = new OutboundAliases(control.outboundAliases.maximum);
   connection.state = CONNECTED;
 }
 
@@ -84,27 +96,38 @@ export function endStream(connection: Connection): void {
   part.subscriptions = null;
   for (const [filter, subscription] of subscriptions ?? []) {
     withdraw(shard, subscription);
-    noteUnsubscribed(shard, root, filter);
+    noteSubscription(shard, root, filter);
     shard.events.sessionUnsubscribed(root, filter);
   }
-  if (control.sendsP2pOnStreams) moveMessages(shard, part);
+  if (control.sendsP2pOnStreams) moveMessages(shard, root, [part]);
   abandonAll(shard, part, 'stream-ended');
   if (root.queue !== null && control.state === CONNECTED) pump(shard, root, control);
 }
 
 /** The connection of a client ends, and so do its streams. Called before its session is detached. */
 export function endStreams(control: Connection): void {
-  const { shard, streams } = control;
+  const { shard, streams, session: root } = control;
   if (streams === null) return;
+  const subscriptions = root === null ? [] : subscriptionsOf(root);
+  const parts: ClientSession[] = [];
   for (const connection of streams) {
     const part = leave(shard, connection);
-    if (part !== null) endPart(shard, part);
+    if (part !== null) parts.push(part);
     if (control.state === CLOSED) {
       connection.markClosed();
       shard.connections.delete(connection);
     } else connection.closeAfterFlush();
   }
   control.streams = null;
+  if (root === null) return;
+  // Of all parts before the next step: what one gives away must not come to another that ends as well.
+  if (root.expirySeconds > 0) keepSubscriptions(shard, root, subscriptions);
+  for (const part of parts) {
+    for (const subscription of part.subscriptions?.values() ?? []) withdraw(shard, subscription);
+    part.subscriptions = null;
+  }
+  if (root.expirySeconds > 0) moveMessages(shard, root, parts);
+  for (const part of parts) abandonAll(shard, part, 'connection-ended');
 }
 
 /** Separates a part from its stream. @returns it; null: the stream had not begun */
@@ -115,51 +138,65 @@ function leave(shard: Shard, connection: Connection): ClientSession | null {
   part.hasEnded = true;
   abandonAcks(connection, part);
   cancelRetained(shard, connection);
+  // Routes that are cached may hold the part for long.
+  part.connection = null;
   return part;
 }
 
-/** The client's connection is over: what lives on goes to the root session. */
-function endPart(shard: Shard, part: ClientSession): void {
-  const { root, subscriptions } = part;
-  const isKept = root.expirySeconds > 0;
-  part.subscriptions = null;
-  for (const [filter, subscription] of subscriptions ?? []) {
-    if (isKept && root.subscriptions?.get(filter) === undefined) {
-      const moved = { ...subscription, subscriber: root };
-      root.subscriptions ??= new Map();
-      root.subscriptions.set(filter, moved);
-      install(shard, moved);
-      // Another stream may have had other options for the same filter.
-      noteSubscribed(shard, root, moved);
-    }
-    // Only now, so that the filter has a subscriber all the time.
-    withdraw(shard, subscription);
+/** The session lives on with one subscription for each filter. Those of its parts are still there, so that a filter has a subscriber all the time. */
+function keepSubscriptions(shard: Shard, root: ClientSession, subscriptions: readonly ClientSubscription[]): void {
+  for (const subscription of subscriptions) {
+    if (subscription.subscriber === root) continue;
+    const moved = { ...subscription, subscriber: root };
+    root.subscriptions ??= new Map();
+    root.subscriptions.set(keyOf(moved), moved);
+    install(shard, moved);
   }
-  if (isKept) moveMessages(shard, part);
-  abandonAll(shard, part, 'connection-ended');
 }
 
 /** What the client has not acknowledged goes to the root's queue: in memory it comes before what is only referred to. The journal has it as the root's already. */
-function moveMessages(shard: Shard, part: ClientSession): void {
-  const { root, inflight, queue } = part;
-  if (inflight === null && queue === null) return;
-  root.queue ??= new MessageQueue();
-  for (const packetId of inflight?.inOrder() ?? []) {
-    const isReleased = inflight!.state(packetId) === INFLIGHT_RELEASED;
-    const delivery = removeInflight(shard, inflight!, packetId);
-    if (delivery === null) continue;
-    if (!isReleased) moveDelivery(shard, root, delivery);
-    else if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, root.clientId, 'acknowledged', root.isStored);
+function moveMessages(shard: Shard, root: ClientSession, parts: readonly ClientSession[]): void {
+  const queues: MessageQueue[] = [];
+  for (const part of parts) {
+    const { inflight, queue } = part;
+    part.inflight = null;
+    part.queue = null;
+    if (inflight !== null) moveInflight(shard, root, inflight);
+    if (queue === null) continue;
+    queues.push(queue);
+    for (let delivery = takeQueued(shard, queue); delivery !== undefined; delivery = takeQueued(shard, queue))
+      moveDelivery(shard, root, delivery);
   }
-  part.inflight = null;
-  if (queue === null) return;
-  for (let delivery = takeQueued(shard, queue); delivery !== undefined; delivery = takeQueued(shard, queue))
-    moveDelivery(shard, root, delivery);
-  root.queue.adoptRefs(queue);
-  part.queue = null;
+  if (queues.some(({ refCount }) => refCount > 0)) {
+    root.queue ??= new MessageQueue();
+    root.queue.adoptRefs(queues);
+  }
+}
+
+function moveInflight(shard: Shard, root: ClientSession, inflight: Inflight): void {
+  const { limits } = shard.settings;
+  for (const packetId of inflight.inOrder()) {
+    const isReleased = inflight.state(packetId) === INFLIGHT_RELEASED;
+    const delivery = removeInflight(shard, inflight, packetId);
+    if (delivery === null) continue;
+    if (isReleased) {
+      if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, root.clientId, 'acknowledged', root.isStored);
+    } else if (root.queue !== null && root.queue.count >= limits.queueMessages + limits.inflight) {
+      // Stream after stream that takes its window and ends would make the queue grow without end.
+      shard.counters[DROPPED_FULL]!++;
+      noteSettled(shard, root, delivery);
+      dropDelivery(shard, root, delivery, 'queue_full', 'dropped');
+    } else moveDelivery(shard, root, delivery);
+  }
 }
 
 function moveDelivery(shard: Shard, root: ClientSession, delivery: Delivery): void {
-  pushQueued(shard, root.queue!, delivery);
+  root.queue ??= new MessageQueue();
+  pushQueued(shard, root.queue, delivery);
   if (delivery.message.wantsReceipt && delivery.message.expiresAt !== 0 && !delivery.hasExpired) watchExpiry(shard, root, delivery);
+}
+
+/** As the client has written the filter. */
+function keyOf({ filter, shareName }: ClientSubscription): string {
+  return shareName === '' ? filter : `$share/${shareName}/${filter}`;
 }

@@ -37,8 +37,10 @@ const OVERLOADED = 2;
 /** TLS alert [RFC 8446 §6]. */
 const CERTIFICATE_REVOKED = 44;
 
-/** Bytes of a stream that a client may send before they are read. A connection has as much for each stream: one that is not read holds up no other. */
+/** Bytes of a stream that a client may send before they are read. */
 const STREAM_WINDOW_BYTES = 128 * 1024;
+/** All streams together have no bound of their own: one that is not read would hold up the others, and quiche never gives back what a client has reset. */
+const CONNECTION_WINDOW_BYTES = 2 ** 50;
 /** Half-open handshakes of a shard from which on a client must show its address, and from which on nobody is answered. */
 const RETRY_ABOVE = 128;
 const HANDSHAKES_MAX = 2048;
@@ -316,7 +318,7 @@ function endpointSettings({ shard, settings }: Gate): QuicSettings {
     handshakeTimeoutMilliseconds: Math.min(HANDSHAKE_MILLISECONDS, settings.handshakeTimeoutMilliseconds),
     maxStreams: streams,
     streamWindowBytes: STREAM_WINDOW_BYTES,
-    connectionWindowBytes: STREAM_WINDOW_BYTES * Math.max(2, streams),
+    connectionWindowBytes: CONNECTION_WINDOW_BYTES,
     retryAbove: RETRY_ABOVE,
     maxHandshakes: HANDSHAKES_MAX,
     maxConnections: Math.min(settings.connections, shard.settings.limits.connections),

@@ -6,55 +6,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { CONNACK, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, V5 } from '../../src/protocol/packet-type.ts';
-import { loadSettings } from '../../src/server/config.ts';
-import { recoverShard } from '../../src/server/recover-shard.ts';
 import { STREAM_CLOSED } from '../../src/shard/channel.ts';
-import { FakeDisk } from '../sim/fake-disk.ts';
-import { type MemoryClient, ShardGroup, startShards } from '../support/shard-group.ts';
+import { KEPT, StoredScene } from '../sim/stored-scene.ts';
+import { type MemoryClient, type ShardGroup, startShards } from '../support/shard-group.ts';
 
-const KEPT = { cleanStart: false, properties: { sessionExpiryInterval: 600 } };
 const ON_STREAMS: [string, string][] = [['p2p-stream', 'last']];
 
-/** One shard over a disk. */
-class World {
-  readonly disk: FakeDisk;
-  group!: ShardGroup;
-
-  constructor() {
-    this.disk = new FakeDisk();
-  }
-
-  async start(): Promise<ShardGroup> {
-    const settings = await loadSettings({ shards: '1', set: ['mqtt.sysInterval=0', 'limits.queueMessages=10000'] });
-    this.group = new ShardGroup(settings);
-    const shard = this.group.shards[0]!;
-    const { isRewrite, nextCount } = this.disk.open(1);
-    const store = { epoch: this.disk.epoch, nextCount, isRewrite, isProcessStart: true };
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        shard.checkReady();
-        resolve();
-      };
-      recoverShard(shard, store, this.disk.port(0, isRewrite, shard.journal), done, 4_000_000);
-    });
-    return this.group;
-  }
-
-  /** Lets shard and disk work until both rest. */
-  async work(): Promise<void> {
-    for (let round = 0; round < 8; round++) {
-      this.group.now += 50;
-      await this.group.settle();
-      this.disk.sync();
-      this.disk.answerReads();
-    }
-  }
-
-  async crash(): Promise<ShardGroup> {
-    this.disk.crash(true);
-    this.group.stop();
-    return this.start();
-  }
+/** The power goes and comes back. */
+async function restart(scene: StoredScene): Promise<ShardGroup> {
+  scene.crash(true);
+  await scene.start(1);
+  return scene.group;
 }
 
 const types = (client: MemoryClient): number[] => client.packets().map(({ type }) => type);
@@ -270,91 +232,94 @@ describe('P2P messages', () => {
 
 describe('a session that outlives its connection', () => {
   test('has the subscriptions of its streams and what they did not acknowledge, in the order of each', async () => {
-    const world = new World();
-    const group = await world.start();
+    const scene = new StoredScene(['limits.queueMessages=10000']);
+    await scene.start(1);
+    const { group } = scene;
     const client = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600, receiveMaximum: 4 } });
-    await world.work();
+    await scene.work();
     const streams = ['a', 'b'].map((topic) => {
       const stream = client.openStream();
       stream.subscribe(topic, 2);
       return stream;
     });
-    await world.work();
+    await scene.work();
     const publisher = group.connect({ clientId: 'p' });
     for (let i = 0; i < 200; i++) {
       publisher.publish('a', `a${i}`, 1, 1 + 2 * i);
       publisher.publish('b', `b${i}`, i % 2 === 0 ? 1 : 2, 2 + 2 * i);
-      if (i % 20 === 19) await world.work();
+      if (i % 20 === 19) await scene.work();
     }
     streams[0]!.ack(PUBACK, 1);
     // Begun, so the message is the client's.
     const second = streams[1]!.messages()[1]!;
     assert.equal(second.qos, 2);
     streams[1]!.ack(PUBREC, second.packetId);
-    await world.work();
+    await scene.work();
     assert.deepEqual(types(streams[1]!).slice(-1), [PUBREL]);
     client.channel.lose('quic_closed');
-    await world.work();
+    await scene.work();
     assert.equal(group.count('subscriptions/count'), 2);
     publisher.publish('a', 'a200', 1, 900);
-    await world.work();
-    await expectAll(world, await world.work().then(() => group));
+    await scene.work();
+    await expectAll(scene, group);
     group.stop();
   });
 
   test('loses nothing of its streams in a crash', async () => {
-    const world = new World();
-    let group = await world.start();
+    const scene = new StoredScene(['limits.queueMessages=10000']);
+    await scene.start(1);
+    let group = scene.group;
     const client = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600, receiveMaximum: 4 } });
-    await world.work();
+    await scene.work();
     const streams = ['a', 'b'].map((topic) => {
       const stream = client.openStream();
       stream.subscribe(topic, 2);
       return stream;
     });
-    await world.work();
+    await scene.work();
     const publisher = group.connect({ clientId: 'p' });
     for (let i = 0; i < 200; i++) {
       publisher.publish('a', `a${i}`, 1, 1 + 2 * i);
       publisher.publish('b', `b${i}`, i % 2 === 0 ? 1 : 2, 2 + 2 * i);
-      if (i % 20 === 19) await world.work();
+      if (i % 20 === 19) await scene.work();
     }
     streams[0]!.ack(PUBACK, 1);
     const second = streams[1]!.messages()[1]!;
     streams[1]!.ack(PUBREC, second.packetId);
-    await world.work();
-    group = await world.crash();
-    await world.work();
+    await scene.work();
+    group = await restart(scene);
+    await scene.work();
     group.connect({ clientId: 'p' }).publish('a', 'a200', 1, 900);
-    await world.work();
-    await expectAll(world, group);
+    await scene.work();
+    await expectAll(scene, group);
     // And once more, now that it waits in the root session.
     group.stop();
   });
 
   test('forgets the subscription of a stream that ended, but not that of another stream to the same filter', async () => {
-    const world = new World();
-    let group = await world.start();
+    const scene = new StoredScene(['limits.queueMessages=10000']);
+    await scene.start(1);
+    let group = scene.group;
     const client = group.connect({ clientId: 'c', ...KEPT });
-    await world.work();
+    await scene.work();
     const [one, two, three] = [client.openStream(), client.openStream(), client.openStream()];
     one.subscribe('both', 0);
     two.subscribe('both', 1);
     three.subscribe('gone', 1);
-    await world.work();
+    await scene.work();
     two.channel.lose(STREAM_CLOSED);
     three.channel.lose(STREAM_CLOSED);
-    await world.work();
-    group = await world.crash();
-    await world.work();
+    await scene.work();
+    group = await restart(scene);
+    await scene.work();
     assert.equal(group.count('subscriptions/count'), 1);
     const publisher = group.connect({ clientId: 'p' });
     publisher.publish('both', 'x', 1, 1);
     publisher.publish('gone', 'x', 1, 2);
     const back = group.connect({ clientId: 'c', ...KEPT });
-    await world.work();
+    await scene.work();
     publisher.publish('both', 'y', 1, 3);
-    await world.work();
+    await scene.work();
     // At the QoS of the stream that is left: QoS 0 does not wait for a client that is away.
     assert.deepEqual(
       back.messages().map(({ qos }) => qos),
@@ -365,25 +330,26 @@ describe('a session that outlives its connection', () => {
   });
 
   test('what a stream had is settled when it ends: nothing comes back after a crash', async () => {
-    const world = new World();
-    let group = await world.start();
+    const scene = new StoredScene(['limits.queueMessages=10000']);
+    await scene.start(1);
+    let group = scene.group;
     const client = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600, receiveMaximum: 4 } });
-    await world.work();
+    await scene.work();
     const stream = client.openStream();
     stream.subscribe('a', 1);
-    await world.work();
+    await scene.work();
     const publisher = group.connect({ clientId: 'p' });
     for (let i = 0; i < 100; i++) publisher.publish('a', `a${i}`, 1, 1 + i);
-    await world.work();
+    await scene.work();
     stream.channel.lose(STREAM_CLOSED);
-    await world.work();
+    await scene.work();
     assert.deepEqual(
       [group.count('queued/messages'), group.count('queued/bytes'), group.count('queued/log-bytes'), group.count('inflight/bytes')],
       [0, 0, 0, 0],
     );
-    group = await world.crash();
+    group = await restart(scene);
     const back = group.connect({ clientId: 'c', ...KEPT });
-    await world.work();
+    await scene.work();
     assert.deepEqual(types(back), [CONNACK]);
     group.stop();
   });
@@ -395,18 +361,18 @@ function complete(client: MemoryClient): void {
 }
 
 /** The client comes back without streams and gets everything that it has not acknowledged, each topic in order. */
-async function expectAll(world: World, group: ShardGroup): Promise<void> {
+async function expectAll(scene: StoredScene, group: ShardGroup): Promise<void> {
   const back = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600 } });
   let seen = 0;
   for (let round = 0; round < 200 && seen < 399; round++) {
-    await world.work();
+    await scene.work();
     for (const message of back.messages().slice(seen)) {
       back.ack(message.qos === 1 ? PUBACK : PUBREC, message.packetId);
       seen++;
     }
     complete(back);
   }
-  await world.work();
+  await scene.work();
   complete(back);
   const payloads = back.payloads();
   const of = (topic: string): string[] => payloads.filter((text) => text.startsWith(topic));
@@ -421,6 +387,6 @@ async function expectAll(world: World, group: ShardGroup): Promise<void> {
     types(back).filter((type) => type !== PUBLISH && type !== PUBREL),
     [CONNACK],
   );
-  await world.work();
+  await scene.work();
   assert.deepEqual([group.count('queued/messages'), group.count('queued/log-bytes'), group.count('inflight/bytes')], [0, 0, 0]);
 }
