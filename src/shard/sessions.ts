@@ -53,6 +53,11 @@ export function openSession(
       shard.counters[TAKEOVERS]!++;
       endConnection(existing.connection, ReasonCode.SessionTakenOver, 'takenover', true); // [MQTT-3.1.4-3]
     }
+    // Its timer may be late, after a start above all.
+    if (isOver(shard, existing)) {
+      shard.counters[EXPIRED]!++;
+      endSession(shard, existing, 'expired'); // [MQTT-3.1.2-23]
+    }
     if (!existing.hasEnded && !cleanStart) {
       stopTimers(shard, existing);
       return { session: existing, isPresent: true }; // [MQTT-3.1.2-5]
@@ -63,6 +68,13 @@ export function openSession(
   shard.sessions.set(clientIdBytes, hash, session);
   shard.counters[SESSIONS]!++;
   return { session, isPresent: false }; // [MQTT-3.1.2-6]
+}
+
+/** Whether the time of a session without a connection has passed. It has not begun, after a start, of one that had a connection when the broker ended. */
+function isOver(shard: Shard, session: ClientSession): boolean {
+  const { closedAt, expirySeconds } = session;
+  if (session.hasEnded || session.connection !== null || closedAt === 0 || expirySeconds === NEVER_EXPIRES) return false;
+  return closedAt + expirySeconds * 1000 <= shard.timers.now;
 }
 
 function stopTimers(shard: Shard, session: ClientSession): void {

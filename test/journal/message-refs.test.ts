@@ -163,3 +163,31 @@ test('a batch that is compacted moves the places: each still leads to its delive
     }),
   );
 });
+
+test('several lists become one, in the order of their numbers, whatever has been taken from each', () => {
+  const lists = fc.array(fc.record({ gaps: fc.array(fc.integer({ min: 1, max: 50 }), { maxLength: 1500 }), taken: fc.nat(1500) }), {
+    maxLength: 6,
+  });
+  fc.assert(
+    fc.property(lists, (all) => {
+      const model: Ref[] = [];
+      const parts = all.map(({ gaps, taken }, part) => {
+        const refs = new MessageRefs();
+        let round = 0;
+        for (const gap of gaps) {
+          round += gap;
+          // No two lists have a number in common.
+          push(refs, { sequence: round * 8 + part, record: round, messageAt: part, deliveryAt: 3, sizeBytes: gap });
+        }
+        for (let i = 0; i < taken && refs.count > 0; i++) refs.shift();
+        model.push(...readAll(refs));
+        return refs;
+      });
+      model.sort((a, b) => a.sequence - b.sequence);
+      const merged = MessageRefs.merge(parts);
+      assert.deepEqual(readAll(merged), model);
+      for (const { sequence, record } of model.slice(0, 20)) assert.equal(merged.recordOf(sequence), record);
+    }),
+    { numRuns: 40 },
+  );
+});

@@ -439,3 +439,19 @@ describe('shared subscriptions', () => {
     assert.deepEqual(heir.payloads(), ['begun at 1']);
   });
 });
+
+test('a session whose time has passed is not resumed, although its timer is late', async (t) => {
+  const group = await shards(t);
+  const client = await connected(group, { clientId: 'late', ...keeps(10) });
+  client.channel.lose();
+  await group.settle();
+  group.now += 9_000;
+  const early = await connected(group, { clientId: 'late', ...keeps(10) });
+  assert.equal(early.connack().sessionPresent, true);
+  early.channel.lose();
+  await group.settle();
+  group.now += 10_000;
+  const late = await connected(group, { clientId: 'late', ...keeps(10) });
+  assert.equal(late.connack().sessionPresent, false);
+  assert.deepEqual([group.count('clients/total'), group.count('sessions/expired')], [1, 1]);
+});

@@ -21,10 +21,12 @@ const CLIENTS = 5;
 const STREAM_CLIENTS = 3;
 const STREAM_WORLDS = 0.4;
 const STREAMS = 3;
+/** Messages of a client at once. */
+const BURST = 80;
 const TOPICS = 2;
 const STEPS = 140;
 /** Rounds of turns after which a world that does not come to rest is a fault. */
-const ROUNDS_MAX = 1500;
+const ROUNDS_MAX = 6000;
 /** The cleaner works on a log of this size, so that a short world sees it work: four rounds in each, most records walked in pieces. */
 const LOG_BYTES = 1000;
 /** What a world whose messages have all arrived may leave, in all shards. */
@@ -62,6 +64,8 @@ export class World {
   readonly facts: WorldFacts;
   private readonly random: Random;
   private readonly disk: FakeDisk;
+  /** Some clients have several streams, and some messages come in bursts. */
+  private readonly hasStreams: boolean;
   private readonly clients: SimClient[];
   private readonly messages: SimMessage[];
   private readonly orders: Map<string, number>;
@@ -73,7 +77,8 @@ export class World {
     this.facts = { crashes: 0, commits: 0, messages: 0, arrivals: 0, failures: 0 };
     this.random = new Random(seed);
     this.disk = disk;
-    const streamClients = this.random.chance(STREAM_WORLDS) ? STREAM_CLIENTS : 0;
+    this.hasStreams = this.random.chance(STREAM_WORLDS);
+    const streamClients = this.hasStreams ? STREAM_CLIENTS : 0;
     this.clients = Array.from({ length: CLIENTS }, (_, i) => new SimClient(`client-${i}`, i % 2 === 0, i < streamClients));
     this.reader = new SimClient('reader', false);
     this.messages = [];
@@ -191,7 +196,9 @@ export class World {
 
   private publishSome(client: SimClient): void {
     if (!client.isConnected) return;
-    for (let i = this.random.below(3); i >= 0; i--) this.publish(client);
+    // Now and then more than a queue keeps in memory.
+    const count = this.hasStreams && this.random.chance(0.06) ? BURST : 1 + this.random.below(3);
+    for (let i = 0; i < count; i++) this.publish(client);
   }
 
   private publish(client: SimClient): void {

@@ -146,17 +146,48 @@ test('more streams than the listener allows cannot be opened', async () => {
   }
 });
 
+test('streams that a client has reset while their datagrams were lost cost the others nothing', async () => {
+  const client = await connect({ port: broker.ports[1]! });
+  await withClient(client, async () => {
+    const clientId = clientIdOn(0, SHARDS);
+    const control = new PacketStream(client, 0, clientId);
+    control.connect({});
+    await control.has(CONNACK);
+    const buffer = Buffer.alloc(1350);
+    let lost = 0;
+    // More than all streams together may have under way.
+    for (let round = 1; lost < 1.3 * STREAMS * 128 * 1024; round++) {
+      const id = 4 * round;
+      const data = new PacketStream(client, id, clientId);
+      data.publish('nobody', 'first', 1, 1);
+      await data.has(PUBACK);
+      // The client gives an upload up; the network has lost what was on its way.
+      client.native.streamSend(id, Buffer.concat([Buffer.from([0x30, 0xff, 0xff, 0x03]), Buffer.alloc(60_000)]), false);
+      for (let sent = client.native.send(buffer); sent !== null; sent = client.native.send(buffer)) lost += sent[0];
+      client.reset(id);
+      client.stop(id);
+      control.publish('nobody', 'on', 1, round);
+      await control.has(PUBACK, round);
+    }
+  });
+});
+
 test('early data on further streams waits for the handshake', async () => {
   const first = await connect({ port: broker.ports[1]! });
   await first.until(() => first.native.isEstablished() && first.native.session() !== null);
   const session = first.native.session()!;
   first.close();
+  await watcher.subscribe('$events/client_connected');
   const clientId = clientIdOn(0, SHARDS);
   const client = await connect({ port: broker.ports[1]!, session });
   client.isDeaf = true;
   const [control, data] = [0, 4].map((id) => new PacketStream(client, id, clientId));
   control!.connect({ cleanStart: false });
   data!.publish(`from/${clientId}`, 'replayed');
+  // The CONNECT is acted on, and what has come with it has been seen.
+  const event = JSON.parse(payloadText(await watcher.next())) as { clientid: string };
+  assert.equal(event.clientid, clientId);
   await watcher.expectNone();
   client.vanish();
+  await watcher.unsubscribe('$events/client_connected');
 });
