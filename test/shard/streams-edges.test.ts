@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { PUBCOMP, PUBREC, PUBREL, SUBACK, V311 } from '../../src/protocol/packet-type.ts';
+import { PUBACK, PUBCOMP, PUBREC, PUBREL, SUBACK, V311 } from '../../src/protocol/packet-type.ts';
 import { STREAM_CLOSED } from '../../src/shard/channel.ts';
 import { RecordWalk, rewrite } from '../../src/shard/cleaner.ts';
 import { deliverToMember } from '../../src/shard/route.ts';
@@ -399,6 +399,38 @@ describe('edges of streams', () => {
       0,
     );
     group.stop();
+  });
+
+  test('a batch that gets shorter before it leaves moves what a stream refers to', async () => {
+    const scene = new StoredScene();
+    await scene.start(1);
+    const { group } = scene;
+    const client = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600, receiveMaximum: 1 } });
+    const quick = group.connect({ clientId: 'quick', ...KEPT });
+    await scene.work();
+    const stream = client.openStream();
+    stream.subscribe('t', 1);
+    quick.subscribe('quick', 1);
+    await scene.work();
+    const publisher = group.connect({ clientId: 'p' });
+    // A commit is under way, so the next batch stays open.
+    publisher.publish('t', '0', 1, 1);
+    await scene.turns(4);
+    publisher.publish('quick', 'taken at once', 1, 2);
+    for (let i = 1; i < 100; i++) publisher.publish('t', `${i}`, 1, 2 + i);
+    await group.settle();
+    quick.ack(PUBACK, quick.messages()[0]!.packetId);
+    await scene.work();
+    for (let i = 0; i < 100; i++) {
+      stream.ack(PUBACK, stream.messages()[i]!.packetId);
+      await scene.work(2);
+    }
+    assert.deepEqual(
+      stream.payloads(),
+      Array.from({ length: 100 }, (_, i) => `${i}`),
+    );
+    assert.equal(group.count('store/lost'), 0);
+    scene.stop();
   });
 
   test('other shards forget what an ended stream has published', async () => {
