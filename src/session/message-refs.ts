@@ -78,7 +78,7 @@ export class MessageRefs {
   /** All entries of several lists in one, in the order of their sequences. */
   static merge(lists: readonly MessageRefs[]): MessageRefs {
     const merged = new MessageRefs();
-    const places = lists.map(({ head }) => head);
+    const places = lists.map(({ head }) => head); // cold: once when a connection ends
     const chunks = new Array<number>(lists.length).fill(0);
     for (let left = lists.reduce((sum, { count }) => sum + count, 0); left > 0; left--) {
       // One for each stream of a client: looking at all of them takes less than keeping them in order.
