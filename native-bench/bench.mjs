@@ -43,6 +43,8 @@ const usage = `npm run bench [-- OPTIONS]
   --seconds S        measured seconds per round (default 4; quick: 0.5); the doors and idle connections have times of their own
   --warmup S         seconds before them (default 2; quick: 0.3)
   --attempts N       how often a measurement is made at most that other processes disturb (default 3; quick: 1)
+  --join FILE,…      measures nothing: writes docs/benchmarks.md from the results (build/results.json) of runs that had --only; of a workload
+                     that several have, those of the last
 
 The whole benchmark writes docs/benchmarks.md. With --quick, --only or --brokers the report goes to native-bench/build/report/.
 `;
@@ -58,7 +60,17 @@ function readOptions() {
     const text = { type: 'string' };
     const flag = { type: 'boolean', default: false };
     values = parseArgs({
-      options: { quick: flag, help: flag, only: text, brokers: text, rounds: text, seconds: text, warmup: text, attempts: text },
+      options: {
+        quick: flag,
+        help: flag,
+        only: text,
+        brokers: text,
+        rounds: text,
+        seconds: text,
+        warmup: text,
+        attempts: text,
+        join: text,
+      },
     }).values;
   } catch (error) {
     failUsage(error.message);
@@ -72,6 +84,7 @@ function readOptions() {
     if (!(value >= 0 && value <= 1000)) failUsage(`--${name}: want a number from 0 to 1000`);
     return value;
   };
+  if (values.join !== undefined) return { join: values.join.split(',') };
   const families = new Set(Object.values(brokers).map((broker) => broker.family));
   const chosen = values.brokers?.split(',') ?? (values.quick ? ['onehop'] : [...families]);
   for (const family of chosen) if (!families.has(family)) failUsage(`--brokers: ${family} is none of ${[...families].join(', ')}`);
@@ -271,8 +284,34 @@ async function measure(workload, names, options, generator, starts) {
   return results;
 }
 
+/** One run of several. The rows of one table are of one run still, so their ratios are. */
+function joinRuns(files) {
+  const runs = files.map((file) => JSON.parse(readFileSync(file, 'utf8')));
+  const joined = { ...runs[0], results: {}, starts: {}, versions: {}, runs: runs.length };
+  for (const { results, starts, versions, isQuick } of runs) {
+    if (isQuick) failUsage('--join: a quick run proves nothing but that the benchmark runs');
+    Object.assign(joined.results, results);
+    for (const [name, milliseconds] of Object.entries(starts)) joined.starts[name] = [...(joined.starts[name] ?? []), ...milliseconds];
+    Object.assign(joined.versions, versions);
+  }
+  // In the order in which the report shows them, whatever the runs began with.
+  const inOrder = (names, values) => Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
+  const workloadNames = workloads.map(({ name }) => name);
+  return { ...joined, results: inOrder(workloadNames, joined.results), versions: inOrder(Object.keys(brokers), joined.versions) };
+}
+
+function publish(folder, run) {
+  mkdirSync(join(folder, 'benchmarks'), { recursive: true });
+  const { lines } = writeReport(folder, run);
+  process.stdout.write(`\n${lines.join('\n')}\nwritten: ${join(folder, 'benchmarks.md')}\n`);
+}
+
 async function main() {
   const options = readOptions();
+  if (options.join !== undefined) {
+    publish(join(import.meta.dirname, '../docs'), joinRuns(options.join));
+    return;
+  }
   const generator = buildGenerator();
   const brokersOf = (workload) => (options.isQuick && workload.quickBrokers) || workload.brokers;
   const wanted = new Set(options.selected.flatMap(brokersOf).filter((name) => options.families.includes(brokers[name].family)));
@@ -294,12 +333,10 @@ async function main() {
 
   const isForDocs = options.isWhole && names.includes('onehop-1');
   const folder = join(import.meta.dirname, isForDocs ? '../docs' : 'build/report');
-  mkdirSync(join(folder, 'benchmarks'), { recursive: true });
   const { isQuick, rounds, seconds, warmup } = options;
-  const run = { results, starts, versions, isQuick, rounds, seconds, warmup, isDiskCounted: isDiskCounted() };
+  const run = { results, starts, versions, isQuick, rounds, seconds, warmup, isDiskCounted: isDiskCounted(), runs: 1 };
   writeFileSync(join(import.meta.dirname, 'build/results.json'), `${JSON.stringify(run, null, 1)}\n`);
-  const { lines } = writeReport(folder, run);
-  process.stdout.write(`\n${lines.join('\n')}\nwritten: ${isForDocs ? 'docs' : 'native-bench/build/report'}/benchmarks.md\n`);
+  publish(folder, run);
 
   const failed = Object.entries(results).flatMap(([workload, byBroker]) =>
     Object.entries(byBroker).flatMap(([name, rounds]) => (rounds.every((result) => result.ok) ? [] : [{ workload, name }])),

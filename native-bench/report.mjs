@@ -344,6 +344,9 @@ export function writeReport(folder, run) {
     `- Machine: ${cpus().length} cores, ${cpus()[0].model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}. The load generator runs on the same cores.`,
     `- Versions: ${versions}, Node ${process.versions.node}.`,
     `- MQTT 3.1.1, payloads of 64 bytes. ${run.rounds} interleaved round${run.rounds === 1 ? '' : 's'} of ${run.seconds} s after ${run.warmup} s of warm-up (doors: shorter); medians.`,
+    ...(run.runs > 1
+      ? [`- Measured in ${run.runs} runs on the same machine, one after the other. The rows of one table are of one run.`]
+      : []),
     ...disturbance(run),
     '- Every message was verified to arrive exactly once and in order. A broker that failed this shows no figure.',
     ...(run.isQuick ? ['- This is the short form with small sizes. Its figures prove that the benchmark runs, and nothing else.'] : []),
