@@ -35,6 +35,8 @@ const LONG_HEADER = 0x80;
 const OVERHEAD_BYTES_MIN = 20;
 const NO_STREAM = -1;
 const SEVERAL_STREAMS = -2;
+/** A deadline that is not later than this is one of loss recovery: it is asked for again when it comes, not whenever something was sent. */
+const LOSS_MILLISECONDS_MAX = 250;
 /** quiche rounds its time down. */
 const ROUNDING_MILLISECONDS = 1;
 
@@ -85,6 +87,8 @@ export class QuicConnection implements Due {
   /** The stream that was written since the last flush, and how much; or NO_STREAM, SEVERAL_STREAMS. */
   private writtenStream: number;
   private writtenBytes: number;
+  /** The deadline that is set is one of loss recovery, and has not come. */
+  private isLossTimed: boolean;
   /** Datagrams that were sent; each had at most one packet that is acknowledged by what comes now. */
   private sentCount: number;
   /** The largest packet number that the client has acknowledged. */
@@ -113,6 +117,7 @@ export class QuicConnection implements Due {
     this.isSettled = false;
     this.writtenStream = NO_STREAM;
     this.writtenBytes = 0;
+    this.isLossTimed = false;
     this.sentCount = 0;
     this.acked = -1;
     this.isClosing = false;
@@ -241,6 +246,9 @@ export class QuicConnection implements Due {
       // Copies of the client's first datagrams that are still under way must not look like a new client; by now there are none.
       this.endpoint.forgetInitialDcid(this);
     }
+    // What was sent since has moved it. When nothing is under way any more, all is looked at once.
+    if (now < this.streams.lingerUntil && this.setDeadline() > 0 && this.isLossTimed) return;
+    this.isLossTimed = false;
     this.native.onTimeout();
     if (now >= this.streams.lingerUntil) this.streams.endLingering();
     // A path that was not validated, or congestion that is over.
@@ -262,7 +270,7 @@ export class QuicConnection implements Due {
     this.isUnusual = false;
     this.send(isUsual);
     if (isUsual) {
-      this.setDeadline();
+      if (!this.isLossTimed) this.setDeadline();
       return;
     }
     if (this.native.isClosed() || this.native.isDraining()) {
@@ -277,10 +285,17 @@ export class QuicConnection implements Due {
     return this.initialDcid === null ? Number.POSITIVE_INFINITY : this.openedAt + this.endpoint.settings.handshakeTimeoutMilliseconds;
   }
 
-  private setDeadline(): void {
-    const timeout = this.native.timeout();
-    const deadline = timeout === null ? Number.POSITIVE_INFINITY : performance.now() + timeout + ROUNDING_MILLISECONDS;
+  /**
+   * Asks quiche for its next deadline. The usual flush leaves that out while one of loss recovery is set: with what was sent later it can only have moved later, except
+   * when the round trip has become shorter, and then it comes at most LOSS_MILLISECONDS_MAX late.
+   * @returns milliseconds until then
+   */
+  private setDeadline(): number {
+    const timeout = this.native.timeout() ?? Number.POSITIVE_INFINITY;
+    this.isLossTimed = timeout <= LOSS_MILLISECONDS_MAX;
+    const deadline = performance.now() + timeout + ROUNDING_MILLISECONDS;
     this.endpoint.deadlines.set(this, Math.min(deadline, this.streams.lingerUntil, this.handshakeDeadline));
+    return timeout;
   }
 
   /** The handshake took too long. Nobody waits for the end of its draining: a client that is late begins anew. */
