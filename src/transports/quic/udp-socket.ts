@@ -24,8 +24,11 @@ export const SENT_BYTES_MAX = 1350;
 
 const SLOTS = 64;
 const SLOT_BYTES = 1536;
-/** Batches that are read in one turn before the rest of the shard has its share. */
-const BATCHES_PER_TURN = 4;
+/**
+ * Batches that are read in one turn before the rest of the shard has its share: as many datagrams as libuv serves sockets in one turn. What a turn costs by itself is shared by
+ * more messages (1,000 clients of a broker that send to themselves: 46 µs for each message with 4 batches, 39 with 8, 34 with 16).
+ */
+const BATCHES_PER_TURN = 16;
 
 const MSG_DONTWAIT = 0x40;
 const MSG_TRUNC = 0x20;
