@@ -30,6 +30,7 @@ async function serve() {
     startTurn() {
       turns++;
     },
+    allows: () => true,
     forward: () => false,
     onConnection(connection) {
       connection.events = {

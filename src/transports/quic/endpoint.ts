@@ -22,6 +22,7 @@ import { ConnectionIds, deriveKeys, SHARDS_MAX, type SharedKeys } from './connec
 import { QuicCounters } from './counters.ts';
 import { DatagramHeader, MALFORMED } from './datagram.ts';
 import { Deadlines } from './deadlines.ts';
+import { PacketFrames } from './packet-frames.ts';
 import { createNativeConfigs, type QuicCredentials, type QuicSettings } from './settings.ts';
 import { encodeSocketAddress } from './socket-address.ts';
 import { type DatagramSink, PeerAddress, type UdpSocket } from './udp-socket.ts';
@@ -74,6 +75,7 @@ export class QuicEndpoint implements DatagramSink {
   readonly quiche: Quiche;
   readonly deadlines: Deadlines;
   readonly readBuffer: Uint8Array;
+  readonly frames: PacketFrames;
   /** Our side of every path, for quiche. */
   readonly local: HostPort;
   /** quiche's configurations of new connections, one for each certificate, and which one a name of the server wants. */
@@ -108,6 +110,7 @@ export class QuicEndpoint implements DatagramSink {
     this.certificateFor = options.credentials.certificateFor;
     this.deadlines = new Deadlines();
     this.readBuffer = options.readBuffer ?? Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+    this.frames = new PacketFrames();
     this.local = { host: socket.host, port: socket.port };
     this.isStopping = false;
     this.shardIndex = shardIndex;

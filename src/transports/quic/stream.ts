@@ -68,8 +68,11 @@ export class QuicStream implements Channel {
     if (this.isLost || this.isEnded) return true;
     const { connection } = this;
     const taken = writeStream(connection.native, this.id, length === bytes.length ? bytes : bytes.subarray(0, length), false);
+    if (taken === length) {
+      connection.wrote(this.id, length);
+      return true;
+    }
     connection.touch();
-    if (taken === length) return true;
     if (taken === STREAM_BROKEN) {
       this.lose();
       return true;

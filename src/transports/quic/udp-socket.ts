@@ -24,8 +24,12 @@ export const SENT_BYTES_MAX = 1350;
 
 const SLOTS = 64;
 const SLOT_BYTES = 1536;
-/** Batches that are read in one turn before the rest of the shard has its share. */
-const BATCHES_PER_TURN = 4;
+/**
+ * Batches that are read in one turn before the rest of the shard has its share: as many datagrams as libuv serves sockets in one turn. What a turn costs by itself is shared by
+ * more messages. 1,000 clients of a broker that send to themselves, for each message, five runs: with 4 batches 46 µs in the median and 36 at best, with 8 39 and 35, with
+ * 16 34 and 34; with 1 more than with 4.
+ */
+const BATCHES_PER_TURN = 16;
 
 const MSG_DONTWAIT = 0x40;
 const MSG_TRUNC = 0x20;
