@@ -63,6 +63,7 @@ const SIGNATURES = {
   BIO_write: 'int BIO_write(intptr_t bio, const uint8_t *bytes, int length)',
   BIO_ctrl: 'intptr_t BIO_ctrl(intptr_t bio, int command, intptr_t number, void *pointer)',
   BIO_ctrl_pending: 'size_t BIO_ctrl_pending(intptr_t bio)',
+  BIO_test_flags: 'int BIO_test_flags(intptr_t bio, int flags)',
   ERR_clear_error: 'void ERR_clear_error()',
   ERR_get_error: 'unsigned long ERR_get_error()',
   ERR_error_string_n: 'void ERR_error_string_n(unsigned long code, uint8_t *to, size_t length)',

@@ -188,7 +188,7 @@ export class TlsChannel implements EventChannel {
 
   private sendGathered(): void {
     const bytes = this.engine.takeGathered(this.gathering);
-    if (bytes !== null) this.socket.write(bytes, this.onWritten);
+    if (bytes !== null && !this.socket.destroyed) this.socket.write(bytes, this.onWritten);
   }
 
   pause(): void {
@@ -260,7 +260,7 @@ export class TlsChannel implements EventChannel {
   private shake(): boolean {
     const { engine, ssl } = this;
     while (!engine.shake(ssl)) {
-      if (this.gathering !== 0) this.answer();
+      if (this.gathering !== 0) this.sendGathered();
       if (engine.wantsMore(ssl)) return true;
       if (engine.cannotSend(ssl) && this.gathering === 0) {
         this.gathering = engine.gather(ssl);
@@ -273,7 +273,7 @@ export class TlsChannel implements EventChannel {
       else this.refuse(problem);
       return false;
     }
-    if (this.gathering !== 0) this.answer();
+    if (this.gathering !== 0) this.sendGathered();
     if (this.socket.destroyed) return false;
     this.arrive();
     return engine.rest === 0 || this.decrypt();

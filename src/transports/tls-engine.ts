@@ -19,6 +19,7 @@ const PLAIN_BYTES = 16 * 1024;
 
 const BIO_C_GET_BUF_MEM_PTR = 115;
 const BIO_C_SET_BUF_MEM_EOF_RETURN = 130;
+const BIO_FLAGS_SHOULD_RETRY = 8;
 const SSL_READING = 3;
 const SSL_WRITING = 2;
 const NEGOTIATED = 1;
@@ -127,7 +128,8 @@ export class TlsEngine {
   // What the last call waits for. `SSL_get_error` would also look at the thread's queue of errors, which any other user of OpenSSL may have left something in.
 
   wantsMore(ssl: Address): boolean {
-    return this.sslWant(ssl) === SSL_READING;
+    // After an error it may still say that it was reading: then the last read was not one of nothing.
+    return this.sslWant(ssl) === SSL_READING && this.openSsl.BIO_test_flags(this.input, BIO_FLAGS_SHOULD_RETRY) !== 0;
   }
 
   /** The kernel takes no more, or the connection is broken: who writes to the socket finds out which. */
