@@ -275,7 +275,7 @@ export class TlsChannel implements EventChannel {
     }
     if (this.gathering !== 0) this.sendGathered();
     if (this.socket.destroyed) return false;
-    this.arrive();
+    if (!this.arrive()) return false;
     return engine.rest === 0 || this.decrypt();
   }
 
@@ -298,15 +298,25 @@ export class TlsChannel implements EventChannel {
     this.socket.destroy();
   }
 
-  private arrive(): void {
+  /** @returns false when the client may not stay */
+  private arrive(): boolean {
     const { engine, place, opening, ssl } = this;
     const { gate } = place;
+    const { verifyClient } = gate.settings.tls!;
+    const certificate = verifyClient === 'none' ? null : engine.peerCertificate(ssl);
+    // OpenSSL has seen to both; a session that is resumed has them from its ticket.
+    const problem = certificate === null && verifyClient === 'required' ? 'no certificate' : engine.certificateProblem(ssl);
+    if (verifyClient !== 'none' && problem !== '') {
+      engine.takeRest();
+      this.refuse(problem);
+      return false;
+    }
     gate.shard.startTurn();
     gate.shard.counters[HANDSHAKES]!++;
     this.state = OPEN;
     this.opening = null;
-    const certificate = gate.settings.tls!.verifyClient === 'none' ? null : engine.peerCertificate(ssl);
     arrive(gate, opening!, this, certificate);
+    return true;
   }
 }
 
