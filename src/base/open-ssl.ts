@@ -52,7 +52,7 @@ const SIGNATURES = {
   SSL_get_verify_result: 'intptr_t SSL_get_verify_result(intptr_t ssl)',
   SSL_get1_peer_certificate: 'intptr_t SSL_get1_peer_certificate(intptr_t ssl)',
   SSL_select_next_proto:
-    'int SSL_select_next_proto(intptr_t to, intptr_t toLength, const uint8_t *own, unsigned int ownLength, intptr_t offered, unsigned int offeredLength)',
+    'int SSL_select_next_proto(intptr_t to, intptr_t toLength, intptr_t own, unsigned int ownLength, intptr_t offered, unsigned int offeredLength)',
   BIO_s_mem: 'intptr_t BIO_s_mem()',
   BIO_new: 'intptr_t BIO_new(intptr_t type)',
   BIO_new_mem_buf: 'intptr_t BIO_new_mem_buf(intptr_t bytes, int length)',

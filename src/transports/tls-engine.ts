@@ -26,7 +26,8 @@ const SSL_WRITING = 2;
 const NEGOTIATED = 1;
 const ALPN_OK = 0;
 const ALPN_REFUSE = 2;
-const MQTT = Uint8Array.of(4, ...Buffer.from('mqtt'));
+/** What a listener speaks, as ALPN has it. */
+const PROTOCOLS = '\x04mqtt';
 
 export class TlsEngine {
   readonly openSsl: OpenSsl;
@@ -70,8 +71,14 @@ export class TlsEngine {
     this.sslRead = ssl.SSL_read;
     this.sslWrite = ssl.SSL_write;
     this.sslWant = ssl.SSL_want;
+    // OpenSSL is given a place in it, so it must not move.
+    const protocols = memory(PROTOCOLS.length);
+    protocols.bytes.set(Buffer.from(PROTOCOLS));
+    const protocolsAddress = Number(protocols.address);
     this.selectMqtt = ssl.alpnCallback((_ssl, to, toLength, offered, offeredLength) =>
-      ssl.SSL_select_next_proto(to, toLength, MQTT, MQTT.length, offered, offeredLength) === NEGOTIATED ? ALPN_OK : ALPN_REFUSE,
+      ssl.SSL_select_next_proto(to, toLength, protocolsAddress, PROTOCOLS.length, offered, offeredLength) === NEGOTIATED
+        ? ALPN_OK
+        : ALPN_REFUSE,
     );
   }
 

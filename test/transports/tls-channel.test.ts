@@ -473,7 +473,7 @@ test('new keys, asked for by the client as often as it likes', async () => {
   await over({ client, listener });
 });
 
-test('renegotiation is refused; one who asks on and on and does not read what is said is closed', async () => {
+test('renegotiation is refused, also to a client that does not read', async () => {
   const { client, listener } = await scene(true);
   client.renegotiate();
   client.flush();
