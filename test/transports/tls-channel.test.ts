@@ -510,13 +510,14 @@ test('thousands of connections leave nothing behind', async () => {
     shard.timers.advance();
   };
   await many();
-  await many();
-  const first = residentBytes();
-  await many();
-  await many();
-  // An SSL that stayed would be 15 KB each time: 27 MB.
-  const grown = residentBytes() - first;
-  assert.ok(grown < 14_000_000, `${grown} bytes`);
+  // An SSL that stayed would be 15 KB each time, 14 MB a round; the heap of JavaScript grows now and then.
+  let least = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 4; round++) {
+    const first = residentBytes();
+    await many();
+    least = Math.min(least, residentBytes() - first);
+  }
+  assert.ok(least < 7_000_000, `${least} bytes`);
 });
 
 function residentBytes(): number {
