@@ -1,5 +1,5 @@
 /**
- * CLibrary: the few functions of the C library that Node does not offer, called through koffi. The only file that knows it.
+ * CLibrary: the few functions of the C library that Node does not offer, called through koffi; `open-ssl.ts` does the same for OpenSSL.
  */
 import { createRequire } from 'node:module';
 

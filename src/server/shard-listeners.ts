@@ -10,7 +10,7 @@ import { duplicate, type Transit } from '../transports/descriptor.ts';
 import { Gate } from '../transports/gate.ts';
 import { QuicDoor } from '../transports/quic-door.ts';
 import { tcpDoor } from '../transports/tcp.ts';
-import { TlsDoor } from '../transports/tls.ts';
+import { tlsDoor } from '../transports/tls.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { WebSocketDoor } from '../transports/web-socket.ts';
 import type { BoundListener } from './wiring.ts';
@@ -76,7 +76,7 @@ export class ShardListeners {
         return door.take;
       }
       case 'tls': {
-        const door = new TlsDoor(gate, files!, this.ticketSecret);
+        const door = tlsDoor(gate, files!, this.ticketSecret);
         this.reloads.set(gate.listener, (next) => door.reload(next));
         return door.take;
       }

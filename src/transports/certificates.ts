@@ -8,8 +8,9 @@ import tls from 'node:tls';
 import type { TlsSettings } from '../base/settings.ts';
 import { Revocation } from './revocation.ts';
 
-/** What OpenSSL wants: a name, a key for the code, a key for the cipher. */
-const TICKET_KEYS_BYTES = 48;
+/** What OpenSSL wants: a name, a key for the code, a key for the cipher. Node makes them of shorter ones. */
+export const TICKET_KEYS_BYTES = 80;
+const NODE_TICKET_KEYS_BYTES = 48;
 
 /** Contents of the files, all PEM. */
 export interface CertificateFiles {
@@ -95,7 +96,7 @@ export function revocationOf(files: CertificateFiles): Revocation | null {
 }
 
 /** The PEM blocks of one kind, each with its lines. */
-function blocksOf(pem: string, kind: string): string[] {
+export function blocksOf(pem: string, kind: string): string[] {
   return pem.match(new RegExp(`-----BEGIN ${kind}-----[\\s\\S]*?-----END ${kind}-----`, 'g')) ?? [];
 }
 
@@ -109,9 +110,9 @@ export function fingerprintOf(files: CertificateFiles): string {
  * shown, so a client whose certificate is revoked must not come back by an old one.
  * @param secret of this process
  */
-export function ticketKeysOf(secret: Buffer, files: CertificateFiles): Buffer {
+export function ticketKeysOf(secret: Buffer, files: CertificateFiles, length: number = NODE_TICKET_KEYS_BYTES): Buffer {
   const judges = createHash('sha256').update(files.ca).update('\0').update(files.crl).digest();
-  return Buffer.from(hkdfSync('sha256', secret, judges, 'onehop session tickets', TICKET_KEYS_BYTES));
+  return Buffer.from(hkdfSync('sha256', secret, judges, 'onehop session tickets', length));
 }
 
 /** The contexts of one listener in one shard. */

@@ -1,5 +1,5 @@
 /**
- * StreamChannel: a channel over a socket of Node that stays where it is: TLS, and TCP where descriptors cannot move.
+ * StreamChannel: a channel over a socket of Node that stays where it is: TLS where OpenSSL cannot be called, TCP where descriptors cannot move.
  *
  * A write goes straight through as long as nothing waits in the socket: then its bytes are encrypted, or with the kernel, when `write` returns. While something
  * waits the block is kept until that has gone.

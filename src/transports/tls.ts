@@ -1,5 +1,6 @@
 /**
- * TLS: handshakes by Node, several certificates by server name, client certificates, and tickets that every shard takes.
+ * TLS listeners: OpenSSL called directly, or Node's TLS where that is not to be had. Several certificates by server name, client certificates, and tickets that every
+ * shard takes.
  *
  * A handshake costs about a millisecond of the thread that also serves clients. Nothing queues them: a queue that gave them two milliseconds of each turn was measured
  * and removed. During a flood at full speed from another process (one shard, RSA 2048, 256 to 1,000 at once, two processors, three pairs of runs) a connected client's
@@ -7,118 +8,66 @@
  * 1,050 handshakes a second became 610
  * (native-bench/handshakes.mjs). What bounds a flood is the gate: `connectRate`, and the number of those who have not sent their CONNECT.
  */
-import tls from 'node:tls';
-import type { TlsSettings } from '../base/settings.ts';
 import { counter } from '../shard/counters.ts';
-import type { TakeSocket } from './accept.ts';
-import { arrive } from './arrival.ts';
-import { type CertificateFiles, contextOptions, SecureContexts, ticketKeysOf } from './certificates.ts';
-import type { Gate, Opening } from './gate.ts';
-import { StreamChannel } from './stream-channel.ts';
+import { moved, type TakeSocket } from './accept.ts';
+import { type CertificateFiles, TICKET_KEYS_BYTES, ticketKeysOf } from './certificates.ts';
+import type { Gate } from './gate.ts';
+import { NodeTlsDoor } from './node-tls.ts';
+import { TlsChannel, type TlsPlace } from './tls-channel.ts';
+import { TlsContexts } from './tls-context.ts';
+import { type TlsEngine, tlsEngine } from './tls-engine.ts';
 
 const REFUSED = counter('connections/refused');
-const HANDSHAKES = counter('handshakes/done');
-const FAILED = counter('handshakes/failed');
-
-/** By the socket below TLS. */
-const openings = new WeakMap<object, Opening>();
-
-/** Node keeps the socket below a TLS socket that was made over it under this name. */
-function openingOf(socket: tls.TLSSocket): Opening | undefined {
-  const below = (socket as unknown as { _parent?: object })._parent;
-  return below === undefined ? undefined : openings.get(below);
-}
 
 /** One TLS listener of one shard. */
-export class TlsDoor {
-  private readonly gate: Gate;
-  private readonly settings: TlsSettings;
+export interface TlsDoor {
+  readonly take: TakeSocket;
+  /** New connections get the certificates of these files. @throws Error when they cannot be used: then the old ones stay */
+  reload(files: CertificateFiles): void;
+}
+
+/** @param ticketSecret the same in every shard */
+export function tlsDoor(gate: Gate, files: CertificateFiles, ticketSecret: Buffer): TlsDoor {
+  const engine = tlsEngine();
+  if (engine !== null) return new DirectTlsDoor(gate, files, ticketSecret, engine);
+  gate.shard.log.info({ listener: gate.listener }, "OpenSSL cannot be called: TLS by Node's own classes");
+  return new NodeTlsDoor(gate, files, ticketSecret);
+}
+
+class DirectTlsDoor implements TlsDoor {
+  private readonly place: TlsPlace;
   private readonly ticketSecret: Buffer;
-  private server: tls.Server;
 
-  /** @param ticketSecret the same in every shard */
-  constructor(gate: Gate, files: CertificateFiles, ticketSecret: Buffer) {
-    this.gate = gate;
-    this.settings = gate.settings.tls!;
+  constructor(gate: Gate, files: CertificateFiles, ticketSecret: Buffer, engine: TlsEngine) {
     this.ticketSecret = ticketSecret;
-    this.server = this.createServer(files);
+    this.place = { gate, engine, contexts: this.contextsOf(gate, engine, files) };
   }
 
-  /** New connections get the certificates of these files. */
   reload(files: CertificateFiles): void {
-    this.server = this.createServer(files);
+    const { place } = this;
+    const old = place.contexts;
+    place.contexts = this.contextsOf(place.gate, place.engine, files);
+    old.free();
   }
 
-  /** A server that never listens: sockets are put into it. */
-  private createServer(files: CertificateFiles): tls.Server {
-    const { settings, gate } = this;
-    const { shard } = gate;
+  private contextsOf(gate: Gate, engine: TlsEngine, files: CertificateFiles): TlsContexts {
+    const keys = ticketKeysOf(this.ticketSecret, files, TICKET_KEYS_BYTES);
     // One name in all shards: a ticket of one is good at each.
-    const shared = contextOptions(settings, files, ticketKeysOf(this.ticketSecret, files), `onehop-${gate.listener}`);
-    const contexts = new SecureContexts(files, shared);
-    const first = files.certificates[0]!;
-    const server = tls.createServer({
-      ...shared,
-      cert: first.chain,
-      key: first.key,
-      ALPNProtocols: ['mqtt'],
-      requestCert: settings.verifyClient !== 'none',
-      // Decided in `secured`: an optional certificate must be good when there is one, and the log shall say why it is not.
-      rejectUnauthorized: false,
-      // The gate has a timer for all that comes before CONNECT.
-      handshakeTimeout: 0x7fffffff,
-      SNICallback: (name, done) => done(null, contexts.pick(name)),
-    });
-    server.on('secureConnection', (socket) => this.secured(socket));
-    server.on('tlsClientError', (error, socket) => {
-      shard.startTurn();
-      shard.counters[FAILED]!++;
-      shard.log.info({ peer: openingOf(socket)?.name ?? 'gone', error: error.message }, 'TLS handshake failed');
-      socket.destroy();
-    });
-    return server;
+    return new TlsContexts(engine, gate.settings.tls!, files, keys, `onehop-${gate.listener}`);
   }
 
   readonly take: TakeSocket = (socket, opening) => {
-    // The client speaks first: until it does, TLS would only take memory.
-    socket.once('readable', () => {
-      if (socket.readableLength === 0) {
-        // Without bytes it is the end.
-        socket.destroy();
-        return;
-      }
-      openings.set(socket, opening);
-      this.server.emit('connection', socket);
-    });
-  };
-
-  private secured(socket: tls.TLSSocket): void {
-    const { gate, settings } = this;
-    const { shard } = gate;
-    const opening = openingOf(socket);
-    shard.startTurn();
-    if (opening === undefined) {
-      socket.destroy();
-      return;
-    }
-    const certificate = settings.verifyClient === 'none' ? undefined : socket.getPeerX509Certificate();
-    const problem =
-      certificate === undefined
-        ? settings.verifyClient === 'required'
-          ? 'no certificate'
-          : null
-        : socket.authorized
-          ? null
-          : String(socket.authorizationError);
-    if (problem !== null) {
-      shard.counters[FAILED]!++;
+    const { place } = this;
+    const { shard } = place.gate;
+    socket.removeAllListeners('close');
+    const fd = moved(socket);
+    if (fd < 0) {
+      opening.leave();
       shard.counters[REFUSED]!++;
-      shard.log.info({ peer: opening.name, problem }, 'connection refused: the client certificate is not good');
-      socket.destroy();
+      shard.log.warn({ peer: opening.name }, 'connection refused: the process has no descriptor left; raise the limit on open files');
       return;
     }
-    shard.counters[HANDSHAKES]!++;
-    const channel = new StreamChannel(shard, socket, true, 'tls_closed');
-    arrive(gate, opening, channel, certificate?.raw ?? null);
-  }
+    const channel = new TlsChannel(place, opening, fd);
+    opening.closes(() => channel.destroy());
+  };
 }

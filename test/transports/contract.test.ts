@@ -1,13 +1,14 @@
 /*
  * Goal: every transport keeps the same contract: bytes in any pieces, large messages both ways, a client that does not read costs itself, a client that is not read
  * loses nothing, a close has its reason, the peer has its address, limits and addresses hold, a flood of strangers is turned away.
- * Method: one broker of two shards with a listener of each transport; the same tests over each, with clients whose owner is the shard that accepts and the other.
+ * Method: one broker of two shards with a listener of each transport, and one that has to do with Node's TLS; the same tests over each, with clients whose owner is the
+ * shard that accepts and the other.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import test, { after, before, describe } from 'node:test';
 import { connectBytes } from '../scenario/raw-connection.ts';
-import { startBroker, type TestBroker } from '../support/broker.ts';
+import { startBroker, type TestBroker, WITHOUT_OPEN_SSL } from '../support/broker.ts';
 import { connect, payloadText, Refusal } from '../support/client.ts';
 import { type DialPlace, dial, dialWebSocket, type Transport } from '../support/dial.ts';
 import { TestDoors } from '../support/doors.ts';
@@ -15,19 +16,34 @@ import { clientIdOn } from '../support/placement.ts';
 
 const SHARDS = 2;
 const TRANSPORTS: readonly Transport[] = ['tcp', 'tls', 'ws', 'wss', 'unix', 'quic'];
+const BY_NODE = "OpenSSL cannot be called: TLS by Node's own classes";
 
 const doors = new TestDoors();
-let broker: TestBroker;
+let brokers: TestBroker[] = [];
+/** In the order of `TRANSPORTS`, and behind them TLS by Node. */
 let places: DialPlace[] = [];
+/** TCP of the same brokers. */
+let plainPlaces: DialPlace[] = [];
 
 before(async () => {
-  broker = await startBroker({ shards: SHARDS, listeners: doors.listeners, 'limits.packetSize': '4MiB', 'limits.outboundBytes': '64KiB' });
-  places = doors.places(broker.ports);
+  const limits = { shards: SHARDS, 'limits.packetSize': '4MiB', 'limits.outboundBytes': '64KiB' };
+  const broker = await startBroker({ ...limits, listeners: doors.listeners });
+  const byNode = await startBroker({ ...limits, listeners: doors.listeners.slice(0, 2), node: WITHOUT_OPEN_SSL });
+  brokers = [broker, byNode];
+  const placesByNode = doors.places(byNode.ports);
+  places = [...doors.places(broker.ports), placesByNode[1]!];
+  plainPlaces = places.map((_, index) => (index < TRANSPORTS.length ? places[0]! : placesByNode[0]!));
 });
 after(async () => {
-  assert.equal(await broker.stop(), 0);
-  const dead = broker.log.filter(({ msg }) => msg === 'a shard died: starting it anew' || msg === 'a shard failed');
-  assert.deepEqual(dead, []);
+  for (const broker of brokers) {
+    assert.equal(await broker.stop(), 0);
+    const dead = broker.log.filter(({ msg }) => msg === 'a shard died: starting it anew' || msg === 'a shard failed');
+    assert.deepEqual(dead, []);
+  }
+  assert.deepEqual(
+    brokers.map(({ log }) => log.filter(({ msg }) => msg === BY_NODE).length),
+    [0, SHARDS],
+  );
 });
 
 /** The first bytes that come, or '' when the connection ends without any. */
@@ -39,7 +55,7 @@ async function answerOf(stream: ReturnType<typeof dial>): Promise<string> {
   });
 }
 
-for (const [index, transport] of TRANSPORTS.entries()) {
+for (const [index, transport] of [...TRANSPORTS, 'tls by Node'].entries()) {
   describe(`over ${transport}`, () => {
     for (const owner of [0, 1]) {
       test(`messages of every size, both ways (owner ${owner})`, async () => {
@@ -141,7 +157,7 @@ for (const [index, transport] of TRANSPORTS.entries()) {
     }
 
     test('the peer has its address', async () => {
-      const watcher = await connect(places[0]!, {});
+      const watcher = await connect(plainPlaces[index]!, {});
       await watcher.subscribe('$events/client_connected');
       const client = await connect(places[index]!, { clientId: clientIdOn(0, SHARDS) });
       let facts: Record<string, unknown> = {};

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import test, { after, before, describe } from 'node:test';
 import type { TLSSocket } from 'node:tls';
 import { CounterWatch, WATCHED } from '../scenario/observe.ts';
-import { startBroker, type TestBroker } from '../support/broker.ts';
+import { startBroker, type TestBroker, WITHOUT_OPEN_SSL } from '../support/broker.ts';
 import { Authority, type CertificatePair, pem } from '../support/certificates.ts';
 import { connect, type TestClient } from '../support/client.ts';
 import { type DialPlace, dialTls } from '../support/dial.ts';
@@ -16,7 +16,7 @@ import { clientIdOn } from '../support/placement.ts';
 
 const SHARDS = 2;
 const HOST = '127.0.0.1';
-const KINDS = ['tls', 'wss'] as const;
+const KINDS = ['tls', 'wss', 'tls by Node'] as const;
 type Kind = (typeof KINDS)[number];
 
 const authority = new Authority('tls-own');
@@ -46,26 +46,32 @@ const settings = {
 type Setting = keyof typeof settings;
 
 let broker: TestBroker;
+/** The same where OpenSSL cannot be called. */
+let byNode: TestBroker;
 let watch: CounterWatch;
 
 before(async () => {
   const bind = `${HOST}:0`;
-  const secure = KINDS.flatMap((type) => Object.values(settings).map((tls) => ({ type, bind, tls })));
-  broker = await startBroker({ shards: SHARDS, listeners: [{ type: 'tcp', bind }, ...secure], ...WATCHED });
+  const secure = (type: string): object[] => Object.values(settings).map((tls) => ({ type, bind, tls }));
+  broker = await startBroker({ shards: SHARDS, listeners: [{ type: 'tcp', bind }, ...secure('tls'), ...secure('wss')], ...WATCHED });
+  byNode = await startBroker({ shards: SHARDS, listeners: secure('tls'), node: WITHOUT_OPEN_SSL });
   watch = await CounterWatch.open(broker.port);
 });
 after(async () => {
-  assert.equal(await broker.stop(), 0);
-  assert.deepEqual(
-    broker.log.filter(({ level }) => Number(level) >= 50 || level === 'error'),
-    [],
-  );
+  for (const one of [broker, byNode]) {
+    assert.equal(await one.stop(), 0);
+    assert.deepEqual(
+      one.log.filter(({ level }) => Number(level) >= 50 || level === 'error'),
+      [],
+    );
+  }
 });
 
 function at(kind: Kind, setting: Setting, secure: DialPlace['secure'] = {}, own?: CertificatePair): DialPlace {
   const names = Object.keys(settings);
-  const port = broker.ports[1 + KINDS.indexOf(kind) * names.length + names.indexOf(setting)]!;
-  const place = { transport: kind, host: HOST, port, ca: pem(authority.root), secure };
+  const index = names.indexOf(setting);
+  const port = kind === 'tls by Node' ? byNode.ports[index]! : broker.ports[1 + KINDS.indexOf(kind) * names.length + index]!;
+  const place = { transport: kind === 'wss' ? kind : ('tls' as const), host: HOST, port, ca: pem(authority.root), secure };
   return own === undefined ? place : { ...place, cert: pem(own.chain), key: pem(own.key) };
 }
 
@@ -149,12 +155,13 @@ for (const kind of KINDS) {
     }
 
     test('a refusal has its reason in the log', async () => {
-      const before = broker.log.length;
+      const own = kind === 'tls by Node' ? byNode : broker;
+      const before = own.log.length;
       await isLetIn(at(kind, 'required'));
       await isLetIn(at(kind, 'requiredCrl', {}, revoked));
-      const reasons = (): string => JSON.stringify(broker.log.slice(before));
-      await broker.line(() => /no certificate|certificate is needed/.test(reasons()));
-      await broker.line(() => /CERT_REVOKED|certificate revoked/.test(reasons()));
+      const reasons = (): string => JSON.stringify(own.log.slice(before));
+      await own.line(() => /no certificate|certificate is needed/.test(reasons()));
+      await own.line(() => /CERT_REVOKED|certificate revoked/.test(reasons()));
     });
   });
 }
@@ -217,6 +224,28 @@ describe('session tickets', () => {
         assert.ok(!(await isLetIn(at('wss', 'requiredCrl', { maxVersion: version, session: withoutList }, revoked))));
     });
   }
+});
+
+test('a resumed handshake brings new tickets, so that a client may use each once', async () => {
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    let session = await savedSession(at('tls', 'plain', { maxVersion: version }));
+    for (let round = 0; round < 5; round++) {
+      const socket = dialTls(at('tls', 'plain', { maxVersion: version, session }));
+      socket.resume();
+      if (version === 'TLSv1.3') [session] = (await once(socket, 'session', { signal: AbortSignal.timeout(10_000) })) as [Buffer];
+      else await once(socket, 'secureConnect');
+      assert.ok(socket.isSessionReused());
+      socket.destroy();
+    }
+  }
+});
+
+test('a failed handshake has its reason in the log', async () => {
+  const before = broker.log.length;
+  await isLetIn(at('tls', 'new', { maxVersion: 'TLSv1.2' }));
+  await broker.line(() =>
+    broker.log.slice(before).some(({ msg, error }) => msg === 'TLS handshake failed' && /unsupported protocol/.test(String(error))),
+  );
 });
 
 test('ALPN: mqtt where it is offered; a client that wants something else is told', async () => {
