@@ -12,7 +12,6 @@
 
 import { copyBytes, writeU16 } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
-import type { LimitSettings } from '../base/settings.ts';
 import { Timer } from '../base/timers.ts';
 import { writeAck } from '../protocol/ack.ts';
 import { PUBREL, V5 } from '../protocol/packet-type.ts';
@@ -26,6 +25,7 @@ import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { hasTaken, noteQueued, noteRefSettled, noteSent, noteSettled, rememberOrigin } from './durable.ts';
 import { DELIVERED, DROPPED, FULL, QUEUED, TOO_LARGE, UNSTORABLE } from './outcome.ts';
+import { QueueRoom } from './queue-room.ts';
 import { receiptOf } from './receipt.ts';
 import type { ClientSession, Shard } from './shard.ts';
 import { FRONT_LOW, FRONT_MAX, loadWaiting, pin, pushRef, reportDropped, takeOldestRef } from './waiting.ts';
@@ -42,17 +42,6 @@ const QUEUED_COUNT = counter('publish/queued');
 const QUEUED_BYTES = counter('queued/bytes');
 const QUEUED_MESSAGES = counter('queued/messages');
 const INFLIGHT_BYTES = counter('inflight/bytes');
-
-/** What the limits leave for one queue: all streams of a client share them. */
-class QueueRoom {
-  messages: number;
-  bytes: number;
-
-  constructor() {
-    this.messages = 0;
-    this.bytes = 0;
-  }
-}
 
 /** Room of the queue that a message is put into; filled anew for each. */
 const room = new QueueRoom();
@@ -266,7 +255,7 @@ export function enqueue(
   if (session.root.isStored && shard.journal.isDegraded) return unstorable(shard, session, view);
   const size =
     view.topicEnd - view.topicAt + (view.propertiesEnd - view.propertiesAt) + (view.payloadEnd - view.payloadAt) + MESSAGE_OVERHEAD_BYTES;
-  measureRoom(room, limits, session, queue);
+  room.measure(limits, session, queue);
   while (queue.count >= room.messages || queue.bytes + size > room.bytes || shard.isOverloaded) {
     // What can never fit must not push out what does.
     if (shard.settings.queue.overflow !== 'drop-oldest' || queue.count === 0 || size > limits.queueBytes) {
@@ -288,25 +277,6 @@ export function enqueue(
   }
   shard.counters[QUEUED_COUNT]!++;
   return QUEUED;
-}
-
-function measureRoom(room: QueueRoom, limits: LimitSettings, session: ClientSession, own: MessageQueue): void {
-  room.messages = limits.queueMessages;
-  room.bytes = limits.queueBytes;
-  const { root } = session;
-  const streams = root.connection === null ? null : root.connection.streams;
-  if (streams === null) return;
-  takeRoom(room, root.queue, own);
-  for (let i = 0; i < streams.length; i++) {
-    const part = streams[i]!.session;
-    if (part !== null) takeRoom(room, part.queue, own);
-  }
-}
-
-function takeRoom(room: QueueRoom, queue: MessageQueue | null, own: MessageQueue): void {
-  if (queue === null || queue === own) return;
-  room.messages -= queue.count;
-  room.bytes -= queue.bytes;
 }
 
 function dropOldest(shard: Shard, session: ClientSession, queue: MessageQueue): void {

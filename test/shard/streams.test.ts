@@ -232,68 +232,25 @@ describe('P2P messages', () => {
 
 describe('a session that outlives its connection', () => {
   test('has the subscriptions of its streams and what they did not acknowledge, in the order of each', async () => {
-    const scene = new StoredScene(['limits.queueMessages=10000']);
-    await scene.start(1);
+    const { scene, client, publisher } = await midway();
     const { group } = scene;
-    const client = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600, receiveMaximum: 4 } });
-    await scene.work();
-    const streams = ['a', 'b'].map((topic) => {
-      const stream = client.openStream();
-      stream.subscribe(topic, 2);
-      return stream;
-    });
-    await scene.work();
-    const publisher = group.connect({ clientId: 'p' });
-    for (let i = 0; i < 200; i++) {
-      publisher.publish('a', `a${i}`, 1, 1 + 2 * i);
-      publisher.publish('b', `b${i}`, i % 2 === 0 ? 1 : 2, 2 + 2 * i);
-      if (i % 20 === 19) await scene.work();
-    }
-    streams[0]!.ack(PUBACK, 1);
-    // Begun, so the message is the client's.
-    const second = streams[1]!.messages()[1]!;
-    assert.equal(second.qos, 2);
-    streams[1]!.ack(PUBREC, second.packetId);
-    await scene.work();
-    assert.deepEqual(types(streams[1]!).slice(-1), [PUBREL]);
     client.channel.lose('quic_closed');
     await scene.work();
     assert.equal(group.count('subscriptions/count'), 2);
     publisher.publish('a', 'a200', 1, 900);
     await scene.work();
     await expectAll(scene, group);
-    group.stop();
+    scene.stop();
   });
 
   test('loses nothing of its streams in a crash', async () => {
-    const scene = new StoredScene(['limits.queueMessages=10000']);
-    await scene.start(1);
-    let group = scene.group;
-    const client = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600, receiveMaximum: 4 } });
-    await scene.work();
-    const streams = ['a', 'b'].map((topic) => {
-      const stream = client.openStream();
-      stream.subscribe(topic, 2);
-      return stream;
-    });
-    await scene.work();
-    const publisher = group.connect({ clientId: 'p' });
-    for (let i = 0; i < 200; i++) {
-      publisher.publish('a', `a${i}`, 1, 1 + 2 * i);
-      publisher.publish('b', `b${i}`, i % 2 === 0 ? 1 : 2, 2 + 2 * i);
-      if (i % 20 === 19) await scene.work();
-    }
-    streams[0]!.ack(PUBACK, 1);
-    const second = streams[1]!.messages()[1]!;
-    streams[1]!.ack(PUBREC, second.packetId);
-    await scene.work();
-    group = await restart(scene);
+    const { scene } = await midway();
+    const group = await restart(scene);
     await scene.work();
     group.connect({ clientId: 'p' }).publish('a', 'a200', 1, 900);
     await scene.work();
     await expectAll(scene, group);
-    // And once more, now that it waits in the root session.
-    group.stop();
+    scene.stop();
   });
 
   test('forgets the subscription of a stream that ended, but not that of another stream to the same filter', async () => {
@@ -354,6 +311,33 @@ describe('a session that outlives its connection', () => {
     group.stop();
   });
 });
+
+/** Two streams of a client have got a part of 200 messages each; of one the first is acknowledged, of the other the exchange of the second, QoS 2, has begun. */
+async function midway(): Promise<{ scene: StoredScene; client: MemoryClient; publisher: MemoryClient }> {
+  const scene = new StoredScene(['limits.queueMessages=10000']);
+  await scene.start(1);
+  const { group } = scene;
+  const client = group.connect({ clientId: 'c', cleanStart: false, properties: { sessionExpiryInterval: 600, receiveMaximum: 4 } });
+  await scene.work();
+  const [a, b] = [client.openStream(), client.openStream()];
+  a.subscribe('a', 2);
+  b.subscribe('b', 2);
+  await scene.work();
+  const publisher = group.connect({ clientId: 'p' });
+  for (let i = 0; i < 200; i++) {
+    publisher.publish('a', `a${i}`, 1, 1 + 2 * i);
+    publisher.publish('b', `b${i}`, i % 2 === 0 ? 1 : 2, 2 + 2 * i);
+    if (i % 20 === 19) await scene.work();
+  }
+  a.ack(PUBACK, 1);
+  const second = b.messages()[1]!;
+  assert.equal(second.qos, 2);
+  // The message is the client's from now on.
+  b.ack(PUBREC, second.packetId);
+  await scene.work();
+  assert.deepEqual(types(b).slice(-1), [PUBREL]);
+  return { scene, client, publisher };
+}
 
 /** Answers every PUBREL, some of them again. */
 function complete(client: MemoryClient): void {
