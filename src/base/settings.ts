@@ -157,6 +157,32 @@ export interface P2pSettings {
   readonly mailbox: MailboxSettings;
 }
 
+/** One judge of logins. Others follow as the list has them; the first that says yes or no decides. */
+export interface AuthenticatorSettings {
+  readonly type: 'users';
+  /** File of users, absolute. */
+  readonly file: string;
+}
+
+export interface AuthSettings {
+  /** Whether a client that shows nothing is let in. */
+  readonly allowAnonymous: boolean;
+  readonly authenticators: readonly AuthenticatorSettings[];
+  /** From CONNECT to the verdict. */
+  readonly timeoutMilliseconds: number;
+  /** Logins that wait for a verdict, in all shards. */
+  readonly waitingMax: number;
+  /** Threads that check passwords. */
+  readonly passwordThreads: number;
+  readonly failures: {
+    readonly windowMilliseconds: number;
+    /** Failed logins of one address in a window; 0: no limit. */
+    readonly perAddress: number;
+    /** Failed logins for one name in a window; 0: no limit. */
+    readonly perName: number;
+  };
+}
+
 /** When a promise counts as kept: on disk, with the operating system, or in memory. */
 export type Durability = 'fsync' | 'os' | 'none';
 
@@ -175,7 +201,7 @@ export interface Settings {
   /** Name of this process in events: `host:port` of the first listener unless set. */
   readonly node: string;
   readonly listeners: readonly ListenerSettings[];
-  readonly auth: { readonly allowAnonymous: boolean };
+  readonly auth: AuthSettings;
   readonly mqtt: MqttSettings;
   readonly limits: LimitSettings;
   readonly queue: QueueSettings;

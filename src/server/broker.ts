@@ -19,6 +19,7 @@ import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { CertificateWatch } from './certificate-watch.ts';
+import { LoginDesk } from './login-desk.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
@@ -49,7 +50,7 @@ export interface Broker {
   stop(): Promise<void>;
   /** Resolves with the exit code when the broker stops, also by itself. */
   readonly done: Promise<number>;
-  /** Reads the certificates of all listeners again. */
+  /** Reads the certificates of all listeners again, and what the authenticators read. */
   reload(): void;
   /** Ends one shard's thread as a fault would. For tests of the restart. */
   crashShard(index: number): void;
@@ -78,13 +79,16 @@ export async function startBroker(settings: Settings): Promise<Broker> {
   }
   await certificates.start();
   const bound = await bindListeners(resolved.listeners);
+  let desk: LoginDesk | null = null;
   let supervisor: Supervisor;
   try {
+    if (resolved.auth.authenticators.length > 0) desk = new LoginDesk(resolved.auth, log);
     const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
-    supervisor = new Supervisor(resolved, bound, log, store, certificates);
+    supervisor = new Supervisor(resolved, bound, log, store, certificates, desk);
     await supervisor.start();
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
+    await desk?.stop();
     throw error;
   }
   for (const address of supervisor.addresses) log.info(address, 'listening');
@@ -140,6 +144,7 @@ class Supervisor implements Broker {
   readonly done: Promise<number>;
   private readonly store: StoreOwner | null;
   private readonly certificates: CertificateWatch;
+  private readonly desk: LoginDesk | null;
   private readonly ticketSecret: Uint8Array;
   private readonly quicSecret: Uint8Array;
   private readonly settings: Settings;
@@ -157,7 +162,14 @@ class Supervisor implements Broker {
   private isStopping: boolean;
   private hasStarted: boolean;
 
-  constructor(settings: Settings, bound: BoundListener[], log: Log, store: StoreOwner | null, certificates: CertificateWatch) {
+  constructor(
+    settings: Settings,
+    bound: BoundListener[],
+    log: Log,
+    store: StoreOwner | null,
+    certificates: CertificateWatch,
+    desk: LoginDesk | null,
+  ) {
     this.store = store;
     this.settings = settings;
     this.bound = bound;
@@ -171,6 +183,11 @@ class Supervisor implements Broker {
     certificates.changed = (listener, files) => {
       for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'certificates', listener, files });
     };
+    this.desk = desk;
+    if (desk !== null)
+      desk.revoked = (authenticator, usernames) => {
+        for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'revoked', authenticator, usernames });
+      };
     this.ticketSecret = randomBytes(48);
     this.quicSecret = randomBytes(32);
     this.memory = new SharedMemory(settings.shards);
@@ -250,7 +267,11 @@ class Supervisor implements Broker {
       name: `shard-${index}`,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MEGABYTES },
     });
-    worker.on('message', (message: FromShard) => this.came(index, message));
+    worker.on('message', (message: FromShard) => {
+      if (message.kind !== 'login') this.came(index, message);
+      // The verdict goes to this thread, not to a successor, whose logins have the same numbers.
+      else this.desk?.judge(message.asked, (verdict) => worker.postMessage({ kind: 'verdict', login: message.login, verdict } satisfies ToShard));
+    });
     worker.on('error', (error: Error) => this.log.error({ dead: index, error: error.message, stack: error.stack }, 'a shard failed'));
     worker.on('exit', (code) => this.exited(index, code));
     return worker;
@@ -370,6 +391,7 @@ class Supervisor implements Broker {
     if (this.isStopping) return;
     this.isStopping = true;
     this.certificates.stop();
+    const deskStopped = this.desk?.stop();
     const live = new Set<number>();
     this.threads.forEach((thread, index) => {
       if (thread.isServing) live.add(index);
@@ -380,6 +402,7 @@ class Supervisor implements Broker {
     await Promise.race([this.stopShards(live), timeout]);
     await Promise.all(this.threads.map((thread) => thread.end()));
     if (this.store !== null) await this.store.close(this.settings.shutdown.timeoutMilliseconds);
+    await deskStopped;
     unbindListeners(this.settings.listeners, this.bound);
     this.log.info({}, 'stopped');
     this.finish(exitCode);
@@ -399,6 +422,7 @@ class Supervisor implements Broker {
 
   reload(): void {
     this.certificates.reload();
+    this.desk?.reload();
   }
 
   crashShard(index: number): void {

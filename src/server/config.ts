@@ -112,7 +112,10 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
     path: ofListener(listener.path),
     tls: listener.tls === null ? null : withTlsPaths(listener.tls, ofListener),
   }));
-  return { ...settings, listeners, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
+  const ofAuthenticator = from('auth.authenticators');
+  const authenticators = settings.auth.authenticators.map((one) => ({ ...one, file: ofAuthenticator(one.file) }));
+  const auth = { ...settings.auth, authenticators };
+  return { ...settings, listeners, auth, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
 }
 
 function withTlsPaths(tls: TlsSettings, absolute: (path: string) => string): TlsSettings {

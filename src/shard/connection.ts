@@ -16,6 +16,7 @@ import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
 import type { InboundAliases, OutboundAliases } from '../session/topic-alias.ts';
 import type { Channel, Peer } from './channel.ts';
 import { counter } from './counters.ts';
+import type { Identity } from './login.ts';
 import type { PendingAck } from './outcome.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -42,6 +43,8 @@ export class Connection {
   state: number;
   version: ProtocolVersion;
   session: ClientSession | null;
+  /** Who the client has proved to be; null before that. */
+  identity: Identity | null;
   /** Connection on the control stream, where this is a data stream of QUIC, whose session is a part of that one's; else null. */
   control: Connection | null;
   /** Data streams of this connection, oldest first; null: none. */
@@ -57,6 +60,8 @@ export class Connection {
   partialLength: number;
   /** Reading is stopped until what the client feeds has room again. */
   isPaused: boolean;
+  /** Number of the login that is being judged; 0: none. */
+  login: number;
   /** `Shard.turnMilliseconds` of the last bytes from the client. */
   receivedAt: number;
   keepAliveSeconds: number;
@@ -102,6 +107,7 @@ export class Connection {
     this.state = OPENING;
     this.version = V5;
     this.session = null;
+    this.identity = null;
     this.control = null;
     this.streams = null;
     this.sendsP2pOnStreams = false;
@@ -109,6 +115,7 @@ export class Connection {
     this.partial = null;
     this.partialLength = 0;
     this.isPaused = false;
+    this.login = 0;
     this.receivedAt = shard.turnMilliseconds;
     this.keepAliveSeconds = 0;
     this.timer = null;
@@ -145,6 +152,19 @@ export class Connection {
     this.shard.counters[READS_PAUSED]!++;
     this.shard.paused.add(this);
     this.channel.pause();
+  }
+
+  /** Stops reading until the client has been judged. */
+  waitForLogin(login: number): void {
+    this.login = login;
+    this.isPaused = true;
+    this.channel.pause();
+  }
+
+  /** The verdict has come: reading goes on in the next turn, behind the CONNACK. */
+  loginDone(): void {
+    this.login = 0;
+    this.shard.paused.add(this);
   }
 
   /** v3 clients have no Receive Maximum: past ours, the broker stops reading instead. */
@@ -282,6 +302,7 @@ export class Connection {
     this.partial = null;
     this.partialLength = 0;
     this.shard.paused.delete(this);
+    if (this.login !== 0) this.shard.logins.forget(this.login);
     if (this.isPaused) {
       this.isPaused = false;
       this.channel.resume();

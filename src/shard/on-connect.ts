@@ -25,6 +25,7 @@ import { CONNECTED, type Connection } from './connection.ts';
 import { counter, listenerCounter } from './counters.ts';
 import { pump, resumeInflight } from './deliver.ts';
 import { noteConnected, noteSession } from './durable.ts';
+import { ANYBODY, type Identity, type LoginVerdict } from './login.ts';
 import { endConnection, markGroups, openSession } from './sessions.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -35,6 +36,9 @@ const KEEP_ALIVE_EXPIRED = counter('keepalive/expired');
 
 /** User Property of CONNECT: `last` asks for P2P messages on the newest data stream of QUIC. */
 const P2P_STREAM = 'p2p-stream';
+
+/** Characters of a name in a line of the log. */
+const LOGGED_LENGTH = 128;
 
 const willView = new MessageView();
 
@@ -51,15 +55,29 @@ export function onConnect(connection: Connection, bytes: Uint8Array, first: numb
   connection.version = packet.version;
   const code = connectError(connection, packet);
   if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code);
-  else accept(connection, packet);
+  else if (connection.shard.logins.port === null) accept(connection, packet, ANYBODY);
+  else connection.shard.logins.begin(connection, packet, judged);
   return ReasonCode.Success;
 }
 
+/** The client has proved who it is, or has not. Meanwhile the place that it was to have may be another's. */
+function judged(connection: Connection, packet: ConnectPacket, verdict: LoginVerdict): void {
+  const { identity } = verdict;
+  const code = identity === null ? verdict.code : connectError(connection, packet);
+  if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code, { ...refusedClient(packet), cause: verdict.cause });
+  else accept(connection, packet, identity!);
+}
+
+/** Who was refused, for the log: as much as a line can bear. */
+function refusedClient(packet: ConnectPacket): { clientId: string; username: string | undefined } {
+  return { clientId: packet.clientId.slice(0, LOGGED_LENGTH), username: packet.username?.slice(0, LOGGED_LENGTH) };
+}
+
 /** CONNACK with a refusal, then the close [MQTT-3.2.2-7]. */
-export function refuseConnect(connection: Connection, version: ProtocolVersion, code: ReasonCode): void {
+export function refuseConnect(connection: Connection, version: ProtocolVersion, code: ReasonCode, details?: object): void {
   const shard = connection.shard;
   shard.counters[REFUSED]!++;
-  shard.log.info({ peer: connection.peer.name, reason: code, name: reasonName(code) }, 'connection refused at CONNECT');
+  shard.log.info({ peer: connection.peer.name, reason: code, name: reasonName(code), ...details }, 'connection refused at CONNECT');
   const writer = shard.packetScratch;
   writer.reset();
   writeConnack(writer, version, false, code, undefined);
@@ -74,8 +92,7 @@ function connectError(connection: Connection, packet: ConnectPacket): ReasonCode
   if (packet.properties.authenticationMethod !== undefined) return ReasonCode.BadAuthenticationMethod; // [MQTT-4.12.0-1]
   if (packet.clientIdBytes.length > limits.clientIdBytes) return ReasonCode.ClientIdentifierNotValid;
   if (shard.isStopping) return ReasonCode.ServerUnavailable; // CONNACK does not know 0x8B (section 3.2.2.2).
-  // Without an authenticator everyone is anonymous.
-  if (!shard.settings.auth.allowAnonymous) return ReasonCode.NotAuthorized;
+  if (shard.logins.port === null && !shard.settings.auth.allowAnonymous) return ReasonCode.NotAuthorized;
   // At a limit, whoever has a place keeps it: a takeover adds no connection, and a session that is resumed or replaced adds none.
   const id = packet.clientIdBytes;
   const existing = shard.sessions.get(id, 0, id.length, hash32(id, 0, id.length));
@@ -102,7 +119,7 @@ function outlivesConnection(packet: ConnectPacket): boolean {
   return packet.version === V5 ? (packet.properties.sessionExpiryInterval ?? 0) > 0 : !packet.cleanStart;
 }
 
-function accept(connection: Connection, packet: ConnectPacket): void {
+function accept(connection: Connection, packet: ConnectPacket, identity: Identity): void {
   const shard = connection.shard;
   const { mqtt, limits } = shard.settings;
   const isV5 = packet.version === V5;
@@ -123,6 +140,7 @@ function accept(connection: Connection, packet: ConnectPacket): void {
   if (isV5 && session.expirySeconds !== asked) answer.sessionExpiryInterval = session.expirySeconds;
   session.version = packet.version;
   session.username = packet.username;
+  connection.identity = identity;
   session.will = willOf(packet);
   session.closedAt = 0;
   if (!isPresent) openMailbox(shard, session);

@@ -36,6 +36,7 @@ import { Images } from './images.ts';
 import { handleRecord } from './inbound.ts';
 import { Journal } from './journal.ts';
 import type { LinkWiring } from './link.ts';
+import { Logins } from './login.ts';
 import { Mailboxes } from './mailbox.ts';
 import { Mesh } from './mesh.ts';
 import type { WaitingSuback } from './on-subscribe.ts';
@@ -108,6 +109,7 @@ export class Shard {
   readonly mailboxes: Mailboxes;
   readonly relays: Relays;
   readonly events: Events;
+  readonly logins: Logins;
   readonly journal: Journal;
   readonly origins: Origins;
   /** Publications of the broker itself that other shards have not taken yet, by their number in the journal. */
@@ -217,6 +219,7 @@ export class Shard {
     this.mailboxes = new Mailboxes(this);
     this.relays = new Relays(this);
     this.events = new Events(this);
+    this.logins = new Logins(this);
     this.journal = new Journal(this, settings.store, flushAcks);
     this.origins = new Origins(this.counters);
     this.pendingOwn = new Map();
