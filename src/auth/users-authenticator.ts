@@ -40,7 +40,7 @@ export class UsersAuthenticator implements Authenticator {
       // The file may have been read anew meanwhile.
       if (this.users.get(username)?.password !== user.password) return deny('wrong password');
       const { attributes, isSuperuser } = user;
-      return { effect: 'allow', identity: { authenticator: this.name, attributes, isSuperuser } };
+      return { effect: 'allow', identity: { authenticator: this.name, username: null, attributes, isSuperuser, expiresAt: 0 } };
     } catch (error) {
       if (error instanceof PoolFull) throw new Busy('too many passwords wait to be checked');
       throw error;

@@ -157,12 +157,40 @@ export interface P2pSettings {
   readonly mailbox: MailboxSettings;
 }
 
-/** One judge of logins. Others follow as the list has them; the first that says yes or no decides. */
-export interface AuthenticatorSettings {
+/** Names and passwords of a file. */
+export interface UsersSettings {
   readonly type: 'users';
   /** File of users, absolute. */
   readonly file: string;
 }
+
+/** Signed tokens. Of the places of keys one is written; the others are ''. */
+export interface JwtSettings {
+  readonly type: 'jwt';
+  /** Where the client shows its token. */
+  readonly from: 'password' | 'username';
+  readonly algorithms: readonly string[];
+  /** File of a shared secret, absolute. */
+  readonly secret: string;
+  /** File of a public key in PEM, absolute. */
+  readonly publicKey: string;
+  /** File of a set of keys, absolute. */
+  readonly jwks: string;
+  readonly jwksUrl: string;
+  readonly refreshMilliseconds: number;
+  /** What `iss` and `aud` must be; '': anything. */
+  readonly issuer: string;
+  readonly audience: string;
+  /** What further claims must be. */
+  readonly claims: Readonly<Record<string, string>>;
+  /** Claim whose text is the client's username from then on; '': none. */
+  readonly usernameClaim: string;
+  /** Claim that is an object of attributes; '': none. */
+  readonly attributesClaim: string;
+}
+
+/** One judge of logins. They are asked in the order of the list; the first that says yes or no decides. */
+export type AuthenticatorSettings = UsersSettings | JwtSettings;
 
 export interface AuthSettings {
   /** Whether a client that shows nothing is let in. */

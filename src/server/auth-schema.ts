@@ -4,22 +4,81 @@
 import { z } from 'zod';
 import type { AuthenticatorSettings, AuthSettings } from '../base/settings.ts';
 import { key, optionalKey, section } from './config-key.ts';
-import { count, duration, flag, type KeyFacts, show } from './config-value.ts';
+import { choice, count, duration, flag, type KeyFacts, show, text } from './config-value.ts';
 
 const AUTHENTICATORS_MAX = 16;
 const million = 1_000_000;
 
-const authenticator: z.ZodType<AuthenticatorSettings, unknown> = z.strictObject(
-  {
-    type: z.literal('users', { error: (issue) => `expected users, not ${show(issue.input)}` }),
-    file: z
-      .string({ error: (issue) => `expected a file such as ./users.json, not ${show(issue.input)}` })
-      .refine((value) => value !== '' && !value.includes('\0'), { error: 'expected a file such as ./users.json' }),
-  },
-  {
-    error: (issue) => (issue.code === 'invalid_type' ? `expected { type: users, file: ./users.json }, not ${show(issue.input)}` : undefined),
-  },
-);
+function checkFile(value: string): string | undefined {
+  return value === '' || value.includes('\0') ? `expected a file such as ./users.json, not ${show(value)}` : undefined;
+}
+
+function checkText(value: string): string | undefined {
+  return value === '' || value.length > 1024 ? 'expected 1 to 1024 characters' : undefined;
+}
+
+function checkUrl(value: string): string | undefined {
+  const url = URL.canParse(value) ? new URL(value) : null;
+  return url !== null && ['http:', 'https:'].includes(url.protocol) ? undefined : `expected an address such as https://id.example.com/keys, not ${show(value)}`;
+}
+
+/** Those of `jose`; `none` is not among them. */
+const ALGORITHMS = ['HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'] as const;
+
+const users = z.strictObject({ type: z.literal('users'), file: text(checkFile).schema });
+
+const jwt = z
+  .strictObject({
+    type: z.literal('jwt'),
+    from: choice('password', 'username').schema.prefault('password'),
+    algorithms: z.array(choice(...ALGORITHMS).schema).min(1, { error: 'expected algorithms such as [ES256]' }),
+    secret: text(checkFile).schema.optional(),
+    publicKey: text(checkFile).schema.optional(),
+    jwks: text(checkFile).schema.optional(),
+    jwksUrl: text(checkUrl).schema.optional(),
+    refresh: duration({ unit: 'milliseconds', min: 1_000, max: 86_400_000 }).schema.prefault('1m'),
+    issuer: text(checkText).schema.optional(),
+    audience: text(checkText).schema.optional(),
+    claims: z.record(z.string(), text(checkText).schema).prefault({}),
+    usernameClaim: text(checkText).schema.optional(),
+    attributesClaim: text(checkText).schema.optional(),
+  })
+  .check(({ value, issues }) => {
+    const wrong = (path: string, message: string): void => {
+      issues.push({ code: 'custom', path: [path], message, input: value });
+    };
+    const { algorithms, secret, publicKey, jwks, jwksUrl } = value;
+    const written = [secret, publicKey, jwks, jwksUrl].filter((place) => place !== undefined).length;
+    if (written !== 1) wrong('jwksUrl', 'expected one of secret, publicKey, jwks and jwksUrl');
+    // A public key taken for a shared secret: whoever knows the key could sign.
+    const isShared = (algorithm: string): boolean => algorithm.startsWith('HS');
+    if (algorithms.some(isShared) && secret === undefined) wrong('algorithms', 'HS… needs secret: a public key is known to everybody');
+    if (secret !== undefined && !algorithms.every(isShared)) wrong('algorithms', 'a shared secret goes with HS256, HS384 and HS512 only');
+  });
+
+const authenticator = z.discriminatedUnion('type', [users, jwt], {
+  error: (issue) =>
+    issue.code === 'invalid_union' || issue.code === 'invalid_type'
+      ? `expected { type: users, file: ./users.json } or { type: jwt, … }, not ${show(issue.input)}`
+      : undefined,
+});
+
+function authenticatorSettings(file: z.output<typeof authenticator>): AuthenticatorSettings {
+  if (file.type === 'users') return file;
+  const { refresh, secret, publicKey, jwks, jwksUrl, issuer, audience, usernameClaim, attributesClaim, ...same } = file;
+  return {
+    ...same,
+    refreshMilliseconds: refresh,
+    secret: secret ?? '',
+    publicKey: publicKey ?? '',
+    jwks: jwks ?? '',
+    jwksUrl: jwksUrl ?? '',
+    issuer: issuer ?? '',
+    audience: audience ?? '',
+    usernameClaim: usernameClaim ?? '',
+    attributesClaim: attributesClaim ?? '',
+  };
+}
 
 /** The section. */
 export const auth = section({
@@ -35,7 +94,7 @@ export const auth = section({
     .meta({
       type: 'list of authenticators',
       default: 'none',
-      text: 'Who judges the clients that connect, one after the other: the first that says yes or no decides. `{ type: users, file: ./users.json }`: names and passwords of a file that `onehop user` writes.',
+      text: 'Who judges the clients that connect, one after the other: the first that says yes or no decides. `{ type: users, file: ./users.json }`: names and passwords of a file that `onehop user` writes. `{ type: jwt, … }`: signed tokens. Their keys are in [authentication.md](authentication.md).',
       verbatim: false,
     } satisfies KeyFacts),
   timeout: key(
@@ -73,7 +132,7 @@ export function authSettings(file: z.output<typeof auth>): AuthSettings {
   const { allowAnonymous, authenticators, timeout, waiting, passwordThreads, failures } = file;
   return {
     allowAnonymous: allowAnonymous ?? authenticators.length === 0,
-    authenticators,
+    authenticators: authenticators.map(authenticatorSettings),
     timeoutMilliseconds: timeout,
     waitingMax: waiting,
     passwordThreads,

@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { createLog, type Log } from '../base/log.ts';
-import type { Settings } from '../base/settings.ts';
+import type { AuthSettings, Settings } from '../base/settings.ts';
 import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import { counter } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/link.ts';
@@ -19,7 +19,7 @@ import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { CertificateWatch } from './certificate-watch.ts';
-import { LoginDesk } from './login-desk.ts';
+import type { LoginDesk } from './login-desk.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
@@ -82,7 +82,7 @@ export async function startBroker(settings: Settings): Promise<Broker> {
   let desk: LoginDesk | null = null;
   let supervisor: Supervisor;
   try {
-    if (resolved.auth.authenticators.length > 0) desk = new LoginDesk(resolved.auth, log);
+    if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
     const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
     supervisor = new Supervisor(resolved, bound, log, store, certificates, desk);
     await supervisor.start();
@@ -93,6 +93,12 @@ export async function startBroker(settings: Settings): Promise<Broker> {
   }
   for (const address of supervisor.addresses) log.info(address, 'listening');
   return supervisor;
+}
+
+/** What judges logins is loaded only where there is something to judge them by. @throws StartError with one clear line */
+async function openDesk(settings: AuthSettings, log: Log): Promise<LoginDesk> {
+  const { LoginDesk: Desk } = await import('./login-desk.ts');
+  return new Desk(settings, log);
 }
 
 /** What a listener needs of this platform. @throws StartError with one clear line */

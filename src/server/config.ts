@@ -8,7 +8,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Document, LineCounter } from 'yaml';
-import type { Settings, TlsSettings } from '../base/settings.ts';
+import type { AuthenticatorSettings, Settings, TlsSettings } from '../base/settings.ts';
 import { type ConfigIssue, type ConfigKey, configKeys, readSettings } from './config-schema.ts';
 import { listenerKeys } from './listener-schema.ts';
 
@@ -113,9 +113,14 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
     tls: listener.tls === null ? null : withTlsPaths(listener.tls, ofListener),
   }));
   const ofAuthenticator = from('auth.authenticators');
-  const authenticators = settings.auth.authenticators.map((one) => ({ ...one, file: ofAuthenticator(one.file) }));
+  const authenticators = settings.auth.authenticators.map((one) => withAuthenticatorPaths(one, ofAuthenticator));
   const auth = { ...settings.auth, authenticators };
   return { ...settings, listeners, auth, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
+}
+
+function withAuthenticatorPaths(one: AuthenticatorSettings, absolute: (path: string) => string): AuthenticatorSettings {
+  if (one.type === 'users') return { ...one, file: absolute(one.file) };
+  return { ...one, secret: absolute(one.secret), publicKey: absolute(one.publicKey), jwks: absolute(one.jwks) };
 }
 
 function withTlsPaths(tls: TlsSettings, absolute: (path: string) => string): TlsSettings {

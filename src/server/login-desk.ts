@@ -7,11 +7,12 @@ import { unwatchFile, watchFile } from 'node:fs';
 import type { Authenticator } from '../auth/authenticator.ts';
 import { Chain } from '../auth/chain.ts';
 import { FailedLogins } from '../auth/failed-logins.ts';
+import { JwtAuthenticator } from '../auth/jwt-authenticator.ts';
 import { PasswordPool } from '../auth/password-pool.ts';
 import { readUserFile } from '../auth/user-file.ts';
 import { UsersAuthenticator } from '../auth/users-authenticator.ts';
 import type { Log } from '../base/log.ts';
-import type { AuthSettings } from '../base/settings.ts';
+import type { AuthSettings, JwtSettings, UsersSettings } from '../base/settings.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
 import { StartError } from './start-error.ts';
 
@@ -24,7 +25,8 @@ export class LoginDesk {
   private readonly log: Log;
   private readonly chain: Chain;
   private readonly pool: PasswordPool;
-  private readonly files: { readonly file: string; readonly users: UsersAuthenticator }[];
+  private readonly files: string[];
+  private readonly readers: (() => void)[];
   private troubledAt: number;
   /** Told of names that may be used no more. */
   revoked: (authenticator: string, usernames: readonly string[]) => void;
@@ -33,26 +35,54 @@ export class LoginDesk {
   constructor(settings: AuthSettings, log: Log) {
     this.log = log;
     this.files = [];
+    this.readers = [];
     this.troubledAt = Number.NEGATIVE_INFINITY;
     this.revoked = () => {};
-    const lists = settings.authenticators.map(({ file }, index) => {
-      try {
-        return readUserFile(file);
-      } catch (error) {
-        throw new StartError(`auth.authenticators[${index}]: ${(error as Error).message}`, 1);
-      }
-    });
     this.pool = new PasswordPool({ threads: settings.passwordThreads, queueMax: settings.waitingMax });
     const authenticators: Authenticator[] = [];
-    for (const [index, { file }] of settings.authenticators.entries()) {
-      const users = new UsersAuthenticator(lists[index]!, this.pool);
-      authenticators.push(users);
-      this.files.push({ file, users });
-      watchFile(file, { interval: POLL_MILLISECONDS, persistent: false }, this.reload);
+    for (const [index, one] of settings.authenticators.entries()) {
+      try {
+        authenticators.push(one.type === 'users' ? this.users(one) : this.jwt(one));
+      } catch (error) {
+        void this.stop();
+        throw new StartError(`auth.authenticators[${index}]: ${(error as Error).message}`, 1);
+      }
     }
     this.chain = new Chain(authenticators, settings, new FailedLogins(settings.failures), (authenticator, error) =>
       this.troubled(authenticator, error),
     );
+  }
+
+  private users({ file }: UsersSettings): UsersAuthenticator {
+    const users = new UsersAuthenticator(readUserFile(file), this.pool);
+    this.watch([file], () => {
+      const list = readUserFile(file);
+      const revoked = users.replace(list);
+      if (revoked.length > 0) this.revoked(users.name, revoked);
+      this.log.info({ file, users: list.size, changed: revoked.length }, 'the file of users was read again');
+    });
+    return users;
+  }
+
+  private jwt(settings: JwtSettings): JwtAuthenticator {
+    const { secret, publicKey, jwks } = settings;
+    const authenticator = new JwtAuthenticator(settings);
+    const files = [secret, publicKey, jwks].filter((file) => file !== '');
+    this.watch(files, () => {
+      if (files.length === 0) return;
+      authenticator.reload();
+      this.log.info({ file: files[0] }, 'the keys of tokens were read again');
+    });
+    return authenticator;
+  }
+
+  /** @param read reads the files again, or throws what is wrong with them */
+  private watch(files: readonly string[], read: () => void): void {
+    this.readers.push(read);
+    for (const file of files) {
+      this.files.push(file);
+      watchFile(file, { interval: POLL_MILLISECONDS, persistent: false }, this.reload);
+    }
   }
 
   /** @param answer called once, in any case */
@@ -63,14 +93,11 @@ export class LoginDesk {
 
   /** Reads the files again: what cannot be used is said, and the old list stays. */
   readonly reload = (): void => {
-    for (const { file, users } of this.files) {
+    for (const read of this.readers) {
       try {
-        const list = readUserFile(file);
-        const revoked = users.replace(list);
-        if (revoked.length > 0) this.revoked(users.name, revoked);
-        this.log.info({ file, users: list.size, changed: revoked.length }, 'the file of users was read again');
+        read();
       } catch (error) {
-        this.log.warn({ error: (error as Error).message }, 'the file of users was not read again: the old list stays');
+        this.log.warn({ error: (error as Error).message }, 'a file of an authenticator was not read again: what it said before holds');
       }
     }
   };
@@ -83,7 +110,7 @@ export class LoginDesk {
   }
 
   async stop(): Promise<void> {
-    for (const { file } of this.files) unwatchFile(file, this.reload);
+    for (const file of this.files) unwatchFile(file, this.reload);
     await this.pool.close();
   }
 }

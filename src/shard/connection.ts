@@ -66,6 +66,8 @@ export class Connection {
   receivedAt: number;
   keepAliveSeconds: number;
   timer: Timer | null;
+  /** Ends the connection with what the client has proved itself by; null: that has no end. */
+  proofTimer: Timer | null;
   inboundAliases: InboundAliases | null;
   /** Acknowledgements that wait for other shards, in the order of their PUBLISH packets. */
   acks: Fifo<PendingAck> | null;
@@ -119,6 +121,7 @@ export class Connection {
     this.receivedAt = shard.turnMilliseconds;
     this.keepAliveSeconds = 0;
     this.timer = null;
+    this.proofTimer = null;
     this.inboundAliases = null;
     this.acks = null;
     this.pendingQos2 = 0;
@@ -303,6 +306,8 @@ export class Connection {
     this.partialLength = 0;
     this.shard.paused.delete(this);
     if (this.login !== 0) this.shard.logins.forget(this.login);
+    if (this.proofTimer !== null) this.shard.timers.disarm(this.proofTimer);
+    this.proofTimer = null;
     if (this.isPaused) {
       this.isPaused = false;
       this.channel.resume();

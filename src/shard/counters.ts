@@ -18,6 +18,7 @@ export const COUNTERS = [
   'logins/refused',
   'logins/overrun',
   'logins/timed-out',
+  'logins/ended',
   'handshakes/done',
   'handshakes/failed',
   'websocket/overrun',

@@ -35,9 +35,13 @@ export interface Login {
 export interface Identity {
   /** Who said so: the authenticator's name. */
   readonly authenticator: string;
+  /** Name of the client from now on; null: the one that it has shown. */
+  readonly username: string | null;
   /** What is known of the client besides, for the rules about what it may do. */
   readonly attributes: Readonly<Record<string, string>>;
   readonly isSuperuser: boolean;
+  /** Wall time in milliseconds at which the proof ends, and the connection with it; 0: never. */
+  readonly expiresAt: number;
 }
 
 export interface LoginVerdict {
@@ -58,7 +62,7 @@ export interface LoginPort {
 export type LoginDone = (connection: Connection, packet: ConnectPacket, verdict: LoginVerdict) => void;
 
 /** Without authenticators everybody is this one. */
-export const ANYBODY: Identity = { authenticator: 'anonymous', attributes: {}, isSuperuser: false };
+export const ANYBODY: Identity = { authenticator: 'anonymous', username: null, attributes: {}, isSuperuser: false, expiresAt: 0 };
 
 const LATE: LoginVerdict = { code: ReasonCode.ServerUnavailable, cause: 'nothing has judged the login in time', identity: null };
 const BUSY: LoginVerdict = { code: ReasonCode.ServerBusy, cause: 'too many logins wait', identity: null };

@@ -32,6 +32,7 @@ import type { ClientSession, Shard } from './shard.ts';
 const CLIENTS = counter('clients/connected');
 const SESSIONS = counter('clients/total');
 const REFUSED = counter('connections/refused');
+const PROOFS_ENDED = counter('logins/ended');
 const KEEP_ALIVE_EXPIRED = counter('keepalive/expired');
 
 /** User Property of CONNECT: `last` asks for P2P messages on the newest data stream of QUIC. */
@@ -139,8 +140,9 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   session.expirySeconds = Math.min(asked, limits.sessionExpirySeconds);
   if (isV5 && session.expirySeconds !== asked) answer.sessionExpiryInterval = session.expirySeconds;
   session.version = packet.version;
-  session.username = packet.username;
+  session.username = identity.username ?? packet.username;
   connection.identity = identity;
+  if (identity.expiresAt > 0) endWithProof(shard, connection, identity.expiresAt);
   session.will = willOf(packet);
   session.closedAt = 0;
   if (!isPresent) openMailbox(shard, session);
@@ -177,6 +179,15 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
     resumeInflight(shard, session, connection); // [MQTT-4.4.0-1]
   }
   if (session.queue !== null) pump(shard, session, connection);
+}
+
+/** A proof that ends takes the connection with it. The session stays, for a client that shows a new one. */
+function endWithProof(shard: Shard, connection: Connection, expiresAt: number): void {
+  connection.proofTimer = new Timer(() => {
+    shard.counters[PROOFS_ENDED]!++;
+    endConnection(connection, ReasonCode.MaximumConnectTime, 'proof_expired', true);
+  });
+  shard.timers.arm(connection.proofTimer, Math.max(0, expiresAt - shard.timers.now));
 }
 
 /** Fixes what the connection's two ends have agreed on: quotas, sizes, aliases, Keep Alive. */

@@ -15,7 +15,7 @@ const login: Login = { clientId: 'c', username: 'pump', password: Buffer.from('x
 const nothing: Login = { ...login, username: null, password: null };
 
 function allow(name: string): Finding {
-  return { effect: 'allow', identity: { authenticator: name, attributes: {}, isSuperuser: false } };
+  return { effect: 'allow', identity: { authenticator: name, username: null, attributes: {}, isSuperuser: false, expiresAt: 0 } };
 }
 
 /** A chain of authenticators `0`, `1` …, each with its finding or what it throws. */
