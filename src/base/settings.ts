@@ -189,8 +189,23 @@ export interface JwtSettings {
   readonly attributesClaim: string;
 }
 
+/** A service that is asked over HTTP. In `headers` and `body`, `${ClientId}`, `${Username}`, `${Password}` and `${Address}` are replaced. */
+export interface HttpSettings {
+  readonly type: 'http';
+  readonly url: string;
+  readonly method: 'POST' | 'GET';
+  readonly headers: Readonly<Record<string, string>>;
+  /** JSON of a POST, query of a GET. */
+  readonly body: Readonly<Record<string, string>>;
+  readonly concurrency: number;
+  readonly connectMilliseconds: number;
+  readonly readMilliseconds: number;
+  /** How long an answer of yes or no is remembered; 0: not at all. */
+  readonly cacheMilliseconds: number;
+}
+
 /** One judge of logins. They are asked in the order of the list; the first that says yes or no decides. */
-export type AuthenticatorSettings = UsersSettings | JwtSettings;
+export type AuthenticatorSettings = UsersSettings | JwtSettings | HttpSettings;
 
 export interface AuthSettings {
   /** Whether a client that shows nothing is let in. */

@@ -56,15 +56,39 @@ const jwt = z
     if (secret !== undefined && !algorithms.every(isShared)) wrong('algorithms', 'a shared secret goes with HS256, HS384 and HS512 only');
   });
 
-const authenticator = z.discriminatedUnion('type', [users, jwt], {
+function checkHeaderName(value: string): string | undefined {
+  return /^[\w!#$%&'*+.^`|~-]+$/.test(value) ? undefined : `expected names of headers, not ${show(value)}`;
+}
+
+function checkHeaderText(value: string): string | undefined {
+  return /^[\t\x20-\x7e]*$/.test(value) ? undefined : 'expected printable ASCII characters';
+}
+
+const http = z.strictObject({
+  type: z.literal('http'),
+  url: text(checkUrl).schema,
+  method: choice('POST', 'GET').schema.prefault('POST'),
+  headers: z.record(text(checkHeaderName).schema as z.ZodType<string, string>, text(checkHeaderText).schema).prefault({}),
+  body: z.record(z.string(), z.string()).prefault({ clientid: '${ClientId}', username: '${Username}', password: '${Password}' }),
+  concurrency: count(1, 1_000).schema.prefault(8),
+  connectTimeout: duration({ unit: 'milliseconds', min: 10, max: 60_000 }).schema.prefault('5s'),
+  readTimeout: duration({ unit: 'milliseconds', min: 10, max: 60_000 }).schema.prefault('5s'),
+  cache: duration({ unit: 'milliseconds', min: 0, max: 86_400_000 }).schema.prefault('0s'),
+});
+
+const authenticator = z.discriminatedUnion('type', [users, jwt, http], {
   error: (issue) =>
     issue.code === 'invalid_union' || issue.code === 'invalid_type'
-      ? `expected { type: users, file: ./users.json } or { type: jwt, … }, not ${show(issue.input)}`
+      ? `expected { type: users, file: ./users.json } { type: jwt, … } or { type: http, … }, not ${show(issue.input)}`
       : undefined,
 });
 
 function authenticatorSettings(file: z.output<typeof authenticator>): AuthenticatorSettings {
   if (file.type === 'users') return file;
+  if (file.type === 'http') {
+    const { connectTimeout, readTimeout, cache, ...same } = file;
+    return { ...same, connectMilliseconds: connectTimeout, readMilliseconds: readTimeout, cacheMilliseconds: cache };
+  }
   const { refresh, secret, publicKey, jwks, jwksUrl, issuer, audience, usernameClaim, attributesClaim, ...same } = file;
   return {
     ...same,
@@ -94,7 +118,7 @@ export const auth = section({
     .meta({
       type: 'list of authenticators',
       default: 'none',
-      text: 'Who judges the clients that connect, one after the other: the first that says yes or no decides. `{ type: users, file: ./users.json }`: names and passwords of a file that `onehop user` writes. `{ type: jwt, … }`: signed tokens. Their keys are in [authentication.md](authentication.md).',
+      text: 'Who judges the clients that connect, one after the other: the first that says yes or no decides. `{ type: users, file: ./users.json }`: names and passwords of a file that `onehop user` writes. `{ type: jwt, … }`: signed tokens. `{ type: http, … }`: a service that is asked. Their keys are in [authentication.md](authentication.md).',
       verbatim: false,
     } satisfies KeyFacts),
   timeout: key(

@@ -7,12 +7,13 @@ import { unwatchFile, watchFile } from 'node:fs';
 import type { Authenticator } from '../auth/authenticator.ts';
 import { Chain } from '../auth/chain.ts';
 import { FailedLogins } from '../auth/failed-logins.ts';
+import { HttpAuthenticator } from '../auth/http-authenticator.ts';
 import { JwtAuthenticator } from '../auth/jwt-authenticator.ts';
 import { PasswordPool } from '../auth/password-pool.ts';
 import { readUserFile } from '../auth/user-file.ts';
 import { UsersAuthenticator } from '../auth/users-authenticator.ts';
 import type { Log } from '../base/log.ts';
-import type { AuthSettings, JwtSettings, UsersSettings } from '../base/settings.ts';
+import type { AuthenticatorSettings, AuthSettings, JwtSettings, UsersSettings } from '../base/settings.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
 import { StartError } from './start-error.ts';
 
@@ -27,6 +28,7 @@ export class LoginDesk {
   private readonly pool: PasswordPool;
   private readonly files: string[];
   private readonly readers: (() => void)[];
+  private readonly services: HttpAuthenticator[];
   private troubledAt: number;
   /** Told of names that may be used no more. */
   revoked: (authenticator: string, usernames: readonly string[]) => void;
@@ -36,13 +38,14 @@ export class LoginDesk {
     this.log = log;
     this.files = [];
     this.readers = [];
+    this.services = [];
     this.troubledAt = Number.NEGATIVE_INFINITY;
     this.revoked = () => {};
     this.pool = new PasswordPool({ threads: settings.passwordThreads, queueMax: settings.waitingMax });
     const authenticators: Authenticator[] = [];
     for (const [index, one] of settings.authenticators.entries()) {
       try {
-        authenticators.push(one.type === 'users' ? this.users(one) : this.jwt(one));
+        authenticators.push(this.authenticator(one));
       } catch (error) {
         void this.stop();
         throw new StartError(`auth.authenticators[${index}]: ${(error as Error).message}`, 1);
@@ -51,6 +54,15 @@ export class LoginDesk {
     this.chain = new Chain(authenticators, settings, new FailedLogins(settings.failures), (authenticator, error) =>
       this.troubled(authenticator, error),
     );
+  }
+
+  /** @throws with one clear line */
+  private authenticator(settings: AuthenticatorSettings): Authenticator {
+    if (settings.type === 'users') return this.users(settings);
+    if (settings.type === 'jwt') return this.jwt(settings);
+    const service = new HttpAuthenticator(settings);
+    this.services.push(service);
+    return service;
   }
 
   private users({ file }: UsersSettings): UsersAuthenticator {
@@ -111,6 +123,7 @@ export class LoginDesk {
 
   async stop(): Promise<void> {
     for (const file of this.files) unwatchFile(file, this.reload);
+    for (const service of this.services) service.close();
     await this.pool.close();
   }
 }
