@@ -46,6 +46,7 @@ export class Chain {
     const blocked = this.failed.blocks(address, username, now);
     if (blocked !== null) return refusal(ReasonCode.ConnectionRateExceeded, blocked);
     const causes: string[] = [];
+    let isDenied = false;
     for (const authenticator of this.authenticators) {
       try {
         const finding = await authenticator.judge(login);
@@ -54,7 +55,10 @@ export class Chain {
           return { code: ReasonCode.Success, cause: '', identity: finding.identity };
         }
         causes.push(`${authenticator.name}: ${finding.cause}`);
-        if (finding.effect === 'deny') break;
+        if (finding.effect === 'deny') {
+          isDenied = true;
+          break;
+        }
       } catch (error) {
         if (error instanceof Busy) return refusal(ReasonCode.ServerBusy, `${authenticator.name}: ${error.message}`);
         this.troubled(authenticator.name, error as Error);
@@ -62,7 +66,7 @@ export class Chain {
       }
     }
     const showsNothing = username === null && login.password === null;
-    if (showsNothing && this.settings.allowAnonymous) return { code: ReasonCode.Success, cause: '', identity: ANYBODY };
+    if (showsNothing && !isDenied && this.settings.allowAnonymous) return { code: ReasonCode.Success, cause: '', identity: ANYBODY };
     const cause = causes.join('; ');
     // Who shows nothing guesses nothing.
     if (showsNothing) return refusal(ReasonCode.NotAuthorized, cause);

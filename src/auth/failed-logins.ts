@@ -41,7 +41,8 @@ export class FailedLogins {
   /** @param address '' where there is none, as on a Unix socket: it has no limit @returns why this login is not judged; null: it is */
   blocks(address: string, name: string | null, now: number): string | null {
     const network = networkOf(address);
-    if (network !== '' && isSpent(this.addresses.get(network), this.limits.perAddress, now)) return 'too many failed logins of this address';
+    if (network !== '' && isSpent(this.addresses.get(network), this.limits.perAddress, now))
+      return 'too many failed logins of this address';
     if (name === null || !isSpent(this.names.get(name), this.limits.perName, now)) return null;
     return this.known.has(knownKey(network, name)) ? null : 'too many failed logins for this name';
   }

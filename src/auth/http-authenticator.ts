@@ -5,9 +5,9 @@
  * failures in a row nobody asks for a while (`breaker.ts`). Whatever is no answer counts as `ignore`: the chain goes on.
  */
 import { createHmac, randomBytes } from 'node:crypto';
-import { z } from 'zod';
 import type { HttpSettings } from '../base/settings.ts';
 import type { Login } from '../shard/login.ts';
+import { attributesOf } from './attributes.ts';
 import { type Authenticator, Busy, deny, type Finding, ignore } from './authenticator.ts';
 import { Breaker } from './breaker.ts';
 import { HttpService } from './http-request.ts';
@@ -17,14 +17,6 @@ const PAUSE_MILLISECONDS = 10_000;
 /** Requests that wait for a connection. */
 const WAITING_MAX = 10_000;
 const CACHED_MAX = 65_536;
-
-const answerShape = z.object({
-  result: z.enum(['allow', 'deny', 'ignore']),
-  is_superuser: z.boolean().optional(),
-  attributes: z.record(z.string(), z.string()).optional(),
-  /** Unix seconds. */
-  expire_at: z.number().nonnegative().optional(),
-});
 
 interface Cached {
   readonly finding: Finding;
@@ -90,11 +82,13 @@ export class HttpAuthenticator implements Authenticator {
     } catch {
       return ignore('its answer is no JSON');
     }
-    const answer = answerShape.safeParse(json);
-    if (!answer.success) return ignore('its answer has no result of allow, deny or ignore');
-    const { result, attributes, is_superuser: isSuperuser, expire_at: expiresAt } = answer.data;
-    if (result === 'allow') return this.allow(attributes ?? {}, isSuperuser ?? false, (expiresAt ?? 0) * 1000);
-    return result === 'deny' ? deny('it says deny') : ignore('it says ignore');
+    if (typeof json !== 'object' || json === null) return ignore('its answer is no object');
+    const { result, is_superuser: isSuperuser, attributes, expire_at: expiresAt } = json as Record<string, unknown>;
+    if (result === 'deny') return deny('it says deny');
+    if (result === 'ignore') return ignore('it says ignore');
+    if (result !== 'allow') return ignore('its answer has no result of allow, deny or ignore');
+    const seconds = typeof expiresAt === 'number' && expiresAt > 0 ? expiresAt : 0;
+    return this.allow(attributesOf(attributes), isSuperuser === true, seconds * 1000);
   }
 
   private allow(attributes: Record<string, string>, isSuperuser: boolean, expiresAt: number): Finding {
@@ -103,7 +97,9 @@ export class HttpAuthenticator implements Authenticator {
 
   /** Secrets are among what is asked: a digest under a key that never leaves memory stands for all of it. */
   private keyOf(headers: object, body: object): string {
-    return createHmac('sha256', this.key).update(JSON.stringify([headers, body])).digest('base64');
+    return createHmac('sha256', this.key)
+      .update(JSON.stringify([headers, body]))
+      .digest('base64');
   }
 
   private remember(key: string, finding: Finding): void {

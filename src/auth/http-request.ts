@@ -43,7 +43,11 @@ export class HttpService {
     const { connectMilliseconds, readMilliseconds } = this.limits;
     return new Promise((resolve, reject) => {
       const send = url.protocol === 'https:' ? requestHttps : requestHttp;
-      const request = send(url, { method, agent: this.agent, headers: body === null ? headers : { ...headers, 'content-length': Buffer.byteLength(body) } });
+      const request = send(url, {
+        method,
+        agent: this.agent,
+        headers: body === null ? headers : { ...headers, 'content-length': Buffer.byteLength(body) },
+      });
       let late: NodeJS.Timeout | undefined;
       const allow = (milliseconds: number, problem: string): void => {
         clearTimeout(late);
@@ -58,16 +62,22 @@ export class HttpService {
           socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => allow(readMilliseconds, noAnswer));
         }
       });
+      let isAnswering = false;
       request.once('response', (response) => {
+        isAnswering = true;
         read(response).then(
           (text) => resolve({ status: response.statusCode ?? 0, contentType: response.headers['content-type'] ?? '', body: text }),
-          (error: Error) => request.destroy(error),
+          (error: Error) => {
+            request.destroy();
+            reject(error);
+          },
         );
       });
       request.once('error', reject);
       request.once('close', () => {
         clearTimeout(late);
-        reject(new Error('the connection was closed before the answer'));
+        // From the first byte of the answer on, its reader knows how it ends.
+        if (!isAnswering) reject(new Error('the connection was closed before the answer'));
       });
       request.end(body ?? undefined);
     });

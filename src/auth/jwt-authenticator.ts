@@ -10,6 +10,7 @@ import { readFileSync } from 'node:fs';
 import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import type { JwtSettings } from '../base/settings.ts';
 import type { Login } from '../shard/login.ts';
+import { attributesOf } from './attributes.ts';
 import { type Authenticator, deny, type Finding, ignore } from './authenticator.ts';
 
 /** Header, payload and signature in base64url. Anything else is a password of another kind. */
@@ -52,7 +53,10 @@ export class JwtAuthenticator implements Authenticator {
     if (username !== undefined && typeof username !== 'string') return deny(`claim ${settings.usernameClaim} is no text`);
     const expiresAt = payload.exp === undefined ? 0 : payload.exp * 1000;
     const attributes = attributesOf(settings.attributesClaim === '' ? undefined : payload[settings.attributesClaim]);
-    return { effect: 'allow', identity: { authenticator: this.name, username: username ?? null, attributes, isSuperuser: false, expiresAt } };
+    return {
+      effect: 'allow',
+      identity: { authenticator: this.name, username: username ?? null, attributes, isSuperuser: false, expiresAt },
+    };
   }
 
   /** Reads the files again. @throws with one clear line; the old keys stay then */
@@ -63,7 +67,8 @@ export class JwtAuthenticator implements Authenticator {
 
 function findingOf(error: Error): Finding {
   if (error instanceof errors.JWTExpired) return deny('the token has expired');
-  if (error instanceof errors.JWTClaimValidationFailed) return deny(`claim ${error.claim} ${error.reason === 'missing' ? 'is missing' : 'does not fit'}`);
+  if (error instanceof errors.JWTClaimValidationFailed)
+    return deny(`claim ${error.claim} ${error.reason === 'missing' ? 'is missing' : 'does not fit'}`);
   // What is no token of ours at all, or is signed by a key or an algorithm that we do not have.
   if (error instanceof errors.JWKSTimeout) throw error;
   if (error instanceof errors.JOSEError && !(error.code === 'ERR_JOSE_GENERIC')) return ignore(`not a token of ours (${error.code})`);
@@ -77,14 +82,6 @@ function wrongClaim(payload: JWTPayload, claims: Readonly<Record<string, string>
     if (String(payload[name]) !== value || payload[name] === undefined) return name;
   }
   return null;
-}
-
-/** Texts, numbers and truth values of an object; nothing else can be an attribute. */
-function attributesOf(claim: unknown): Record<string, string> {
-  const attributes: Record<string, string> = {};
-  if (typeof claim !== 'object' || claim === null || Array.isArray(claim)) return attributes;
-  for (const [name, value] of Object.entries(claim)) if (['string', 'number', 'boolean'].includes(typeof value)) attributes[name] = String(value);
-  return attributes;
 }
 
 function textOf(bytes: Uint8Array | null): string | null {
@@ -108,7 +105,8 @@ function readKey(settings: JwtSettings): JWTVerifyGetKey {
   const bytes = attempt(secret, 'cannot be read', () => readFileSync(secret));
   // A file that people write ends with a line feed, which is not meant.
   const end = bytes.at(-1) === 0x0a ? (bytes.at(-2) === 0x0d ? 2 : 1) : 0;
-  if (bytes.length - end < SECRET_BYTES_MIN) throw new Error(`${secret}: a secret of ${bytes.length - end} bytes can be guessed; write at least ${SECRET_BYTES_MIN}`);
+  if (bytes.length - end < SECRET_BYTES_MIN)
+    throw new Error(`${secret}: a secret of ${bytes.length - end} bytes can be guessed; write at least ${SECRET_BYTES_MIN}`);
   const key = createSecretKey(bytes.subarray(0, bytes.length - end));
   return () => key;
 }

@@ -8,7 +8,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import type { Login } from '../shard/login.ts';
 import { type Authenticator, Busy, deny, type Finding, ignore } from './authenticator.ts';
 import { type PasswordPool, PoolFull } from './password-pool.ts';
-import type { User } from './user-file.ts';
+import type { User } from './user.ts';
 
 const REMEMBERED_MAX = 131_072;
 

@@ -204,8 +204,17 @@ export interface HttpSettings {
   readonly cacheMilliseconds: number;
 }
 
+/** Certificates that a listener has checked. */
+export interface CertificateSettings {
+  readonly type: 'certificate';
+  /** What is the client's username from then on. */
+  readonly username: 'cn' | 'san' | 'fingerprint';
+  /** What the Client Identifier must be. */
+  readonly clientId: 'any' | 'cn' | 'san' | 'fingerprint';
+}
+
 /** One judge of logins. They are asked in the order of the list; the first that says yes or no decides. */
-export type AuthenticatorSettings = UsersSettings | JwtSettings | HttpSettings;
+export type AuthenticatorSettings = UsersSettings | JwtSettings | HttpSettings | CertificateSettings;
 
 export interface AuthSettings {
   /** Whether a client that shows nothing is let in. */

@@ -2,7 +2,14 @@
  * The keys of `auth`: who may connect.
  */
 import { z } from 'zod';
-import type { AuthenticatorSettings, AuthSettings } from '../base/settings.ts';
+import type {
+  AuthenticatorSettings,
+  AuthSettings,
+  CertificateSettings,
+  HttpSettings,
+  JwtSettings,
+  UsersSettings,
+} from '../base/settings.ts';
 import { key, optionalKey, section } from './config-key.ts';
 import { choice, count, duration, flag, type KeyFacts, show, text } from './config-value.ts';
 
@@ -19,11 +26,27 @@ function checkText(value: string): string | undefined {
 
 function checkUrl(value: string): string | undefined {
   const url = URL.canParse(value) ? new URL(value) : null;
-  return url !== null && ['http:', 'https:'].includes(url.protocol) ? undefined : `expected an address such as https://id.example.com/keys, not ${show(value)}`;
+  return url !== null && ['http:', 'https:'].includes(url.protocol)
+    ? undefined
+    : `expected an address such as https://id.example.com/keys, not ${show(value)}`;
 }
 
 /** Those of `jose`; `none` is not among them. */
-const ALGORITHMS = ['HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'] as const;
+const ALGORITHMS = [
+  'HS256',
+  'HS384',
+  'HS512',
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+] as const;
 
 const users = z.strictObject({ type: z.literal('users'), file: text(checkFile).schema });
 
@@ -76,15 +99,46 @@ const http = z.strictObject({
   cache: duration({ unit: 'milliseconds', min: 0, max: 86_400_000 }).schema.prefault('0s'),
 });
 
-const authenticator = z.discriminatedUnion('type', [users, jwt, http], {
+const certificate = z.strictObject({
+  type: z.literal('certificate'),
+  username: choice('cn', 'san', 'fingerprint').schema.prefault('cn'),
+  clientId: choice('any', 'cn', 'san', 'fingerprint').schema.prefault('any'),
+});
+
+interface JwtFile
+  extends Omit<
+    JwtSettings,
+    'refreshMilliseconds' | 'secret' | 'publicKey' | 'jwks' | 'jwksUrl' | 'issuer' | 'audience' | 'usernameClaim' | 'attributesClaim'
+  > {
+  readonly refresh: number;
+  readonly secret?: string | undefined;
+  readonly publicKey?: string | undefined;
+  readonly jwks?: string | undefined;
+  readonly jwksUrl?: string | undefined;
+  readonly issuer?: string | undefined;
+  readonly audience?: string | undefined;
+  readonly usernameClaim?: string | undefined;
+  readonly attributesClaim?: string | undefined;
+}
+
+interface HttpFile extends Omit<HttpSettings, 'connectMilliseconds' | 'readMilliseconds' | 'cacheMilliseconds'> {
+  readonly connectTimeout: number;
+  readonly readTimeout: number;
+  readonly cache: number;
+}
+
+/** One authenticator as the file gives it, checked. What is undefined was not written. */
+type AuthenticatorFile = UsersSettings | CertificateSettings | JwtFile | HttpFile;
+
+const authenticator: z.ZodType<AuthenticatorFile, unknown> = z.discriminatedUnion('type', [users, jwt, http, certificate], {
   error: (issue) =>
     issue.code === 'invalid_union' || issue.code === 'invalid_type'
-      ? `expected { type: users, file: ./users.json } { type: jwt, … } or { type: http, … }, not ${show(issue.input)}`
+      ? `expected { type: users, file: ./users.json } { type: jwt, … }, { type: http, … } or { type: certificate }, not ${show(issue.input)}`
       : undefined,
 });
 
-function authenticatorSettings(file: z.output<typeof authenticator>): AuthenticatorSettings {
-  if (file.type === 'users') return file;
+function authenticatorSettings(file: AuthenticatorFile): AuthenticatorSettings {
+  if (file.type === 'users' || file.type === 'certificate') return file;
   if (file.type === 'http') {
     const { connectTimeout, readTimeout, cache, ...same } = file;
     return { ...same, connectMilliseconds: connectTimeout, readMilliseconds: readTimeout, cacheMilliseconds: cache };
@@ -104,8 +158,17 @@ function authenticatorSettings(file: z.output<typeof authenticator>): Authentica
   };
 }
 
+interface AuthFile {
+  readonly allowAnonymous?: boolean | undefined;
+  readonly authenticators: readonly AuthenticatorFile[];
+  readonly timeout: number;
+  readonly waiting: number;
+  readonly passwordThreads: number;
+  readonly failures: { readonly window: number; readonly perAddress: number; readonly perName: number };
+}
+
 /** The section. */
-export const auth = section({
+export const auth: z.ZodType<AuthFile, unknown> = section({
   allowAnonymous: optionalKey(
     flag(),
     'true on loopback only',
@@ -117,8 +180,8 @@ export const auth = section({
     .prefault([])
     .meta({
       type: 'list of authenticators',
-      default: 'none',
-      text: 'Who judges the clients that connect, one after the other: the first that says yes or no decides. `{ type: users, file: ./users.json }`: names and passwords of a file that `onehop user` writes. `{ type: jwt, … }`: signed tokens. `{ type: http, … }`: a service that is asked. Their keys are in [authentication.md](authentication.md).',
+      default: '[]',
+      text: 'Who judges the clients that connect, one after the other: the first that says yes or no decides. `{ type: users, file: ./users.json }`: names and passwords of a file that `onehop user` writes. `{ type: jwt, … }`: signed tokens. `{ type: http, … }`: a service that is asked. `{ type: certificate }`: client certificates. Their keys are in [authentication.md](authentication.md).',
       verbatim: false,
     } satisfies KeyFacts),
   timeout: key(
@@ -131,11 +194,7 @@ export const auth = section({
     2_000,
     'Logins that wait for a verdict, in all shards. A further one is told Server busy; clients try again.',
   ),
-  passwordThreads: key(
-    count(1, 64),
-    1,
-    'Threads that check passwords. One checks about fifty in a second, each for the first time only.',
-  ),
+  passwordThreads: key(count(1, 64), 1, 'Threads that check passwords. One checks about fifty in a second, each for the first time only.'),
   failures: section({
     window: key(duration({ unit: 'milliseconds', min: 1_000, max: 86_400_000 }), '1m', 'Time for which failed logins are counted.'),
     perAddress: key(
@@ -152,7 +211,7 @@ export const auth = section({
 });
 
 /** In the names and units of `Settings`. */
-export function authSettings(file: z.output<typeof auth>): AuthSettings {
+export function authSettings(file: AuthFile): AuthSettings {
   const { allowAnonymous, authenticators, timeout, waiting, passwordThreads, failures } = file;
   return {
     allowAnonymous: allowAnonymous ?? authenticators.length === 0,

@@ -276,7 +276,10 @@ class Supervisor implements Broker {
     worker.on('message', (message: FromShard) => {
       if (message.kind !== 'login') this.came(index, message);
       // The verdict goes to this thread, not to a successor, whose logins have the same numbers.
-      else this.desk?.judge(message.asked, (verdict) => worker.postMessage({ kind: 'verdict', login: message.login, verdict } satisfies ToShard));
+      else
+        this.desk?.judge(message.asked, (verdict) =>
+          worker.postMessage({ kind: 'verdict', login: message.login, verdict } satisfies ToShard),
+        );
     });
     worker.on('error', (error: Error) => this.log.error({ dead: index, error: error.message, stack: error.stack }, 'a shard failed'));
     worker.on('exit', (code) => this.exited(index, code));

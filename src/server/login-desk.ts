@@ -5,17 +5,18 @@
  */
 import { unwatchFile, watchFile } from 'node:fs';
 import type { Authenticator } from '../auth/authenticator.ts';
+import { CertificateAuthenticator } from '../auth/certificate-authenticator.ts';
 import { Chain } from '../auth/chain.ts';
 import { FailedLogins } from '../auth/failed-logins.ts';
 import { HttpAuthenticator } from '../auth/http-authenticator.ts';
 import { JwtAuthenticator } from '../auth/jwt-authenticator.ts';
 import { PasswordPool } from '../auth/password-pool.ts';
-import { readUserFile } from '../auth/user-file.ts';
 import { UsersAuthenticator } from '../auth/users-authenticator.ts';
 import type { Log } from '../base/log.ts';
 import type { AuthenticatorSettings, AuthSettings, JwtSettings, UsersSettings } from '../base/settings.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
 import { StartError } from './start-error.ts';
+import { readUserFile } from './user-file.ts';
 
 /** A poll sees every kind of replacement, links included. */
 const POLL_MILLISECONDS = 2000;
@@ -60,6 +61,7 @@ export class LoginDesk {
   private authenticator(settings: AuthenticatorSettings): Authenticator {
     if (settings.type === 'users') return this.users(settings);
     if (settings.type === 'jwt') return this.jwt(settings);
+    if (settings.type === 'certificate') return new CertificateAuthenticator(settings);
     const service = new HttpAuthenticator(settings);
     this.services.push(service);
     return service;

@@ -32,7 +32,11 @@ function chainOf(findings: readonly (Finding | Error)[], allowAnonymous = false)
     }),
   );
   const failed = new FailedLogins({ windowMilliseconds: 1000, perAddress: 2, perName: 0 });
-  return { chain: new Chain(authenticators, { allowAnonymous }, failed, (name, error) => troubled.push(`${name}: ${error.message}`)), asked, troubled };
+  return {
+    chain: new Chain(authenticators, { allowAnonymous }, failed, (name, error) => troubled.push(`${name}: ${error.message}`)),
+    asked,
+    troubled,
+  };
 }
 
 describe('chain of authenticators', () => {
@@ -51,6 +55,7 @@ describe('chain of authenticators', () => {
     assert.equal((await chainOf([ignore('a')]).chain.judge(nothing, 0)).code, ReasonCode.NotAuthorized);
     assert.equal((await chainOf([ignore('a')], true).chain.judge(login, 0)).code, ReasonCode.BadUserNameOrPassword);
     assert.equal((await chainOf([ignore('a')], true).chain.judge(nothing, 0)).identity?.authenticator, 'anonymous');
+    assert.equal((await chainOf([deny('a')], true).chain.judge(nothing, 0)).identity, null, 'a no is a no, such as to a certificate');
     assert.equal((await chainOf([deny('a')], true).chain.judge({ ...login, password: null }, 0)).code, ReasonCode.BadUserNameOrPassword);
   });
 

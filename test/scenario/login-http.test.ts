@@ -72,22 +72,42 @@ describe('login by a service', { concurrency: 4 }, () => {
     const { url } = await service(t, ({ body }, response) => answers[(JSON.parse(body) as { username: string }).username]!(response));
     const broker = await brokerWith(t, { url });
     for (const name of Object.keys(answers))
-      assert.equal(await attempt(broker.port, { username: name, password: 'x' }), ['allow', 'charset', 'nothing'].includes(name) ? 0 : 0x86, name);
+      assert.equal(
+        await attempt(broker.port, { username: name, password: 'x' }),
+        ['allow', 'charset', 'nothing'].includes(name) ? 0 : 0x86,
+        name,
+      );
   });
 
   test('the template says what is asked, and a client cannot add to it', async (t) => {
     const { url, asked } = await service(t, (_asked, response) => say(response, { result: 'allow' }));
     const template = { who: '${Username}', id: 'id-${ClientId}', from: '${Address}', secret: '${Password}', kept: '${Other}' };
-    const post = await brokerWith(t, { url, body: template, headers: { authorization: 'Bearer of the broker', 'x-client': '${ClientId}' } });
+    const post = await brokerWith(t, {
+      url,
+      body: template,
+      headers: { authorization: 'Bearer of the broker', 'x-client': '${ClientId}' },
+    });
     const evil = { clientId: 'a"\r\nx-admin: 1', username: '${Password}', password: 'p"w' };
     assert.equal(await attempt(post.port, evil), 0);
-    assert.deepEqual(JSON.parse(asked[0]!.body), { who: '${Password}', id: `id-${evil.clientId}`, from: '127.0.0.1', secret: 'p"w', kept: '${Other}' });
+    assert.deepEqual(JSON.parse(asked[0]!.body), {
+      who: '${Password}',
+      id: `id-${evil.clientId}`,
+      from: '127.0.0.1',
+      secret: 'p"w',
+      kept: '${Other}',
+    });
     assert.equal(asked[0]!.headers['authorization'], 'Bearer of the broker');
     assert.equal(asked[0]!.headers['x-admin'], undefined);
     assert.equal(decodeURI(String(asked[0]!.headers['x-client'])), evil.clientId);
     const get = await brokerWith(t, { url: `${url}?fixed=1`, method: 'GET', body: { user: '${Username}' } });
     assert.equal(await attempt(get.port, { username: 'a&user=b', password: 'x' }), 0);
-    assert.deepEqual([...new URL(asked[1]!.url, url).searchParams], [['fixed', '1'], ['user', 'a&user=b']]);
+    assert.deepEqual(
+      [...new URL(asked[1]!.url, url).searchParams],
+      [
+        ['fixed', '1'],
+        ['user', 'a&user=b'],
+      ],
+    );
     assert.equal(asked[1]!.body, '');
   });
 

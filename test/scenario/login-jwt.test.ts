@@ -70,7 +70,8 @@ describe('login by token', { concurrency: 4 }, () => {
       assert.equal(await attempt(broker.port, 'no token at all'), 0x86, algorithm);
       const [head, body] = (await sign(key, algorithm)).split('.');
       const none = Buffer.from('{"alg":"none"}').toString('base64url');
-      for (const token of [`${none}.${body}.`, `${none}.${body}.AA`, `${head}.${body}.AAAA`]) assert.equal(await attempt(broker.port, token), 0x86, token);
+      for (const token of [`${none}.${body}.`, `${none}.${body}.AA`, `${head}.${body}.AAAA`])
+        assert.equal(await attempt(broker.port, token), 0x86, token);
       await broker.kill();
     }
   });
@@ -94,7 +95,14 @@ describe('login by token', { concurrency: 4 }, () => {
     const of = async (payload: JWTPayload): Promise<number> =>
       attempt(broker.port, await sign(ec.privateKey, 'ES256', { ...right, ...payload }), { clientId: 'pump' });
     assert.equal(await of({}), 0);
-    const wrong: JWTPayload[] = [{ exp: now() - 60 }, { nbf: now() + 600 }, { iss: 'https://elsewhere.example.com' }, { aud: 'other' }, { sub: 'valve' }, { tenant: 'b' }];
+    const wrong: JWTPayload[] = [
+      { exp: now() - 60 },
+      { nbf: now() + 600 },
+      { iss: 'https://elsewhere.example.com' },
+      { aud: 'other' },
+      { sub: 'valve' },
+      { tenant: 'b' },
+    ];
     for (const payload of wrong) assert.equal(await of(payload), 0x86, JSON.stringify(payload));
     assert.equal(await of({ tenant: undefined }), 0x86, 'a claim that is missing');
     await broker.line(({ cause }) => cause === 'jwt: the token has expired');
@@ -111,7 +119,12 @@ describe('login by token', { concurrency: 4 }, () => {
   });
 
   test('a token in the username says who the client is', async (t) => {
-    const broker = await brokerWith(t, { algorithms: ['ES256'], publicKey: publicFile(ec.publicKey), from: 'username', usernameClaim: 'sub' });
+    const broker = await brokerWith(t, {
+      algorithms: ['ES256'],
+      publicKey: publicFile(ec.publicKey),
+      from: 'username',
+      usernameClaim: 'sub',
+    });
     const watch = await connect(broker.port, { username: await sign(ec.privateKey, 'ES256', { sub: 'watch' }) });
     await watch.subscribe('$events/client_connected', { qos: 1 });
     const pump = await connect(broker.port, { clientId: 'pump', username: await sign(ec.privateKey, 'ES256', { sub: 'pump-name' }) });
@@ -134,7 +147,11 @@ describe('login by token', { concurrency: 4 }, () => {
     const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`;
     const broker = await brokerWith(t, { algorithms: ['ES256'], jwksUrl, refresh: '1s' }, { 'auth.allowAnonymous': true });
     assert.equal(await attempt(broker.port, await sign(ec.privateKey, 'ES256', {}, 'one')), 0);
-    assert.equal(await attempt(broker.port, await sign(stranger.privateKey, 'ES256', {}, 'two')), 0x86, 'a key that the endpoint does not have');
+    assert.equal(
+      await attempt(broker.port, await sign(stranger.privateKey, 'ES256', {}, 'two')),
+      0x86,
+      'a key that the endpoint does not have',
+    );
     await broker.kill();
     isDown = true;
     const late = await brokerWith(t, { algorithms: ['ES256'], jwksUrl, refresh: '1s' }, { 'auth.allowAnonymous': true });

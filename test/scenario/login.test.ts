@@ -65,7 +65,12 @@ describe('login', { concurrency: 4 }, () => {
       for (const shard of [0, 1]) {
         const clientId = clientIdOn(shard, 2);
         const who = (username?: string, password?: string): Promise<number> =>
-          attempt(broker.port, { clientId, version, ...(username !== undefined && { username }), ...(password !== undefined && { password }) });
+          attempt(broker.port, {
+            clientId,
+            version,
+            ...(username !== undefined && { username }),
+            ...(password !== undefined && { password }),
+          });
         assert.equal(await who('pump', SECRET), 0);
         assert.equal(await who('pump', OTHER_SECRET), v5 ? 0x86 : 4, 'the password of somebody else');
         assert.equal(await who('nobody', SECRET), v5 ? 0x86 : 4, 'an unknown name is told the same');
@@ -85,7 +90,8 @@ describe('login', { concurrency: 4 }, () => {
     await ear.subscribe('early/#', { qos: 1 });
     const connectPacket = (clientId: string, password: string): Uint8Array =>
       connectBytes(clientId, { username: 'pump', password: Buffer.from(password) });
-    const publish = (topic: string): Buffer => Buffer.concat([Buffer.from([0x30, topic.length + 4, 0, topic.length]), Buffer.from(topic), Buffer.from([0, 0x21])]);
+    const publish = (topic: string): Buffer =>
+      Buffer.concat([Buffer.from([0x30, topic.length + 4, 0, topic.length]), Buffer.from(topic), Buffer.from([0, 0x21])]);
     for (const shard of [0, 1]) {
       const wrong = new RawConnection(broker.port);
       wrong.send(Buffer.concat([connectPacket(clientIdOn(shard, 2), OTHER_SECRET), publish(`early/wrong${shard}`)]));
@@ -112,16 +118,23 @@ describe('login', { concurrency: 4 }, () => {
     const broker = await stage(t, settings(await usersFile(), { 'auth.failures.perName': 4, 'auth.failures.perAddress': 0 }));
     const right = { username: 'pump', password: SECRET };
     assert.equal(await attempt(broker.port, { ...right, localAddress: '127.0.0.5' }), 0);
-    for (let n = 0; n < 4; n++) assert.equal(await attempt(broker.port, { username: 'pump', password: `${n}`, localAddress: `127.0.1.${n + 1}` }), 0x86);
+    for (let n = 0; n < 4; n++)
+      assert.equal(await attempt(broker.port, { username: 'pump', password: `${n}`, localAddress: `127.0.1.${n + 1}` }), 0x86);
     assert.equal(await attempt(broker.port, { ...right, localAddress: '127.0.1.9' }), 0x9f);
     assert.equal(await attempt(broker.port, { ...right, localAddress: '127.0.0.5' }), 0);
-    assert.equal(await attempt(broker.port, { username: 'valve', password: OTHER_SECRET, localAddress: '127.0.1.9' }), 0, 'other names are free');
+    assert.equal(
+      await attempt(broker.port, { username: 'valve', password: OTHER_SECRET, localAddress: '127.0.1.9' }),
+      0,
+      'other names are free',
+    );
   });
 
   test('a changed file counts at once: who is gone or has another password is disconnected', async (t) => {
     const file = await usersFile();
     const broker = await stage(t, settings(file));
-    const pumps = await Promise.all([0, 1].map((shard) => connect(broker.port, { clientId: clientIdOn(shard, 2), username: 'pump', password: SECRET })));
+    const pumps = await Promise.all(
+      [0, 1].map((shard) => connect(broker.port, { clientId: clientIdOn(shard, 2), username: 'pump', password: SECRET })),
+    );
     const valve = await connect(broker.port, { username: 'valve', password: OTHER_SECRET });
     await user(file, ['passwd', 'pump'], 'a newer secret');
     process.kill(broker.pid, 'SIGHUP');
@@ -144,9 +157,21 @@ describe('login', { concurrency: 4 }, () => {
   });
 
   test('more logins than may wait: busy, at once; connected clients notice nothing; clients that go away leave nothing behind', async (t) => {
-    const broker = await stage(t, settings(await usersFile(), { shards: 1, 'auth.waiting': 4, 'auth.allowAnonymous': true, 'auth.failures.perAddress': 0, 'auth.failures.perName': 0, ...WATCHED }));
+    const broker = await stage(
+      t,
+      settings(await usersFile(), {
+        shards: 1,
+        'auth.waiting': 4,
+        'auth.allowAnonymous': true,
+        'auth.failures.perAddress': 0,
+        'auth.failures.perName': 0,
+        ...WATCHED,
+      }),
+    );
     const watch = await CounterWatch.open(broker.port);
-    const codes = await Promise.all(Array.from({ length: 60 }, (_, n) => attempt(broker.port, { username: 'pump', password: `guess ${n}` })));
+    const codes = await Promise.all(
+      Array.from({ length: 60 }, (_, n) => attempt(broker.port, { username: 'pump', password: `guess ${n}` })),
+    );
     assert.deepEqual([...new Set(codes)].sort(), [0x86, 0x89]);
     assert.ok(codes.filter((code) => code === 0x86).length >= 4);
     for (let n = 0; n < 4; n++) {
@@ -160,7 +185,16 @@ describe('login', { concurrency: 4 }, () => {
 
   test('a file that cannot be used stops the start with one line', async () => {
     const file = join(storeDirectory(), 'missing.json');
-    const child = spawn(process.execPath, [program, 'start', '--set', `auth.authenticators=[{"type":"users","file":"${file}"}]`, '--set', 'store.enabled=false', '--set', 'listeners=[{"type":"tcp","bind":"127.0.0.1:0"}]']);
+    const child = spawn(process.execPath, [
+      program,
+      'start',
+      '--set',
+      `auth.authenticators=[{"type":"users","file":"${file}"}]`,
+      '--set',
+      'store.enabled=false',
+      '--set',
+      'listeners=[{"type":"tcp","bind":"127.0.0.1:0"}]',
+    ]);
     let errors = '';
     child.stderr.on('data', (chunk: Buffer) => {
       errors += chunk.toString();

@@ -46,7 +46,8 @@ describe('defaults', () => {
     assert.deepEqual(placesOf(settings.listeners), ['tcp 127.0.0.1:1883']);
     assert.equal(settings.node, '127.0.0.1:1883');
     assert.equal(settings.shards, Math.min(31, availableParallelism()));
-    assert.deepEqual(settings.auth, { allowAnonymous: true });
+    assert.equal(settings.auth.allowAnonymous, true);
+    assert.deepEqual(settings.auth.authenticators, []);
     assert.equal(settings.limits.packetBytes, 1_048_576);
     assert.equal(settings.limits.topicLevels, 128);
     assert.equal(settings.limits.connectTimeoutMilliseconds, 10_000);
