@@ -8,6 +8,7 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { z } from 'zod';
 import type { Settings } from '../base/settings.ts';
+import { authorization, authorizationSettings } from './authorization-schema.ts';
 import { key, optionalKey, section } from './config-key.ts';
 import {
   anyOrList,
@@ -89,6 +90,7 @@ const root = z.strictObject(
         'Whether clients may connect without proof of who they are. Not written: yes, as long as every listener is bound to this machine (127.0.0.0/8, ::1, localhost). Written `true`: yes, on any address. Written `false`: nobody may connect.',
       ),
     }),
+    authorization,
     mqtt: section({
       maximumQos: key(choice(0, 1, 2), 2, 'Highest QoS that clients may publish with and are granted.'),
       retainAvailable: key(flag(), true, 'Whether retained messages are kept.'),
@@ -295,6 +297,7 @@ function toSettings(file: z.output<typeof root>): Settings {
     node: file.node ?? placeOf(first),
     listeners: file.listeners.map((listener) => listenerSettings(listener, limits)),
     auth: { allowAnonymous: file.auth.allowAnonymous ?? true },
+    authorization: authorizationSettings(file.authorization),
     mqtt: { ...mqttSame, serverKeepAliveSeconds: serverKeepAlive, sysIntervalSeconds: sysInterval },
     limits: {
       ...limitsSame,

@@ -9,6 +9,8 @@
  *
  * Hot path.
  */
+
+import type { SessionAccess } from '../access/session-access.ts';
 import { copyBytes } from '../base/bytes.ts';
 import type { Fifo } from '../base/fifo.ts';
 import { Timer } from '../base/timers.ts';
@@ -42,6 +44,8 @@ export class Connection {
   state: number;
   version: ProtocolVersion;
   session: ClientSession | null;
+  /** What the client may do, set at CONNECT; a data stream has that of its control stream. Null: everything. */
+  access: SessionAccess | null;
   /** Connection on the control stream, where this is a data stream of QUIC, whose session is a part of that one's; else null. */
   control: Connection | null;
   /** Data streams of this connection, oldest first; null: none. */
@@ -102,6 +106,7 @@ export class Connection {
     this.state = OPENING;
     this.version = V5;
     this.session = null;
+    this.access = null;
     this.control = null;
     this.streams = null;
     this.sendsP2pOnStreams = false;

@@ -116,6 +116,15 @@ function accept(connection: Connection, packet: ConnectPacket): void {
     answer.assignedClientIdentifier = clientId; // [MQTT-3.2.2-16]
   }
   const key = cloneKey(clientIdBytes, 0, clientIdBytes.length);
+  const { authorization } = shard;
+  if (authorization !== null) {
+    const access = authorization.admit(connection, clientId, packet.username, packet.will);
+    if (access === null) {
+      refuseConnect(connection, packet.version, ReasonCode.NotAuthorized);
+      return;
+    }
+    connection.access = access;
+  }
   const position = shard.journal.position;
   const { session, isPresent } = openSession(shard, clientId, key, packet.version, packet.cleanStart);
   const asked = isV5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : NEVER_EXPIRES;
