@@ -247,6 +247,32 @@ export interface StoreSettings {
   readonly onCorruption: 'stop' | 'salvage';
 }
 
+/** One rule about what clients may do. Whatever is null holds for all. */
+export interface StatementSettings {
+  readonly effect: 'allow' | 'deny';
+  /** Topics, or the addresses of clients. */
+  readonly resource: 'topic' | 'p2p';
+  readonly actions: readonly ('connect' | 'publish' | 'subscribe')[];
+  /** Topic Filters with `+`, `#`, `*` and variables. */
+  readonly topics: readonly string[] | null;
+  /** Client Identifiers that a P2P message goes to: patterns with `*`, `?` and variables. */
+  readonly targets: readonly string[] | null;
+  /** Patterns with `*` and `?`, as are `usernames`. */
+  readonly clientIds: readonly string[] | null;
+  readonly usernames: readonly string[] | null;
+  /** Addresses and networks (`address/bits`). */
+  readonly addresses: readonly string[] | null;
+  readonly qos: readonly number[] | null;
+  readonly retain: boolean | null;
+}
+
+export interface AuthorizationSettings {
+  /** The first that matches decides, and none is a no; null: everyone may do everything. */
+  readonly statements: readonly StatementSettings[] | null;
+  /** What MQTT 3.1 and 3.1.1 see of a refused PUBLISH of QoS 1 or 2. */
+  readonly deniedV3: 'acknowledge' | 'close';
+}
+
 export interface Settings {
   /** Shard count, already resolved from `auto`. */
   readonly shards: number;
@@ -254,6 +280,7 @@ export interface Settings {
   readonly node: string;
   readonly listeners: readonly ListenerSettings[];
   readonly auth: AuthSettings;
+  readonly authorization: AuthorizationSettings;
   readonly mqtt: MqttSettings;
   readonly limits: LimitSettings;
   readonly queue: QueueSettings;

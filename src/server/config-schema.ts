@@ -9,6 +9,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { z } from 'zod';
 import type { Settings } from '../base/settings.ts';
 import { auth, authSettings } from './auth-schema.ts';
+import { authorization, authorizationSettings } from './authorization-schema.ts';
 import { key, optionalKey, section } from './config-key.ts';
 import {
   anyOrList,
@@ -84,6 +85,7 @@ const root = z.strictObject(
       'Name of this process in `$events/…`. Set it when several brokers report to one place.',
     ),
     auth,
+    authorization,
     mqtt: section({
       maximumQos: key(choice(0, 1, 2), 2, 'Highest QoS that clients may publish with and are granted.'),
       retainAvailable: key(flag(), true, 'Whether retained messages are kept.'),
@@ -290,6 +292,7 @@ function toSettings(file: z.output<typeof root>): Settings {
     node: file.node ?? placeOf(first),
     listeners: file.listeners.map((listener) => listenerSettings(listener, limits)),
     auth: authSettings(file.auth),
+    authorization: authorizationSettings(file.authorization),
     mqtt: { ...mqttSame, serverKeepAliveSeconds: serverKeepAlive, sysIntervalSeconds: sysInterval },
     limits: {
       ...limitsSame,

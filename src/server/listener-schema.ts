@@ -32,7 +32,7 @@ function checkCiphers(value: string): string | undefined {
 }
 
 /** `address` or `address/bits`. */
-function checkNetwork(value: string): string | undefined {
+export function checkNetwork(value: string): string | undefined {
   try {
     addNetwork(new BlockList(), value);
     return undefined;

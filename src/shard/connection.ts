@@ -9,6 +9,8 @@
  *
  * Hot path.
  */
+
+import type { SessionAccess } from '../access/session-access.ts';
 import { copyBytes } from '../base/bytes.ts';
 import type { Fifo } from '../base/fifo.ts';
 import { Timer } from '../base/timers.ts';
@@ -45,6 +47,8 @@ export class Connection {
   session: ClientSession | null;
   /** Who the client has proved to be; null before that. */
   identity: Identity | null;
+  /** What the client may do, set at CONNECT; a data stream has that of its control stream. Null: everything. */
+  access: SessionAccess | null;
   /** Connection on the control stream, where this is a data stream of QUIC, whose session is a part of that one's; else null. */
   control: Connection | null;
   /** Data streams of this connection, oldest first; null: none. */
@@ -110,6 +114,7 @@ export class Connection {
     this.version = V5;
     this.session = null;
     this.identity = null;
+    this.access = null;
     this.control = null;
     this.streams = null;
     this.sendsP2pOnStreams = false;

@@ -134,13 +134,23 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
     answer.assignedClientIdentifier = clientId; // [MQTT-3.2.2-16]
   }
   const key = cloneKey(clientIdBytes, 0, clientIdBytes.length);
+  const username = identity.username ?? packet.username;
+  const { authorization } = shard;
+  if (authorization !== null && !identity.isSuperuser) {
+    const access = authorization.admit(connection, clientId, username, packet.will);
+    if (access === null) {
+      refuseConnect(connection, packet.version, ReasonCode.NotAuthorized);
+      return;
+    }
+    connection.access = access;
+  }
   const position = shard.journal.position;
   const { session, isPresent } = openSession(shard, clientId, key, packet.version, packet.cleanStart);
   const asked = isV5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : NEVER_EXPIRES;
   session.expirySeconds = Math.min(asked, limits.sessionExpirySeconds);
   if (isV5 && session.expirySeconds !== asked) answer.sessionExpiryInterval = session.expirySeconds;
   session.version = packet.version;
-  session.username = identity.username ?? packet.username;
+  session.username = username;
   connection.identity = identity;
   if (identity.expiresAt > 0) endWithProof(shard, connection, identity.expiresAt);
   session.will = willOf(packet);

@@ -150,6 +150,8 @@ function subscribe(
     if (kind === 'own') return granted;
     if (kind === 'other') return ReasonCode.NotAuthorized;
   }
+  const { access } = session.connection!;
+  if (access !== null && !shard.authorization!.maySubscribe(access, session.clientId, filter, entry.qos)) return ReasonCode.NotAuthorized;
   const { root } = session;
   if (root.isStored && shard.journal.isDegraded) return ReasonCode.QuotaExceeded;
   if (session.subscriptions === null) session.subscriptions = new Map();

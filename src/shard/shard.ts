@@ -27,6 +27,7 @@ import { TopicCache } from '../routing/topic-cache.ts';
 import { keepMessage, type Message } from '../session/message.ts';
 import type { Session } from '../session/session.ts';
 import { flushAcks } from './acks.ts';
+import { type Authorization, authorizationOf } from './authorization.ts';
 import type { Peer } from './channel.ts';
 import type { Connection } from './connection.ts';
 import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from './counters.ts';
@@ -110,6 +111,8 @@ export class Shard {
   readonly relays: Relays;
   readonly events: Events;
   readonly logins: Logins;
+  /** Null: everyone may do everything. */
+  readonly authorization: Authorization | null;
   readonly journal: Journal;
   readonly origins: Origins;
   /** Publications of the broker itself that other shards have not taken yet, by their number in the journal. */
@@ -225,6 +228,7 @@ export class Shard {
     this.pendingOwn = new Map();
     this.p2pParents = new P2pParents(settings.p2p.parents);
     this.p2pParentSet = settings.p2p.parents === '*' ? '*' : new Set(settings.p2p.parents);
+    this.authorization = authorizationOf(this);
     this.routeSequence = 0;
     this.waitingSubacks = new Fifo();
     this.outbox = new Fifo();
