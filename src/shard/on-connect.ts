@@ -26,6 +26,7 @@ import { counter, listenerCounter } from './counters.ts';
 import { pump, resumeInflight } from './deliver.ts';
 import { noteConnected, noteSession } from './durable.ts';
 import { ANYBODY, type Identity, type LoginVerdict } from './login.ts';
+import { endForbidden } from './on-subscribe.ts';
 import { endConnection, markGroups, openSession } from './sessions.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -146,6 +147,7 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   }
   const position = shard.journal.position;
   const { session, isPresent } = openSession(shard, clientId, key, packet.version, packet.cleanStart);
+  if (isPresent && connection.access !== null) endForbidden(shard, session, connection.access);
   const asked = isV5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : NEVER_EXPIRES;
   session.expirySeconds = Math.min(asked, limits.sessionExpirySeconds);
   if (isV5 && session.expirySeconds !== asked) answer.sessionExpiryInterval = session.expirySeconds;
