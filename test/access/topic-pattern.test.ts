@@ -47,11 +47,13 @@ function topicsOf(text: string): Set<string> {
 
 /** One or two levels of these, and perhaps `#`. */
 function filters(levels: readonly string[]): fc.Arbitrary<string> {
-  return fc
-    .tuple(fc.array(fc.constantFrom(...levels), { maxLength: 2 }), fc.boolean())
-    .map(([list, hasHash]) => [...list, ...(hasHash ? ['#'] : [])].join('/'))
-    // `/#` stands for the topic without characters as well, which does not exist: the code need not know, and errs on the safe side.
-    .filter((text) => text !== '' && text !== '/#');
+  return (
+    fc
+      .tuple(fc.array(fc.constantFrom(...levels), { maxLength: 2 }), fc.boolean())
+      .map(([list, hasHash]) => [...list, ...(hasHash ? ['#'] : [])].join('/'))
+      // `/#` stands for the topic without characters as well, which does not exist: the code need not know, and errs on the safe side.
+      .filter((text) => text !== '' && text !== '/#')
+  );
 }
 
 const asked = filters([...NAMES, '+', '+']);
