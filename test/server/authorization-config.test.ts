@@ -41,6 +41,7 @@ test('every mistake is said', async () => {
   const toClient = { ...good, resource: 'p2p' };
   const cases: [object, string][] = [
     [{ ...good, effect: 'permit' }, '.effect: expected one of allow, deny, not "permit"'],
+    [{ ...good, topic: 'a' }, '.topic: unknown key; did you mean authorization.statements[0].topics?'],
     [{ effect: 'allow' }, '.actions: expected a list with some of connect, publish, subscribe, not nothing'],
     [{ ...good, actions: [] }, '.actions: expected at least one of connect, publish, subscribe'],
     [{ ...good, actions: ['pub'] }, '.actions[0]: expected some of connect, publish, subscribe, not "pub"'],
