@@ -62,7 +62,7 @@ export class Authorization {
     const decision = this.statements.connect(identity);
     if (decision < 0) {
       this.shard.counters[DENIED_CONNECT]!++;
-      this.log(clientId, 'connect', undefined, decision);
+      if (this.mayLog()) this.log(clientId, 'connect', undefined, decision);
       return null;
     }
     const access = this.statements.accessOf(identity);
@@ -75,13 +75,16 @@ export class Authorization {
   mayPublish(access: SessionAccess, clientId: string, view: MessageView): boolean {
     const { topicBytes, topicAt, topicEnd } = view;
     const decision = access.publish(topicBytes, topicAt, topicEnd, view.qos, view.isRetained);
-    return decision >= 0 || this.refusePublish(clientId, 'publish', topicBytes, topicAt, topicEnd, decision);
+    if (decision >= 0) return true;
+    this.shard.counters[NOT_AUTHORIZED]!++;
+    return this.refusePublish(clientId, 'publish', topicBytes, topicAt, topicEnd, decision);
   }
 
   /** Judges a P2P message to one target, the client `bytes[at, end)`. */
   mayPublishTo(access: SessionAccess, clientId: string, bytes: Uint8Array, at: number, end: number, qos: number): boolean {
-    const decision = access.publishTo(bytes, at, end, qos);
-    return decision >= 0 || this.refusePublish(clientId, 'publish to client', bytes, at, end, decision);
+    if (this.mayReachClient(access, clientId, bytes, at, end, qos)) return true;
+    this.shard.counters[NOT_AUTHORIZED]!++;
+    return false;
   }
 
   /** Judges a valid Topic Filter without `$share/…/`. */
@@ -89,7 +92,7 @@ export class Authorization {
     const decision = access.subscribe(filter, qos);
     if (decision >= 0) return true;
     this.shard.counters[DENIED_SUBSCRIBE]!++;
-    this.log(clientId, 'subscribe', filter, decision);
+    if (this.mayLog()) this.log(clientId, 'subscribe', filter, decision);
     return false;
   }
 
@@ -98,6 +101,11 @@ export class Authorization {
     const { range } = this;
     if (!findResponseTopic(view.propertyBytes, view.propertiesAt, view.propertiesEnd, range)) return false;
     return this.mayReach(access, clientId, view.propertyBytes, range.at, range.end);
+  }
+
+  private mayReachClient(access: SessionAccess, clientId: string, bytes: Uint8Array, at: number, end: number, qos: number): boolean {
+    const decision = access.publishTo(bytes, at, end, qos);
+    return decision >= 0 || this.refusePublish(clientId, 'publish to client', bytes, at, end, decision);
   }
 
   private mayReach(access: SessionAccess, clientId: string, bytes: Uint8Array, at: number, end: number): boolean {
@@ -109,7 +117,7 @@ export class Authorization {
     }
     // A client is told on its own address what became of its message.
     if (kind !== P2P_TARGET || readText(bytes, address.clientIdAt, address.clientIdEnd) === clientId) return kind === P2P_TARGET;
-    return this.mayPublishTo(access, clientId, bytes, address.clientIdAt, address.clientIdEnd, RECEIPT_QOS);
+    return this.mayReachClient(access, clientId, bytes, address.clientIdAt, address.clientIdEnd, RECEIPT_QOS);
   }
 
   /** Judges a Will as the PUBLISH that it will be, with all that it asks for: it is not judged again. */
@@ -121,13 +129,13 @@ export class Authorization {
       return decision >= 0 || this.refusePublish(clientId, 'will', topicBytes, 0, topicBytes.length, decision);
     }
     const { clientIdAt, clientIdEnd } = this.address;
-    if (kind === P2P_TARGET && !this.mayPublishTo(access, clientId, topicBytes, clientIdAt, clientIdEnd, qos)) return false;
+    if (kind === P2P_TARGET && !this.mayReachClient(access, clientId, topicBytes, clientIdAt, clientIdEnd, qos)) return false;
     let wantsReceipt = false;
     for (const [key, value] of properties.userProperties ?? []) {
       if (key === 'p2p-receipt') wantsReceipt ||= value === '1' && qos > 0;
       if (key !== 'p2p-target' || kind === P2P_TARGET) continue;
       const target = utf8Bytes(value);
-      if (!this.mayPublishTo(access, clientId, target, 0, target.length, qos)) return false;
+      if (!this.mayReachClient(access, clientId, target, 0, target.length, qos)) return false;
     }
     if (!wantsReceipt || properties.responseTopic === undefined) return true;
     const topic = utf8Bytes(properties.responseTopic);
@@ -143,24 +151,28 @@ export class Authorization {
   }
 
   private refusePublish(clientId: string, action: string, bytes: Uint8Array, at: number, end: number, decision: number): false {
-    const { counters } = this.shard;
-    counters[DENIED_PUBLISH]!++;
-    counters[NOT_AUTHORIZED]!++;
-    this.log(clientId, action, readText(bytes, at, end), decision); // cold: refusals only
+    this.shard.counters[DENIED_PUBLISH]!++;
+    // The text is made for the line only: most of a flood has none.
+    if (this.mayLog()) this.log(clientId, action, readText(bytes, at, end), decision);
     return false;
   }
 
-  private log(client: string, action: string, topic: string | undefined, decision: number): void {
+  /** Whether there is room for one more line in this second. */
+  private mayLog(): boolean {
     const second = Math.floor(this.shard.timers.now / 1000);
     if (second !== this.second) {
       this.second = second;
       this.lines = 0;
     }
-    if (this.lines >= LINES_PER_SECOND) {
-      this.shard.counters[SUPPRESSED]!++;
-      return;
+    if (this.lines < LINES_PER_SECOND) {
+      this.lines++;
+      return true;
     }
-    this.lines++;
+    this.shard.counters[SUPPRESSED]!++;
+    return false;
+  }
+
+  private log(client: string, action: string, topic: string | undefined, decision: number): void {
     const index = statementOf(decision);
     this.shard.log.info({ client, action, topic, statement: index < 0 ? 'none' : index }, 'not authorized');
   }

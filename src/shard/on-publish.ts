@@ -98,7 +98,7 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
   const reason = refusal !== ReasonCode.Success ? refusal : outcome.reason;
   if (reason === ReasonCode.NotAuthorized && connection.version !== V5 && connection.access !== null && shard.authorization!.closesV3) {
     // What was never acknowledged is another message when its identifier comes again.
-    session.received?.remove(packetId);
+    if (qos === 2) session.received!.remove(packetId);
     return ReasonCode.NotAuthorized; // [MQTT-3.3.5-2]
   }
   if (qos === 2 && session.isStored && reason < 0x80 && (ack === null || ack.peerMask === 0)) {
