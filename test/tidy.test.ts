@@ -13,7 +13,7 @@ interface Ban {
 }
 
 /** Folders of src from the lowest rank up; a folder imports only from folders below it. */
-const ranks = ['base', 'protocol', 'session', 'routing', 'journal', 'shard', 'store', 'transports', 'server', 'cli'];
+const ranks = ['base', 'protocol', 'session', 'routing', 'journal', 'access', 'shard', 'store', 'transports', 'auth', 'server', 'cli'];
 
 const skipped = new Set(['node_modules', 'dist', '.git', 'build', '.venv', '__pycache__', 'onehop-data']);
 

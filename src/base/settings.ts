@@ -157,6 +157,84 @@ export interface P2pSettings {
   readonly mailbox: MailboxSettings;
 }
 
+/** Names and passwords of a file. */
+export interface UsersSettings {
+  readonly type: 'users';
+  /** File of users, absolute. */
+  readonly file: string;
+}
+
+/** Signed tokens. Of the places of keys one is written; the others are ''. */
+export interface JwtSettings {
+  readonly type: 'jwt';
+  /** Where the client shows its token. */
+  readonly from: 'password' | 'username';
+  readonly algorithms: readonly string[];
+  /** File of a shared secret, absolute. */
+  readonly secret: string;
+  /** File of a public key in PEM, absolute. */
+  readonly publicKey: string;
+  /** File of a set of keys, absolute. */
+  readonly jwks: string;
+  readonly jwksUrl: string;
+  readonly refreshMilliseconds: number;
+  /** What `iss` and `aud` must be; '': anything. */
+  readonly issuer: string;
+  readonly audience: string;
+  /** What further claims must be. */
+  readonly claims: Readonly<Record<string, string>>;
+  /** Claim whose text is the client's username from then on; '': none. */
+  readonly usernameClaim: string;
+  /** Claim that is an object of attributes; '': none. */
+  readonly attributesClaim: string;
+}
+
+/** A service that is asked over HTTP. In `headers` and `body`, `${ClientId}`, `${Username}`, `${Password}` and `${Address}` are replaced. */
+export interface HttpSettings {
+  readonly type: 'http';
+  readonly url: string;
+  readonly method: 'POST' | 'GET';
+  readonly headers: Readonly<Record<string, string>>;
+  /** JSON of a POST, query of a GET. */
+  readonly body: Readonly<Record<string, string>>;
+  readonly concurrency: number;
+  readonly connectMilliseconds: number;
+  readonly readMilliseconds: number;
+  /** How long an answer of yes or no is remembered; 0: not at all. */
+  readonly cacheMilliseconds: number;
+}
+
+/** Certificates that a listener has checked. */
+export interface CertificateSettings {
+  readonly type: 'certificate';
+  /** What is the client's username from then on. */
+  readonly username: 'cn' | 'san' | 'fingerprint';
+  /** What the Client Identifier must be. */
+  readonly clientId: 'any' | 'cn' | 'san' | 'fingerprint';
+}
+
+/** One judge of logins. They are asked in the order of the list; the first that says yes or no decides. */
+export type AuthenticatorSettings = UsersSettings | JwtSettings | HttpSettings | CertificateSettings;
+
+export interface AuthSettings {
+  /** Whether a client that shows nothing is let in. */
+  readonly allowAnonymous: boolean;
+  readonly authenticators: readonly AuthenticatorSettings[];
+  /** From CONNECT to the verdict. */
+  readonly timeoutMilliseconds: number;
+  /** Logins that wait for a verdict, in all shards. */
+  readonly waitingMax: number;
+  /** Threads that check passwords. */
+  readonly passwordThreads: number;
+  readonly failures: {
+    readonly windowMilliseconds: number;
+    /** Failed logins of one address in a window; 0: no limit. */
+    readonly perAddress: number;
+    /** Failed logins for one name in a window; 0: no limit. */
+    readonly perName: number;
+  };
+}
+
 /** When a promise counts as kept: on disk, with the operating system, or in memory. */
 export type Durability = 'fsync' | 'os' | 'none';
 
@@ -169,13 +247,40 @@ export interface StoreSettings {
   readonly onCorruption: 'stop' | 'salvage';
 }
 
+/** One rule about what clients may do. Whatever is null holds for all. */
+export interface StatementSettings {
+  readonly effect: 'allow' | 'deny';
+  /** Topics, or the addresses of clients. */
+  readonly resource: 'topic' | 'p2p';
+  readonly actions: readonly ('connect' | 'publish' | 'subscribe')[];
+  /** Topic Filters with `+`, `#`, `*` and variables. */
+  readonly topics: readonly string[] | null;
+  /** Client Identifiers that a P2P message goes to: patterns with `*`, `?` and variables. */
+  readonly targets: readonly string[] | null;
+  /** Patterns with `*` and `?`, as are `usernames`. */
+  readonly clientIds: readonly string[] | null;
+  readonly usernames: readonly string[] | null;
+  /** Addresses and networks (`address/bits`). */
+  readonly addresses: readonly string[] | null;
+  readonly qos: readonly number[] | null;
+  readonly retain: boolean | null;
+}
+
+export interface AuthorizationSettings {
+  /** The first that matches decides, and none is a no; null: everyone may do everything. */
+  readonly statements: readonly StatementSettings[] | null;
+  /** What MQTT 3.1 and 3.1.1 see of a refused PUBLISH of QoS 1 or 2. */
+  readonly deniedV3: 'acknowledge' | 'close';
+}
+
 export interface Settings {
   /** Shard count, already resolved from `auto`. */
   readonly shards: number;
   /** Name of this process in events: `host:port` of the first listener unless set. */
   readonly node: string;
   readonly listeners: readonly ListenerSettings[];
-  readonly auth: { readonly allowAnonymous: boolean };
+  readonly auth: AuthSettings;
+  readonly authorization: AuthorizationSettings;
   readonly mqtt: MqttSettings;
   readonly limits: LimitSettings;
   readonly queue: QueueSettings;

@@ -11,6 +11,7 @@ import type { PubOptions } from './pub.ts';
 import type { StartOptions } from './start.ts';
 import type { InspectOptions } from './store.ts';
 import type { SubOptions } from './sub.ts';
+import type { UserOptions } from './user.ts';
 
 function whole(min: number, max: number): (text: string) => number {
   return (text) => {
@@ -42,6 +43,63 @@ function qos(standard: 0 | 1): Option {
 }
 
 const propertyOption = ['--property <key=value>', 'User Property of the message; may be repeated'] as const;
+
+function userCommands(root: Command): void {
+  const user = root.command('user').description('Say who may connect by name and password.');
+  const name = ['<name>', 'username'] as const;
+  const file = ['--file <file>', 'file of users; else ONEHOP_USERS_FILE, else ./users.json'] as const;
+  const generate = ['--generate', 'make a password and print it once; otherwise it is asked for, or read from standard input'] as const;
+  user.addHelpText('after', example('onehop user add pump-7 --attribute group=plant-1'));
+
+  user
+    .command('add')
+    .description('Add a user.')
+    .argument(...name)
+    .option(...file)
+    .option(...generate)
+    .option('--attribute <name=value>', 'what rules may ask for; may be repeated', several)
+    .option('--superuser', 'may do everything')
+    .option('--remark <text>', 'for people')
+    .addHelpText('after', example('onehop user add pump-7 --generate'))
+    .action(async (username: string, options: UserOptions) => {
+      const { addUser } = await import('./user.ts');
+      await addUser(username, options);
+    });
+
+  user
+    .command('passwd')
+    .description('Give a user another password. Its clients are disconnected.')
+    .argument(...name)
+    .option(...file)
+    .option(...generate)
+    .addHelpText('after', example('onehop user passwd pump-7'))
+    .action(async (username: string, options: UserOptions) => {
+      const { changePassword } = await import('./user.ts');
+      await changePassword(username, options);
+    });
+
+  user
+    .command('list')
+    .description('Say who is in the file.')
+    .option(...file)
+    .option('--json', 'as JSON')
+    .addHelpText('after', example('onehop user list'))
+    .action(async (options: UserOptions) => {
+      const { listUsers } = await import('./user.ts');
+      listUsers(options);
+    });
+
+  user
+    .command('remove')
+    .description('Take a user away. Its clients are disconnected.')
+    .argument(...name)
+    .option(...file)
+    .addHelpText('after', example('onehop user remove pump-7'))
+    .action(async (username: string, options: UserOptions) => {
+      const { removeUser } = await import('./user.ts');
+      removeUser(username, options);
+    });
+}
 
 function program(done: (exitCode: number) => void): Command {
   const root = new Command('onehop');
@@ -131,6 +189,8 @@ function program(done: (exitCode: number) => void): Command {
 }
 
 function addStore(root: Command, done: (exitCode: number) => void): void {
+  userCommands(root);
+
   const store = root.command('store').description('Look into a store, check it, copy it, carry it elsewhere.');
   const directory = ['<dir>', 'directory of the store (store.path)'] as const;
   store.addHelpText('after', example('onehop store inspect onehop-data'));

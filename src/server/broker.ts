@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { createLog, type Log } from '../base/log.ts';
-import type { Settings } from '../base/settings.ts';
+import type { AuthSettings, Settings } from '../base/settings.ts';
 import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import { counter } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/link.ts';
@@ -19,6 +19,7 @@ import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { CertificateWatch } from './certificate-watch.ts';
+import type { LoginDesk } from './login-desk.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
@@ -49,7 +50,7 @@ export interface Broker {
   stop(): Promise<void>;
   /** Resolves with the exit code when the broker stops, also by itself. */
   readonly done: Promise<number>;
-  /** Reads the certificates of all listeners again. */
+  /** Reads the certificates of all listeners again, and what the authenticators read. */
   reload(): void;
   /** Ends one shard's thread as a fault would. For tests of the restart. */
   crashShard(index: number): void;
@@ -78,17 +79,26 @@ export async function startBroker(settings: Settings): Promise<Broker> {
   }
   await certificates.start();
   const bound = await bindListeners(resolved.listeners);
+  let desk: LoginDesk | null = null;
   let supervisor: Supervisor;
   try {
+    if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
     const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
-    supervisor = new Supervisor(resolved, bound, log, store, certificates);
+    supervisor = new Supervisor(resolved, bound, log, store, certificates, desk);
     await supervisor.start();
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
+    await desk?.stop();
     throw error;
   }
   for (const address of supervisor.addresses) log.info(address, 'listening');
   return supervisor;
+}
+
+/** What judges logins is loaded only where there is something to judge them by. @throws StartError with one clear line */
+async function openDesk(settings: AuthSettings, log: Log): Promise<LoginDesk> {
+  const { LoginDesk: Desk } = await import('./login-desk.ts');
+  return new Desk(settings, log);
 }
 
 /** What a listener needs of this platform. @throws StartError with one clear line */
@@ -140,6 +150,7 @@ class Supervisor implements Broker {
   readonly done: Promise<number>;
   private readonly store: StoreOwner | null;
   private readonly certificates: CertificateWatch;
+  private readonly desk: LoginDesk | null;
   private readonly ticketSecret: Uint8Array;
   private readonly quicSecret: Uint8Array;
   private readonly settings: Settings;
@@ -157,7 +168,14 @@ class Supervisor implements Broker {
   private isStopping: boolean;
   private hasStarted: boolean;
 
-  constructor(settings: Settings, bound: BoundListener[], log: Log, store: StoreOwner | null, certificates: CertificateWatch) {
+  constructor(
+    settings: Settings,
+    bound: BoundListener[],
+    log: Log,
+    store: StoreOwner | null,
+    certificates: CertificateWatch,
+    desk: LoginDesk | null,
+  ) {
     this.store = store;
     this.settings = settings;
     this.bound = bound;
@@ -171,6 +189,11 @@ class Supervisor implements Broker {
     certificates.changed = (listener, files) => {
       for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'certificates', listener, files });
     };
+    this.desk = desk;
+    if (desk !== null)
+      desk.revoked = (authenticator, usernames) => {
+        for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'revoked', authenticator, usernames });
+      };
     this.ticketSecret = randomBytes(48);
     this.quicSecret = randomBytes(32);
     this.memory = new SharedMemory(settings.shards);
@@ -250,7 +273,14 @@ class Supervisor implements Broker {
       name: `shard-${index}`,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MEGABYTES },
     });
-    worker.on('message', (message: FromShard) => this.came(index, message));
+    worker.on('message', (message: FromShard) => {
+      if (message.kind !== 'login') this.came(index, message);
+      // The verdict goes to this thread, not to a successor, whose logins have the same numbers.
+      else
+        this.desk?.judge(message.asked, (verdict) =>
+          worker.postMessage({ kind: 'verdict', login: message.login, verdict } satisfies ToShard),
+        );
+    });
     worker.on('error', (error: Error) => this.log.error({ dead: index, error: error.message, stack: error.stack }, 'a shard failed'));
     worker.on('exit', (code) => this.exited(index, code));
     return worker;
@@ -370,6 +400,7 @@ class Supervisor implements Broker {
     if (this.isStopping) return;
     this.isStopping = true;
     this.certificates.stop();
+    const deskStopped = this.desk?.stop();
     const live = new Set<number>();
     this.threads.forEach((thread, index) => {
       if (thread.isServing) live.add(index);
@@ -380,6 +411,7 @@ class Supervisor implements Broker {
     await Promise.race([this.stopShards(live), timeout]);
     await Promise.all(this.threads.map((thread) => thread.end()));
     if (this.store !== null) await this.store.close(this.settings.shutdown.timeoutMilliseconds);
+    await deskStopped;
     unbindListeners(this.settings.listeners, this.bound);
     this.log.info({}, 'stopped');
     this.finish(exitCode);
@@ -399,6 +431,7 @@ class Supervisor implements Broker {
 
   reload(): void {
     this.certificates.reload();
+    this.desk?.reload();
   }
 
   crashShard(index: number): void {

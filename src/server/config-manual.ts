@@ -4,7 +4,9 @@
  * Nothing here runs in a broker; `npm run docs` writes the page, and a test compares it. Invariant: every key of the schema has its row, so a key
  * cannot exist without a text.
  */
+import { statementKeys } from './authorization-schema.ts';
 import { type ConfigKey, configKeys } from './config-schema.ts';
+import type { KeyFacts } from './config-value.ts';
 import { listenerKeys } from './listener-schema.ts';
 
 const introduction = `# Configuration
@@ -60,9 +62,9 @@ function row(key: ConfigKey): string {
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
 }
 
-/** Keys of a listener, which have no environment variable each. */
-function listenerTable(): string {
-  const rows = listenerKeys().map(
+/** Keys of what is in a list, which have no environment variable each. */
+function listTable(keys: readonly (KeyFacts & { readonly path: string })[]): string {
+  const rows = keys.map(
     ({ path, type, default: standard, text }) =>
       `| \`${path}\` | ${type.replaceAll('|', '\\|')} | ${standard === '' ? 'must be written' : `\`${standard}\``} | ${text} |`,
   );
@@ -91,5 +93,5 @@ export function configurationPage(): string {
     groups.set(title, [...rows, row(key)]);
   }
   const sections = [...groups].map(([title, rows]) => `### ${title}\n\n${rows.join('\n')}\n`);
-  return `${introduction}\n## Keys\n\n${sections.join('\n')}\n## Listeners\n\n${listenerExample}\n\n${listenerTable()}\n`;
+  return `${introduction}\n## Keys\n\n${sections.join('\n')}\n## Listeners\n\n${listenerExample}\n\n${listTable(listenerKeys())}\n\n## Statements\n\nThe keys of an entry of \`authorization.statements\`. What they mean together: [authorization.md](authorization.md).\n\n${listTable(statementKeys())}\n`;
 }

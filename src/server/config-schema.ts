@@ -8,6 +8,8 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { z } from 'zod';
 import type { Settings } from '../base/settings.ts';
+import { auth, authSettings } from './auth-schema.ts';
+import { authorization, authorizationSettings } from './authorization-schema.ts';
 import { key, optionalKey, section } from './config-key.ts';
 import {
   anyOrList,
@@ -82,13 +84,8 @@ const root = z.strictObject(
       'address:port of the first listener',
       'Name of this process in `$events/…`. Set it when several brokers report to one place.',
     ),
-    auth: section({
-      allowAnonymous: optionalKey(
-        flag(),
-        'true on loopback only',
-        'Whether clients may connect without proof of who they are. Not written: yes, as long as every listener is bound to this machine (127.0.0.0/8, ::1, localhost). Written `true`: yes, on any address. Written `false`: nobody may connect.',
-      ),
-    }),
+    auth,
+    authorization,
     mqtt: section({
       maximumQos: key(choice(0, 1, 2), 2, 'Highest QoS that clients may publish with and are granted.'),
       retainAvailable: key(flag(), true, 'Whether retained messages are kept.'),
@@ -294,7 +291,8 @@ function toSettings(file: z.output<typeof root>): Settings {
     shards: file.shards,
     node: file.node ?? placeOf(first),
     listeners: file.listeners.map((listener) => listenerSettings(listener, limits)),
-    auth: { allowAnonymous: file.auth.allowAnonymous ?? true },
+    auth: authSettings(file.auth),
+    authorization: authorizationSettings(file.authorization),
     mqtt: { ...mqttSame, serverKeepAliveSeconds: serverKeepAlive, sysIntervalSeconds: sysInterval },
     limits: {
       ...limitsSame,
@@ -340,13 +338,17 @@ export function configKeys(): { keys: readonly ConfigKey[]; sections: readonly s
 
 /** Listeners that other machines can reach while nothing authenticates clients and nobody has said that this is meant. */
 function openListeners(raw: unknown): ConfigIssue[] {
-  const { listeners: list, auth } = (raw ?? {}) as { listeners?: unknown; auth?: { allowAnonymous?: unknown } };
+  const { listeners: list, auth: access } = (raw ?? {}) as {
+    listeners?: unknown;
+    auth?: { allowAnonymous?: unknown; authenticators?: unknown };
+  };
   const result = listeners.safeParse(list);
-  if (auth?.allowAnonymous === true || !result.success) return [];
+  const hasAuthenticators = Array.isArray(access?.authenticators) && access.authenticators.length > 0;
+  if (access?.allowAnonymous === true || hasAuthenticators || !result.success) return [];
   return result.data.flatMap((entry, index) => {
     if (entry.type === 'unix' || isLoopback(entry.bind.host)) return [];
     const place = placeOf(entry);
-    const advice = 'write auth.allowAnonymous: true to open it to everyone, or bind to 127.0.0.1';
+    const advice = 'write auth.allowAnonymous: true to open it to everyone, or auth.authenticators, or bind to 127.0.0.1';
     return [
       {
         path: ['listeners', String(index), 'bind'],

@@ -8,7 +8,8 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Document, LineCounter } from 'yaml';
-import type { Settings, TlsSettings } from '../base/settings.ts';
+import type { AuthenticatorSettings, Settings, TlsSettings } from '../base/settings.ts';
+import { statementKeys } from './authorization-schema.ts';
 import { type ConfigIssue, type ConfigKey, configKeys, readSettings } from './config-schema.ts';
 import { listenerKeys } from './listener-schema.ts';
 
@@ -112,7 +113,16 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
     path: ofListener(listener.path),
     tls: listener.tls === null ? null : withTlsPaths(listener.tls, ofListener),
   }));
-  return { ...settings, listeners, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
+  const ofAuthenticator = from('auth.authenticators');
+  const authenticators = settings.auth.authenticators.map((one) => withAuthenticatorPaths(one, ofAuthenticator));
+  const auth = { ...settings.auth, authenticators };
+  return { ...settings, listeners, auth, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
+}
+
+function withAuthenticatorPaths(one: AuthenticatorSettings, absolute: (path: string) => string): AuthenticatorSettings {
+  if (one.type === 'users') return { ...one, file: absolute(one.file) };
+  if (one.type === 'http' || one.type === 'certificate') return one;
+  return { ...one, secret: absolute(one.secret), publicKey: absolute(one.publicKey), jwks: absolute(one.jwks) };
 }
 
 function withTlsPaths(tls: TlsSettings, absolute: (path: string) => string): TlsSettings {
@@ -241,12 +251,13 @@ function suggestKey(path: readonly string[], keys: readonly ConfigKey[], section
   return elsewhere === undefined ? didYouMean(joined, all) : `; did you mean ${keyName(elsewhere.split('.'))}?`;
 }
 
-/** Keys and sections of the listener that the path is in. */
+/** Keys and sections of the listener or statement that the path is in. */
 function keysBeside(path: readonly string[]): string[] {
-  const [list, place] = path;
-  if (list !== 'listeners' || place === undefined) return [];
-  const names = listenerKeys().map((key) => key.path);
-  return [...new Set(names.flatMap((name) => [name, name.split('.')[0]!]))].map((name) => `${list}.${place}.${name}`);
+  const isListener = path[0] === 'listeners' && path.length > 2;
+  if (!isListener && !(path[0] === 'authorization' && path[1] === 'statements' && path.length > 3)) return [];
+  const names = (isListener ? listenerKeys() : statementKeys()).map((key) => key.path);
+  const entry = path.slice(0, isListener ? 2 : 3).join('.');
+  return [...new Set(names.flatMap((name) => [name, name.split('.')[0]!]))].map((name) => `${entry}.${name}`);
 }
 
 function didYouMean(name: string, candidates: readonly string[]): string {

@@ -8,7 +8,7 @@ import { createLog } from '../base/log.ts';
 import { steadyClock } from '../base/timers.ts';
 import type { Peer } from '../shard/channel.ts';
 import { Shard } from '../shard/shard.ts';
-import { beginStop, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
+import { beginStop, endRevoked, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
 import { startStatistics } from '../shard/statistics.ts';
 import { Transit } from '../transports/descriptor.ts';
 import { adoptHandedOff, createReadBuffer } from '../transports/tcp.ts';
@@ -39,6 +39,8 @@ function tell(message: FromShard): void {
   port.postMessage(message);
 }
 
+if (start.settings.auth.authenticators.length > 0) shard.logins.port = { ask: (login, asked) => tell({ kind: 'login', login, asked }) };
+
 async function serve(): Promise<void> {
   const ports = await listeners.listen(start.listeners, start.certificates);
   startStatistics(shard);
@@ -66,6 +68,12 @@ port.on('message', (message: ToShard) => {
       return;
     case 'stop':
       beginStop(shard, () => tell({ kind: 'stopped' }));
+      return;
+    case 'verdict':
+      shard.logins.answer(message.login, message.verdict);
+      return;
+    case 'revoked':
+      endRevoked(shard, message.authenticator, new Set(message.usernames));
       return;
     case 'certificates':
       listeners.reload(message.listener, message.files);

@@ -10,6 +10,7 @@ import type { Settings } from '../base/settings.ts';
 import type { ClockOrigin } from '../base/timers.ts';
 import { countersBytes } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/link.ts';
+import type { Login, LoginVerdict } from '../shard/login.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';
 import { RATE_BYTES } from '../transports/rate.ts';
@@ -58,6 +59,9 @@ export type ToShard =
   | { readonly kind: 'peer-died'; readonly peer: number }
   | { readonly kind: 'peer-restarted'; readonly peer: number; readonly link: LinkWiring }
   | { readonly kind: 'certificates'; readonly listener: number; readonly files: CertificateFiles }
+  | { readonly kind: 'verdict'; readonly login: number; readonly verdict: LoginVerdict }
+  /** These names may be used no more, or not with what was shown for them. */
+  | { readonly kind: 'revoked'; readonly authenticator: string; readonly usernames: readonly string[] }
   | { readonly kind: 'quiesce'; readonly round: number }
   | { readonly kind: 'stop' }
   /** The thread ends, and takes what is not Node's own along. */
@@ -67,6 +71,7 @@ export type ToShard =
 /** From a shard to the supervisor. */
 export type FromShard =
   | { readonly kind: 'ready' }
+  | { readonly kind: 'login'; readonly login: number; readonly asked: Login }
   /** Everything that the store had for this shard is there. */
   | {
       readonly kind: 'recovered';

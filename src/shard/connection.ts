@@ -9,6 +9,8 @@
  *
  * Hot path.
  */
+
+import type { SessionAccess } from '../access/session-access.ts';
 import { copyBytes } from '../base/bytes.ts';
 import type { Fifo } from '../base/fifo.ts';
 import { Timer } from '../base/timers.ts';
@@ -16,6 +18,7 @@ import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
 import type { InboundAliases, OutboundAliases } from '../session/topic-alias.ts';
 import type { Channel, Peer } from './channel.ts';
 import { counter } from './counters.ts';
+import type { Identity } from './login.ts';
 import type { PendingAck } from './outcome.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -42,6 +45,10 @@ export class Connection {
   state: number;
   version: ProtocolVersion;
   session: ClientSession | null;
+  /** Who the client has proved to be; null before that. */
+  identity: Identity | null;
+  /** What the client may do, set at CONNECT; a data stream has that of its control stream. Null: everything. */
+  access: SessionAccess | null;
   /** Connection on the control stream, where this is a data stream of QUIC, whose session is a part of that one's; else null. */
   control: Connection | null;
   /** Data streams of this connection, oldest first; null: none. */
@@ -57,10 +64,14 @@ export class Connection {
   partialLength: number;
   /** Reading is stopped until what the client feeds has room again. */
   isPaused: boolean;
+  /** Number of the login that is being judged; 0: none. */
+  login: number;
   /** `Shard.turnMilliseconds` of the last bytes from the client. */
   receivedAt: number;
   keepAliveSeconds: number;
   timer: Timer | null;
+  /** Ends the connection with what the client has proved itself by; null: that has no end. */
+  proofTimer: Timer | null;
   inboundAliases: InboundAliases | null;
   /** Acknowledgements that wait for other shards, in the order of their PUBLISH packets. */
   acks: Fifo<PendingAck> | null;
@@ -102,6 +113,8 @@ export class Connection {
     this.state = OPENING;
     this.version = V5;
     this.session = null;
+    this.identity = null;
+    this.access = null;
     this.control = null;
     this.streams = null;
     this.sendsP2pOnStreams = false;
@@ -109,9 +122,11 @@ export class Connection {
     this.partial = null;
     this.partialLength = 0;
     this.isPaused = false;
+    this.login = 0;
     this.receivedAt = shard.turnMilliseconds;
     this.keepAliveSeconds = 0;
     this.timer = null;
+    this.proofTimer = null;
     this.inboundAliases = null;
     this.acks = null;
     this.pendingQos2 = 0;
@@ -145,6 +160,19 @@ export class Connection {
     this.shard.counters[READS_PAUSED]!++;
     this.shard.paused.add(this);
     this.channel.pause();
+  }
+
+  /** Stops reading until the client has been judged. */
+  waitForLogin(login: number): void {
+    this.login = login;
+    this.isPaused = true;
+    this.channel.pause();
+  }
+
+  /** The verdict has come: reading goes on in the next turn, behind the CONNACK. */
+  loginDone(): void {
+    this.login = 0;
+    this.shard.paused.add(this);
   }
 
   /** v3 clients have no Receive Maximum: past ours, the broker stops reading instead. */
@@ -282,6 +310,9 @@ export class Connection {
     this.partial = null;
     this.partialLength = 0;
     this.shard.paused.delete(this);
+    if (this.login !== 0) this.shard.logins.forget(this.login);
+    if (this.proofTimer !== null) this.shard.timers.disarm(this.proofTimer);
+    this.proofTimer = null;
     if (this.isPaused) {
       this.isPaused = false;
       this.channel.resume();

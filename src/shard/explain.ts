@@ -7,14 +7,14 @@ import { ReasonCode } from '../protocol/reason-code.ts';
 
 const PUBLISH_SENTENCES: ReadonlyMap<number, string> = new Map([
   [ReasonCode.QuotaExceeded, 'no room: a queue, a mailbox or the retained store is full'],
-  [ReasonCode.NotAuthorized, 'topics that begin with $ belong to the broker'],
+  [ReasonCode.NotAuthorized, 'not authorized to publish this; topics that begin with $ belong to the broker'],
   [ReasonCode.TopicNameInvalid, 'too many topic levels, or a P2P address without a target'],
   [ReasonCode.PayloadFormatInvalid, 'the payload is not the UTF-8 that its Payload Format Indicator promises'],
   [ReasonCode.ImplementationSpecificError, 'the message is larger than the target accepts'],
 ]);
 
 const SUBSCRIBE_SENTENCES: ReadonlyMap<number, string> = new Map([
-  [ReasonCode.NotAuthorized, 'the filter names the address of another client'],
+  [ReasonCode.NotAuthorized, 'not authorized to subscribe to this; the address of another client never may be'],
   [ReasonCode.TopicFilterInvalid, 'not a valid Topic Filter, or too many levels'],
   [ReasonCode.QuotaExceeded, 'too many subscriptions in this session, or the store is degraded'],
   [ReasonCode.SharedSubscriptionsNotSupported, 'Shared Subscriptions are switched off'],

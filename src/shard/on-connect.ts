@@ -25,16 +25,22 @@ import { CONNECTED, type Connection } from './connection.ts';
 import { counter, listenerCounter } from './counters.ts';
 import { pump, resumeInflight } from './deliver.ts';
 import { noteConnected, noteSession } from './durable.ts';
+import { ANYBODY, type Identity, type LoginVerdict } from './login.ts';
+import { endForbidden } from './on-subscribe.ts';
 import { endConnection, markGroups, openSession } from './sessions.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
 const CLIENTS = counter('clients/connected');
 const SESSIONS = counter('clients/total');
 const REFUSED = counter('connections/refused');
+const PROOFS_ENDED = counter('logins/ended');
 const KEEP_ALIVE_EXPIRED = counter('keepalive/expired');
 
 /** User Property of CONNECT: `last` asks for P2P messages on the newest data stream of QUIC. */
 const P2P_STREAM = 'p2p-stream';
+
+/** Characters of a name in a line of the log. */
+const LOGGED_LENGTH = 128;
 
 const willView = new MessageView();
 
@@ -51,15 +57,29 @@ export function onConnect(connection: Connection, bytes: Uint8Array, first: numb
   connection.version = packet.version;
   const code = connectError(connection, packet);
   if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code);
-  else accept(connection, packet);
+  else if (connection.shard.logins.port === null) accept(connection, packet, ANYBODY);
+  else connection.shard.logins.begin(connection, packet, judged);
   return ReasonCode.Success;
 }
 
+/** The client has proved who it is, or has not. Meanwhile the place that it was to have may be another's. */
+function judged(connection: Connection, packet: ConnectPacket, verdict: LoginVerdict): void {
+  const { identity } = verdict;
+  const code = identity === null ? verdict.code : connectError(connection, packet);
+  if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code, { ...refusedClient(packet), cause: verdict.cause });
+  else accept(connection, packet, identity!);
+}
+
+/** Who was refused, for the log: as much as a line can bear. */
+function refusedClient(packet: ConnectPacket): { clientId: string; username: string | undefined } {
+  return { clientId: packet.clientId.slice(0, LOGGED_LENGTH), username: packet.username?.slice(0, LOGGED_LENGTH) };
+}
+
 /** CONNACK with a refusal, then the close [MQTT-3.2.2-7]. */
-export function refuseConnect(connection: Connection, version: ProtocolVersion, code: ReasonCode): void {
+export function refuseConnect(connection: Connection, version: ProtocolVersion, code: ReasonCode, details?: object): void {
   const shard = connection.shard;
   shard.counters[REFUSED]!++;
-  shard.log.info({ peer: connection.peer.name, reason: code, name: reasonName(code) }, 'connection refused at CONNECT');
+  shard.log.info({ peer: connection.peer.name, reason: code, name: reasonName(code), ...details }, 'connection refused at CONNECT');
   const writer = shard.packetScratch;
   writer.reset();
   writeConnack(writer, version, false, code, undefined);
@@ -74,8 +94,7 @@ function connectError(connection: Connection, packet: ConnectPacket): ReasonCode
   if (packet.properties.authenticationMethod !== undefined) return ReasonCode.BadAuthenticationMethod; // [MQTT-4.12.0-1]
   if (packet.clientIdBytes.length > limits.clientIdBytes) return ReasonCode.ClientIdentifierNotValid;
   if (shard.isStopping) return ReasonCode.ServerUnavailable; // CONNACK does not know 0x8B (section 3.2.2.2).
-  // Without an authenticator everyone is anonymous.
-  if (!shard.settings.auth.allowAnonymous) return ReasonCode.NotAuthorized;
+  if (shard.logins.port === null && !shard.settings.auth.allowAnonymous) return ReasonCode.NotAuthorized;
   // At a limit, whoever has a place keeps it: a takeover adds no connection, and a session that is resumed or replaced adds none.
   const id = packet.clientIdBytes;
   const existing = shard.sessions.get(id, 0, id.length, hash32(id, 0, id.length));
@@ -102,7 +121,7 @@ function outlivesConnection(packet: ConnectPacket): boolean {
   return packet.version === V5 ? (packet.properties.sessionExpiryInterval ?? 0) > 0 : !packet.cleanStart;
 }
 
-function accept(connection: Connection, packet: ConnectPacket): void {
+function accept(connection: Connection, packet: ConnectPacket, identity: Identity): void {
   const shard = connection.shard;
   const { mqtt, limits } = shard.settings;
   const isV5 = packet.version === V5;
@@ -116,13 +135,26 @@ function accept(connection: Connection, packet: ConnectPacket): void {
     answer.assignedClientIdentifier = clientId; // [MQTT-3.2.2-16]
   }
   const key = cloneKey(clientIdBytes, 0, clientIdBytes.length);
+  const username = identity.username ?? packet.username;
+  const { authorization } = shard;
+  if (authorization !== null && !identity.isSuperuser) {
+    const access = authorization.admit(connection, clientId, username, packet.will);
+    if (access === null) {
+      refuseConnect(connection, packet.version, ReasonCode.NotAuthorized);
+      return;
+    }
+    connection.access = access;
+  }
   const position = shard.journal.position;
   const { session, isPresent } = openSession(shard, clientId, key, packet.version, packet.cleanStart);
+  if (isPresent && connection.access !== null) endForbidden(shard, session, connection.access);
   const asked = isV5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : NEVER_EXPIRES;
   session.expirySeconds = Math.min(asked, limits.sessionExpirySeconds);
   if (isV5 && session.expirySeconds !== asked) answer.sessionExpiryInterval = session.expirySeconds;
   session.version = packet.version;
-  session.username = packet.username;
+  session.username = username;
+  connection.identity = identity;
+  if (identity.expiresAt > 0) endWithProof(shard, connection, identity.expiresAt);
   session.will = willOf(packet);
   session.closedAt = 0;
   if (!isPresent) openMailbox(shard, session);
@@ -159,6 +191,15 @@ function accept(connection: Connection, packet: ConnectPacket): void {
     resumeInflight(shard, session, connection); // [MQTT-4.4.0-1]
   }
   if (session.queue !== null) pump(shard, session, connection);
+}
+
+/** A proof that ends takes the connection with it. The session stays, for a client that shows a new one. */
+function endWithProof(shard: Shard, connection: Connection, expiresAt: number): void {
+  connection.proofTimer = new Timer(() => {
+    shard.counters[PROOFS_ENDED]!++;
+    endConnection(connection, ReasonCode.MaximumConnectTime, 'proof_expired', true);
+  });
+  shard.timers.arm(connection.proofTimer, Math.max(0, expiresAt - shard.timers.now));
 }
 
 /** Fixes what the connection's two ends have agreed on: quotas, sizes, aliases, Keep Alive. */

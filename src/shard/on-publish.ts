@@ -43,7 +43,7 @@ export function onPublish(connection: Connection, bytes: Uint8Array, first: numb
   shard.counters[RECEIVED]!++;
   if (view.qos === 0) {
     shard.outcome.begin(null, 0, 0);
-    routeAny(shard, session);
+    routeAny(shard, connection, session);
     return ReasonCode.Success;
   }
   return onTrackedPublish(connection, shard, session);
@@ -87,7 +87,7 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
     shard.mayBeKnown = view.isDup;
     if (view.isDup) shard.givenNow.clear();
   }
-  const refusal = routeAny(shard, session);
+  const refusal = routeAny(shard, connection, session);
   if (shard.originId !== 0) {
     // Only where other shards answer is there something to remember; alone, one commit holds everything.
     if (outcome.ack === null || outcome.ack.peerMask === 0) noteOriginDone(shard, session.id, packetId);
@@ -96,6 +96,11 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
   }
   let ack = outcome.ack;
   const reason = refusal !== ReasonCode.Success ? refusal : outcome.reason;
+  if (reason === ReasonCode.NotAuthorized && connection.version !== V5 && connection.access !== null && shard.authorization!.closesV3) {
+    // What was never acknowledged is another message when its identifier comes again.
+    if (qos === 2) session.received!.remove(packetId);
+    return ReasonCode.NotAuthorized; // [MQTT-3.3.5-2]
+  }
   if (qos === 2 && session.isStored && reason < 0x80 && (ack === null || ack.peerMask === 0)) {
     // Routed here alone: one commit holds both the deliveries and the identifier.
     noteReceived(shard, session, packetId);
@@ -121,11 +126,12 @@ function mergeOutcome(ack: PendingAck, wasTaken: boolean, worst: number, statuse
 }
 
 /** P2P or ordinary. @returns 0, or the reason code that refuses this one PUBLISH */
-function routeAny(shard: Shard, session: ClientSession): ReasonCode {
+function routeAny(shard: Shard, connection: Connection, session: ClientSession): ReasonCode {
   const view = shard.view;
   if (view.payloadFormat === 1 && !isPayloadUtf8(view)) return ReasonCode.PayloadFormatInvalid;
   const kind = p2pKind(shard, view);
-  if (kind !== 0) return routeP2p(shard, view, kind, session.clientId);
+  const { access } = connection;
+  if (kind !== 0) return routeP2p(shard, view, kind, session.clientId, access);
   if (view.topicBytes[view.topicAt] === DOLLAR) {
     // `$SYS`, `$events` and `$share` are the broker's own; a client must not speak with its voice (section 4.7.2).
     shard.counters[NOT_AUTHORIZED]!++;
@@ -133,6 +139,7 @@ function routeAny(shard: Shard, session: ClientSession): ReasonCode {
   }
   const levels = view.topicLevels > 0 ? view.topicLevels : topicLevels(view.topicBytes, view.topicAt, view.topicEnd);
   if (levels > shard.settings.limits.topicLevels) return ReasonCode.TopicNameInvalid;
+  if (access !== null && !shard.authorization!.mayPublish(access, session.clientId, view)) return ReasonCode.NotAuthorized;
   routeMessage(shard, view, session.root);
   return ReasonCode.Success;
 }

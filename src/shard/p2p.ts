@@ -9,6 +9,7 @@
  *
  * Hot path.
  */
+import type { SessionAccess } from '../access/session-access.ts';
 import { equalBytes, readText, utf8Bytes } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { copyPropertiesWithout, UserPropertyReader } from '../protocol/property.ts';
@@ -18,7 +19,7 @@ import { P2P_EMPTY_TARGET, P2P_TARGET, parseP2pTopic } from '../routing/p2p-addr
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
 import { counter } from './counters.ts';
 import { deliver } from './deliver.ts';
-import { DELIVERED, DROPPED, MAILBOX, NO_SESSION, QUEUED } from './outcome.ts';
+import { DELIVERED, DENIED, DROPPED, MAILBOX, NO_SESSION, QUEUED } from './outcome.ts';
 import { receiptOf } from './receipt.ts';
 import { RECORD_P2P } from './record.ts';
 import type { ClientSession, Shard } from './shard.ts';
@@ -54,9 +55,10 @@ export function p2pKind(shard: Shard, view: MessageView): number {
  * Routes a P2P message; `shard.p2pAddress` holds its parsed topic and the outcome has been begun.
  * @param publisher who publishes; null when the broker does (a Will, a receipt)
  * @param publisherId its Client Identifier for the topic template, '' for the broker
+ * @param access what it may do; null: everything
  * @returns 0, or the reason code that refuses the PUBLISH whole
  */
-export function routeP2p(shard: Shard, view: MessageView, kind: number, publisherId: string): ReasonCode {
+export function routeP2p(shard: Shard, view: MessageView, kind: number, publisherId: string, access: SessionAccess | null): ReasonCode {
   shard.counters[RECEIVED]!++;
   shard.newMessage();
   view.isRetained = false;
@@ -65,10 +67,15 @@ export function routeP2p(shard: Shard, view: MessageView, kind: number, publishe
   if (view.hasReservedUserProperties) {
     const code = readRequests(shard, view);
     if (code !== ReasonCode.Success) return code;
+    if (view.wantsReceipt && access !== null) view.wantsReceipt = shard.authorization!.mayHaveReceipt(access, publisherId, view);
   }
   const address = shard.p2pAddress;
   if (kind === P2P_TARGET) {
     const bytes = view.topicBytes;
+    if (access !== null && isDenied(shard, view, access, publisherId, bytes, address.clientIdAt, address.clientIdEnd)) {
+      shard.forgetOrigin();
+      return ReasonCode.Success;
+    }
     const hash = hash32(bytes, address.clientIdAt, address.clientIdEnd);
     if (shard.settings.p2p.topicTemplate === '{topic}') {
       routeToTarget(shard, view, bytes, address.clientIdAt, address.clientIdEnd, hash, true);
@@ -89,6 +96,7 @@ export function routeP2p(shard: Shard, view: MessageView, kind: number, publishe
     for (let i = 0; i < targetRanges.length; i += 2) {
       const at = targetRanges[i]!;
       const end = targetRanges[i + 1]!;
+      if (access !== null && isDenied(shard, view, access, publisherId, rawProperties, at, end)) continue;
       view.topicBytes = topicBytes;
       view.topicAt = topicAt;
       view.topicEnd = topicEnd;
@@ -100,6 +108,23 @@ export function routeP2p(shard: Shard, view: MessageView, kind: number, publishe
   }
   shard.newMessage();
   return ReasonCode.Success;
+}
+
+/** Whether the publisher may not send to this target, which is then noted as its result. */
+function isDenied(
+  shard: Shard,
+  view: MessageView,
+  access: SessionAccess,
+  publisherId: string,
+  id: Uint8Array,
+  at: number,
+  end: number,
+): boolean {
+  if (shard.authorization!.mayPublishTo(access, publisherId, id, at, end, view.qos)) return false;
+  const { outcome } = shard;
+  if (outcome.wantsStatus) outcome.noteTarget(DENIED, readText(id, at, end));
+  else outcome.note(DENIED);
+  return true;
 }
 
 /** Reads the `p2p-…` User Properties and takes them out of what travels on. */

@@ -1,7 +1,7 @@
 /**
  * Refuse: the only place where a reason code of a connected client's fault becomes a DISCONNECT or a close.
  */
-import { type ReasonCode, reasonName } from '../protocol/reason-code.ts';
+import { ReasonCode, reasonName } from '../protocol/reason-code.ts';
 import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { endConnection } from './sessions.ts';
@@ -11,6 +11,11 @@ const MALFORMED = counter('packets/malformed');
 /** Ends the connection for the client's fault: v5 is told by DISCONNECT, v3 by the close alone. */
 export function refuse(connection: Connection, code: ReasonCode): void {
   const shard = connection.shard;
+  if (code === ReasonCode.NotAuthorized) {
+    // The protocol is not broken, and the refusal has been counted.
+    endConnection(connection, code, reasonName(code), true);
+    return;
+  }
   shard.counters[MALFORMED]!++;
   shard.log.info(
     { client: connection.session?.clientId, peer: connection.peer.name, reason: code, name: reasonName(code) },

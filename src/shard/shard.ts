@@ -27,6 +27,7 @@ import { TopicCache } from '../routing/topic-cache.ts';
 import { keepMessage, type Message } from '../session/message.ts';
 import type { Session } from '../session/session.ts';
 import { flushAcks } from './acks.ts';
+import { type Authorization, authorizationOf } from './authorization.ts';
 import type { Peer } from './channel.ts';
 import type { Connection } from './connection.ts';
 import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from './counters.ts';
@@ -36,6 +37,7 @@ import { Images } from './images.ts';
 import { handleRecord } from './inbound.ts';
 import { Journal } from './journal.ts';
 import type { LinkWiring } from './link.ts';
+import { Logins } from './login.ts';
 import { Mailboxes } from './mailbox.ts';
 import { Mesh } from './mesh.ts';
 import type { WaitingSuback } from './on-subscribe.ts';
@@ -108,6 +110,9 @@ export class Shard {
   readonly mailboxes: Mailboxes;
   readonly relays: Relays;
   readonly events: Events;
+  readonly logins: Logins;
+  /** Null: everyone may do everything. */
+  readonly authorization: Authorization | null;
   readonly journal: Journal;
   readonly origins: Origins;
   /** Publications of the broker itself that other shards have not taken yet, by their number in the journal. */
@@ -217,11 +222,13 @@ export class Shard {
     this.mailboxes = new Mailboxes(this);
     this.relays = new Relays(this);
     this.events = new Events(this);
+    this.logins = new Logins(this);
     this.journal = new Journal(this, settings.store, flushAcks);
     this.origins = new Origins(this.counters);
     this.pendingOwn = new Map();
     this.p2pParents = new P2pParents(settings.p2p.parents);
     this.p2pParentSet = settings.p2p.parents === '*' ? '*' : new Set(settings.p2p.parents);
+    this.authorization = authorizationOf(this);
     this.routeSequence = 0;
     this.waitingSubacks = new Fifo();
     this.outbox = new Fifo();

@@ -74,6 +74,7 @@ export function beginStream(connection: Connection): void {
   part.connection = connection;
   connection.session = part;
   connection.version = control.version;
+  connection.access = control.access;
   connection.packetBytesMax = control.packetBytesMax;
   connection.receiveMaximum = control.receiveMaximum;
   connection.sendQuota = control.receiveMaximum;

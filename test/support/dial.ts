@@ -41,7 +41,7 @@ export function dial(place: DialPlace): Duplex {
     case 'tls':
       return dialTls(place);
     case 'quic':
-      return new QuicDuplex(place.host, place.port, place.localAddress);
+      return new QuicDuplex(place);
     case 'ws':
     case 'wss':
       return createWebSocketStream(dialWebSocket(place));
@@ -81,9 +81,12 @@ class QuicDuplex extends Duplex {
   private client: NativeClient | null = null;
   private readonly waiting: { readonly bytes: Buffer; readonly isEnd: boolean }[] = [];
 
-  constructor(host: string, port: number, localHost: string | undefined) {
+  constructor({ host, port, localAddress, cert, key }: DialPlace) {
     super({ allowHalfOpen: false });
-    void connectQuic({ host, port, ...(localHost === undefined ? {} : { localHost }) }).then((client) => this.open(client));
+    const shown = cert === undefined ? {} : { certificate: Buffer.from(cert), key: Buffer.from(key!) };
+    void connectQuic({ host, port, ...shown, ...(localAddress === undefined ? {} : { localHost: localAddress }) }).then((client) =>
+      this.open(client),
+    );
   }
 
   private open(client: NativeClient): void {

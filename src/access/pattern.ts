@@ -1,0 +1,118 @@
+/**
+ * Patterns: what a statement writes for a Client Identifier, a User Name or a level of a topic, compiled to tokens and compared with bytes. A token is a byte of
+ * UTF-8, or a wildcard: `*` for any characters, `?` for one.
+ *
+ * A pattern is made of pieces: tokens, and variables that stand for the identity of the client at hand. The value of a variable goes in as plain bytes, so a
+ * `*` in a Client Identifier is no wildcard.
+ *
+ * Hot path.
+ */
+import { utf8Bytes } from '../base/bytes.ts';
+
+/** Tokens; below 256 each stands for itself. */
+export type Pattern = Int16Array;
+
+/** What a statement may say about the client at hand. */
+export type VariableName = 'ClientId' | 'Username';
+
+/** Part of a pattern: fixed, or known when the client is. */
+export type Piece = Pattern | VariableName;
+
+/** What the variables stand for. */
+export interface Variables {
+  readonly ClientId: Pattern;
+  readonly Username: Pattern;
+}
+
+const STAR = 256;
+const QUESTION_MARK = 257;
+const STAR_BYTE = 0x2a;
+const QUESTION_MARK_BYTE = 0x3f;
+
+/** Any characters. */
+export const ANY: Pattern = Int16Array.of(STAR);
+
+/** Finds the variables of a text. */
+export const VARIABLE: RegExp = /\$\{(ClientId|Username)\}/;
+
+/** Tokens of a text. @param withQuestionMark whether `?` stands for one character, as in identities; in topics it is a character like others */
+export function readPattern(text: string, withQuestionMark: boolean): Pattern {
+  const bytes = utf8Bytes(text);
+  const pattern = new Int16Array(bytes.length);
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    pattern[i] = byte === STAR_BYTE ? STAR : withQuestionMark && byte === QUESTION_MARK_BYTE ? QUESTION_MARK : byte;
+  }
+  return pattern;
+}
+
+/** Tokens that match these very bytes. */
+export function literalPattern(text: string): Pattern {
+  return Int16Array.from(utf8Bytes(text));
+}
+
+/** A text with variables, taken apart. */
+export function readPieces(text: string, withQuestionMark: boolean): Piece[] {
+  const pieces: Piece[] = [];
+  const parts = text.split(VARIABLE);
+  // Texts stand at even places, the names between them at odd ones.
+  for (let i = 0; i < parts.length; i++) {
+    if (i % 2 === 1) pieces.push(parts[i] as VariableName);
+    else if (parts[i] !== '') pieces.push(readPattern(parts[i]!, withQuestionMark));
+  }
+  return pieces;
+}
+
+/** Puts pieces together. */
+export function bindPieces(pieces: readonly Piece[], variables: Variables): Pattern {
+  const tokens: number[] = [];
+  for (const piece of pieces) tokens.push(...(typeof piece === 'string' ? variables[piece] : piece));
+  return Int16Array.from(tokens);
+}
+
+/** Whether a pattern matches every text. */
+export function isAny(pattern: Pattern): boolean {
+  for (let i = 0; i < pattern.length; i++) if (pattern[i] !== STAR) return false;
+  return pattern.length > 0;
+}
+
+/** Whether the first character may be any. */
+export function beginsWithStar(pattern: Pattern): boolean {
+  return pattern.length > 0 && pattern[0] === STAR;
+}
+
+/** Whether `bytes[at, end)`, which is UTF-8, matches as a whole. */
+export function patternMatches(pattern: Pattern, bytes: Uint8Array, at: number, end: number): boolean {
+  const { length } = pattern;
+  let token = 0;
+  let i = at;
+  // The last `*`, and where the characters end that it has taken.
+  let star = -1;
+  let taken = 0;
+  while (i < end) {
+    const wanted = token < length ? pattern[token]! : -1;
+    if (wanted === bytes[i]) {
+      i++;
+      token++;
+    } else if (wanted === STAR) {
+      star = token++;
+      taken = i;
+    } else if (wanted === QUESTION_MARK) {
+      i = nextCharacter(bytes, i, end);
+      token++;
+    } else if (star >= 0) {
+      // The `*` takes one character more.
+      taken = nextCharacter(bytes, taken, end);
+      i = taken;
+      token = star + 1;
+    } else return false;
+  }
+  while (token < length && pattern[token] === STAR) token++;
+  return token === length;
+}
+
+function nextCharacter(bytes: Uint8Array, at: number, end: number): number {
+  let i = at + 1;
+  while (i < end && (bytes[i]! & 0xc0) === 0x80) i++;
+  return i;
+}

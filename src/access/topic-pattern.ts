@@ -1,0 +1,119 @@
+/**
+ * Topic patterns: the Topic Filters of statements. They are filters of MQTT (`+`, `#`) whose levels may also hold `*` for any characters, and variables.
+ *
+ * Three questions are asked of one: whether it matches a Topic Name (per message, on bytes), whether it covers a Topic Filter (every topic of the filter is also
+ * one of the pattern), and whether it overlaps one (some topic is of both). As in MQTT, a wildcard at the very beginning does not stand for topics that begin
+ * with `$` [MQTT-4.7.2-1].
+ *
+ * Hot path.
+ */
+import { utf8Bytes } from '../base/bytes.ts';
+import { ANY, beginsWithStar, bindPieces, isAny, type Pattern, type Piece, patternMatches, readPieces, type Variables } from './pattern.ts';
+
+const SLASH = 0x2f;
+const DOLLAR = 0x24;
+
+/** A topic pattern of a statement, before the client is known. */
+export interface TopicTemplate {
+  readonly levels: readonly (readonly Piece[])[];
+  readonly hasHash: boolean;
+}
+
+/** A topic pattern for one client. */
+export interface TopicPattern {
+  /** Without a last level `#`. */
+  readonly levels: readonly Pattern[];
+  /** The last level is `#`: the topic above it, and everything below. */
+  readonly hasHash: boolean;
+  /** It begins with a wildcard. */
+  readonly skipsDollar: boolean;
+}
+
+/** Takes a valid pattern apart. */
+export function readTopic(text: string): TopicTemplate {
+  const levels: Piece[][] = [];
+  const parts = text.split('/');
+  const hasHash = parts.at(-1) === '#';
+  if (hasHash) parts.pop();
+  for (const part of parts) levels.push(part === '+' ? [ANY] : readPieces(part, false));
+  return { levels, hasHash };
+}
+
+/** The pattern for one client. */
+export function bindTopic(template: TopicTemplate, variables: Variables): TopicPattern {
+  const { hasHash } = template;
+  const levels: Pattern[] = [];
+  for (const pieces of template.levels) levels.push(bindPieces(pieces, variables));
+  const first = template.levels[0]?.[0];
+  // What stands for a value that cannot be used denies `$` topics as well.
+  const skipsDollar = template.levels.length === 0 || (typeof first === 'object' && beginsWithStar(first));
+  return { levels, hasHash, skipsDollar };
+}
+
+/** Whether it matches the Topic Name `bytes[at, end)`. */
+export function topicMatches(pattern: TopicPattern, bytes: Uint8Array, at: number, end: number): boolean {
+  if (pattern.skipsDollar && bytes[at] === DOLLAR) return false; // [MQTT-4.7.2-1]
+  const { levels } = pattern;
+  // Beginning of the next level; behind `end` when there is none.
+  let from = at;
+  for (let i = 0; i < levels.length; i++) {
+    if (from > end) return false;
+    let to = from;
+    while (to < end && bytes[to] !== SLASH) to++;
+    if (!patternMatches(levels[i]!, bytes, from, to)) return false;
+    from = to + 1;
+  }
+  return pattern.hasHash || from > end; // [MQTT-4.7.1-1]
+}
+
+/** A Topic Filter of a SUBSCRIBE, taken apart. */
+interface AskedFilter {
+  /** Without a last level `#`; null: `+`. */
+  readonly levels: readonly (Uint8Array | null)[];
+  readonly hasHash: boolean;
+}
+
+function readFilter(filter: string): AskedFilter {
+  const levels: (Uint8Array | null)[] = [];
+  const parts = filter.split('/');
+  const hasHash = parts.at(-1) === '#';
+  if (hasHash) parts.pop();
+  for (const part of parts) levels.push(part === '+' ? null : utf8Bytes(part));
+  return { levels, hasHash };
+}
+
+/** Whether every topic that a valid Topic Filter (without `$share/…/`) matches is one of the pattern. */
+export function covers(pattern: TopicPattern, filter: string): boolean {
+  const asked = readFilter(filter);
+  const { levels, hasHash } = pattern;
+  if (pattern.skipsDollar && filter.charCodeAt(0) === DOLLAR) return false;
+  if (asked.hasHash) {
+    // There is no topic without a level, so `+/#` is all that `#` is.
+    const isAll = asked.levels.length === 0 && levels.length === 1 && isAny(levels[0]!);
+    if (!hasHash || (levels.length > asked.levels.length && !isAll)) return false;
+    if (isAll) return true;
+  } else if (levels.length > asked.levels.length || (levels.length < asked.levels.length && !hasHash)) return false;
+  for (let i = 0; i < levels.length; i++) {
+    const level = asked.levels[i]!;
+    if (level === null ? !isAny(levels[i]!) : !patternMatches(levels[i]!, level, 0, level.length)) return false;
+  }
+  return true;
+}
+
+/** Whether some topic is one of the pattern and matches a valid Topic Filter (without `$share/…/`). */
+export function overlaps(pattern: TopicPattern, filter: string): boolean {
+  const asked = readFilter(filter);
+  const { levels } = pattern;
+  const isDollar = filter.charCodeAt(0) === DOLLAR;
+  if (pattern.skipsDollar && isDollar) return false;
+  // The filter begins with a wildcard, and what the pattern matches with `$`.
+  if ((asked.levels.length === 0 || asked.levels[0] === null) && levels.length > 0 && levels[0]![0] === DOLLAR) return false;
+  const both = Math.min(levels.length, asked.levels.length);
+  for (let i = 0; i < both; i++) {
+    const level = asked.levels[i]!;
+    if (level !== null && !patternMatches(levels[i]!, level, 0, level.length)) return false;
+  }
+  // The longer one goes on below the end of the other.
+  if (levels.length > both) return asked.hasHash;
+  return asked.levels.length === both || pattern.hasHash;
+}

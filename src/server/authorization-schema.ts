@@ -1,0 +1,174 @@
+/**
+ * The keys of authorization: the list of statements, and what older clients see of a refusal. `docs/authorization.md` says what statements mean.
+ *
+ * What belongs to one resource only (`topics`, `retain`; `targets`) is an error with the other. A statement that could be read in two ways is refused.
+ */
+import { z } from 'zod';
+import type { AuthorizationSettings, StatementSettings } from '../base/settings.ts';
+import { filterError } from '../protocol/topic.ts';
+import { key, optionalKey, section } from './config-key.ts';
+import { choice, flag, type KeyFacts, type Kind, show, textList } from './config-value.ts';
+import { checkNetwork } from './listener-schema.ts';
+
+type Action = StatementSettings['actions'][number];
+
+const ACTIONS: readonly Action[] = ['connect', 'publish', 'subscribe'];
+const VARIABLES = /\$\{(ClientId|Username)\}/g;
+/** Levels of a topic in a statement; as many as a topic may have at all. */
+const LEVELS_MAX = 2_000;
+
+function checkVariables(value: string): string | undefined {
+  return value.replace(VARIABLES, '').includes('${') ? 'expected no variables but ${ClientId} and ${Username}' : undefined;
+}
+
+function checkTopic(value: string): string | undefined {
+  if (value.startsWith('$share/')) return `expected the topics of a subscription without $share/group/, not ${show(value)}`;
+  if (filterError(value.replace(VARIABLES, 'x'), LEVELS_MAX) !== 0)
+    return `expected topics with + and # as whole levels, not ${show(value)}`;
+  return checkVariables(value);
+}
+
+function checkTarget(value: string): string | undefined {
+  return value === '' ? 'expected client IDs such as dev-*, not an empty text' : checkVariables(value);
+}
+
+function checkIdentity(value: string): string | undefined {
+  return value.includes('${') ? `expected a pattern such as gw-* without variables, not ${show(value)}` : undefined;
+}
+
+/** A list with at least one of these values. */
+function some<const T extends string | number>(...values: readonly T[]): Kind<readonly T[]> {
+  const words = values.join(', ');
+  const schema = z
+    .array(z.literal([...values], { error: (issue) => `expected some of ${words}, not ${show(issue.input)}` }), {
+      error: (issue) => `expected a list with some of ${words}, not ${show(issue.input)}`,
+    })
+    .min(1, { error: `expected at least one of ${words}` });
+  return { schema, type: `list of ${values.map((value) => `\`${value}\``).join(', ')}`, verbatim: false };
+}
+
+/** A list of texts that is not empty: an empty one would read as `any`, or as `none`. */
+function texts(check: (value: string) => string | undefined, such: string): Kind<readonly string[]> {
+  const kind = textList(check, such);
+  const schema = kind.schema.refine((list) => list.length > 0, { error: `expected at least one of ${such}; leave the key out for all` });
+  return { ...kind, schema };
+}
+
+/** A key without default. */
+function required<T>(kind: Kind<T>, text: string): z.ZodType<T, unknown> {
+  return kind.schema.meta({ type: kind.type, default: '', text, verbatim: kind.verbatim } satisfies KeyFacts);
+}
+
+const shape = {
+  effect: required(choice('allow', 'deny'), 'What the statement does where it matches.'),
+  actions: required(some(...ACTIONS), 'What it is about. With `resource: p2p` only `publish`.'),
+  resource: key(
+    choice('topic', 'p2p'),
+    'topic',
+    'Topics, or the addresses of clients (`first/p2p/clientId`). Neither says anything about the other.',
+  ),
+  topics: optionalKey(
+    texts(checkTopic, "topics such as ['fleet/${ClientId}/#']"),
+    'any',
+    'Topic filters with `+` and `#`; `*` stands for any characters of a level, `${ClientId}` and `${Username}` for the client’s own.',
+  ),
+  targets: optionalKey(
+    texts(checkTarget, 'client IDs such as [dev-*]'),
+    'any',
+    'With `resource: p2p`: whom the message goes to, by patterns with `*`, `?`, `${ClientId}` and `${Username}`.',
+  ),
+  clientIds: optionalKey(texts(checkIdentity, 'client IDs such as [gw-*]'), 'any', 'Whose action it is, by patterns with `*` and `?`.'),
+  usernames: optionalKey(
+    texts(checkIdentity, 'usernames such as [gw-*]'),
+    'any',
+    'The same for the username. A client without one matches only where this is not written.',
+  ),
+  addresses: optionalKey(texts(checkNetwork, 'networks such as [10.0.0.0/8]'), 'any', 'Where the client is, by addresses and networks.'),
+  qos: optionalKey(some(0, 1, 2), 'any', 'QoS of the message, or the QoS that a subscription asks for.'),
+  retain: optionalKey(flag(), 'either', '`true`: only messages that are to be retained. `false`: only others. For `publish` alone.'),
+};
+
+type StatementFile = {
+  readonly [K in keyof StatementSettings]?: NonNullable<StatementSettings[K]> | undefined;
+} & Pick<StatementSettings, 'effect' | 'actions' | 'resource'>;
+
+const statement: z.ZodType<StatementFile, unknown> = z
+  .strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'invalid_type' ? `expected { effect: allow, actions: [publish], topics: [a/#] }, not ${show(issue.input)}` : undefined,
+  })
+  .check((context) => {
+    const { value } = context;
+    const wrong = (path: string, message: string): void => {
+      context.issues.push({ code: 'custom', path: [path], message, input: value });
+    };
+    const { actions } = value;
+    if (value.resource === 'p2p') {
+      if (actions.some((action) => action !== 'publish')) wrong('actions', 'a p2p statement is about publish only');
+      if (value.topics !== undefined) wrong('topics', 'a p2p statement has targets, not topics');
+      if (value.retain !== undefined) wrong('retain', 'a P2P message is never retained');
+      return;
+    }
+    if (value.targets !== undefined) wrong('targets', 'targets belong to resource: p2p');
+    if (value.retain !== undefined && actions.includes('subscribe'))
+      wrong('retain', 'retain is about publish only; write a statement for subscribe of its own');
+    if (actions.every((action) => action === 'connect')) {
+      if (value.topics !== undefined) wrong('topics', 'connect has no topic');
+      if (value.qos !== undefined) wrong('qos', 'connect has no QoS');
+      if (value.retain !== undefined) wrong('retain', 'connect has no message');
+    }
+  });
+
+const statements: z.ZodType<readonly StatementFile[] | undefined, unknown> = z
+  .array(statement, {
+    error: (issue) => `expected a list such as [{ effect: allow, actions: [publish], topics: [a/#] }], not ${show(issue.input)}`,
+  })
+  .optional()
+  .meta({
+    type: 'list of statements',
+    default: 'none: everyone may do everything',
+    text: 'Who may do what. The first statement that matches decides; where none does, the answer is no. The keys of a statement are below.',
+    verbatim: false,
+  } satisfies KeyFacts);
+
+interface AuthorizationFile {
+  readonly statements?: readonly StatementFile[] | undefined;
+  readonly deniedV3: AuthorizationSettings['deniedV3'];
+}
+
+/** The section of the file. */
+export const authorization: z.ZodPrefault<
+  z.ZodObject<{ statements: typeof statements; deniedV3: z.ZodType<AuthorizationSettings['deniedV3'], unknown> }, z.core.$strict>
+> = section({
+  statements,
+  deniedV3: key(
+    choice('acknowledge', 'close'),
+    'acknowledge',
+    'MQTT 3.1 and 3.1.1 have no words for a refused message of QoS 1 or 2. `acknowledge`: it is acknowledged and dropped. `close`: the connection ends.',
+  ),
+});
+
+/** Keys of one statement for the manual. */
+export function statementKeys(): readonly (KeyFacts & { readonly path: string })[] {
+  return Object.entries(shape).map(([path, schema]) => ({ ...(schema.meta() as unknown as KeyFacts), path }));
+}
+
+/** In the names of `Settings`. */
+export function authorizationSettings(file: AuthorizationFile): AuthorizationSettings {
+  return {
+    deniedV3: file.deniedV3,
+    statements:
+      file.statements?.map((one) => ({
+        effect: one.effect,
+        resource: one.resource,
+        actions: one.actions,
+        topics: one.topics ?? null,
+        targets: one.targets ?? null,
+        clientIds: one.clientIds ?? null,
+        usernames: one.usernames ?? null,
+        addresses: one.addresses ?? null,
+        qos: one.qos ?? null,
+        retain: one.retain ?? null,
+      })) ?? null,
+  };
+}

@@ -1,0 +1,131 @@
+/**
+ * LoginDesk: where the shards' questions about logins come together, on the supervisor's thread, and where what the authenticators read is read again.
+ *
+ * No message of a client passes through here, only its CONNECT; and nothing here computes for long: passwords are checked on threads of their own.
+ */
+import { unwatchFile, watchFile } from 'node:fs';
+import type { Authenticator } from '../auth/authenticator.ts';
+import { CertificateAuthenticator } from '../auth/certificate-authenticator.ts';
+import { Chain } from '../auth/chain.ts';
+import { FailedLogins } from '../auth/failed-logins.ts';
+import { HttpAuthenticator } from '../auth/http-authenticator.ts';
+import { JwtAuthenticator } from '../auth/jwt-authenticator.ts';
+import { PasswordPool } from '../auth/password-pool.ts';
+import { UsersAuthenticator } from '../auth/users-authenticator.ts';
+import type { Log } from '../base/log.ts';
+import type { AuthenticatorSettings, AuthSettings, JwtSettings, UsersSettings } from '../base/settings.ts';
+import type { Login, LoginVerdict } from '../shard/login.ts';
+import { StartError } from './start-error.ts';
+import { readUserFile } from './user-file.ts';
+
+/** A poll sees every kind of replacement, links included. */
+const POLL_MILLISECONDS = 2000;
+/** An authenticator that fails for each login says so once in this time. */
+const TROUBLE_MILLISECONDS = 10_000;
+
+export class LoginDesk {
+  private readonly log: Log;
+  private readonly chain: Chain;
+  private readonly pool: PasswordPool;
+  private readonly files: string[];
+  private readonly readers: (() => void)[];
+  private readonly services: HttpAuthenticator[];
+  private troubledAt: number;
+  /** Told of names that may be used no more. */
+  revoked: (authenticator: string, usernames: readonly string[]) => void;
+
+  /** @throws StartError with one clear line when a file cannot be read */
+  constructor(settings: AuthSettings, log: Log) {
+    this.log = log;
+    this.files = [];
+    this.readers = [];
+    this.services = [];
+    this.troubledAt = Number.NEGATIVE_INFINITY;
+    this.revoked = () => {};
+    this.pool = new PasswordPool({ threads: settings.passwordThreads, queueMax: settings.waitingMax });
+    const authenticators: Authenticator[] = [];
+    for (const [index, one] of settings.authenticators.entries()) {
+      try {
+        authenticators.push(this.authenticator(one));
+      } catch (error) {
+        void this.stop();
+        throw new StartError(`auth.authenticators[${index}]: ${(error as Error).message}`, 1);
+      }
+    }
+    this.chain = new Chain(authenticators, settings, new FailedLogins(settings.failures), (authenticator, error) =>
+      this.troubled(authenticator, error),
+    );
+  }
+
+  /** @throws with one clear line */
+  private authenticator(settings: AuthenticatorSettings): Authenticator {
+    if (settings.type === 'users') return this.users(settings);
+    if (settings.type === 'jwt') return this.jwt(settings);
+    if (settings.type === 'certificate') return new CertificateAuthenticator(settings);
+    const service = new HttpAuthenticator(settings);
+    this.services.push(service);
+    return service;
+  }
+
+  private users({ file }: UsersSettings): UsersAuthenticator {
+    const users = new UsersAuthenticator(readUserFile(file), this.pool);
+    this.watch([file], () => {
+      const list = readUserFile(file);
+      const revoked = users.replace(list);
+      if (revoked.length > 0) this.revoked(users.name, revoked);
+      this.log.info({ file, users: list.size, changed: revoked.length }, 'the file of users was read again');
+    });
+    return users;
+  }
+
+  private jwt(settings: JwtSettings): JwtAuthenticator {
+    const { secret, publicKey, jwks } = settings;
+    const authenticator = new JwtAuthenticator(settings);
+    const files = [secret, publicKey, jwks].filter((file) => file !== '');
+    this.watch(files, () => {
+      if (files.length === 0) return;
+      authenticator.reload();
+      this.log.info({ file: files[0] }, 'the keys of tokens were read again');
+    });
+    return authenticator;
+  }
+
+  /** @param read reads the files again, or throws what is wrong with them */
+  private watch(files: readonly string[], read: () => void): void {
+    this.readers.push(read);
+    for (const file of files) {
+      this.files.push(file);
+      watchFile(file, { interval: POLL_MILLISECONDS, persistent: false }, this.reload);
+    }
+  }
+
+  /** @param answer called once, in any case */
+  judge(login: Login, answer: (verdict: LoginVerdict) => void): void {
+    // The chain catches what its authenticators throw.
+    void this.chain.judge(login, performance.now()).then(answer);
+  }
+
+  /** Reads the files again: what cannot be used is said, and the old list stays. */
+  readonly reload = (): void => {
+    for (const read of this.readers) {
+      try {
+        read();
+      } catch (error) {
+        this.log.warn({ error: (error as Error).message }, 'a file of an authenticator was not read again: what it said before holds');
+      }
+    }
+  };
+
+  private troubled(authenticator: string, error: Error): void {
+    const now = performance.now();
+    if (now - this.troubledAt < TROUBLE_MILLISECONDS) return;
+    this.troubledAt = now;
+    this.log.error({ authenticator, error: error.message }, 'an authenticator fails: it is passed over');
+  }
+
+  async stop(): Promise<void> {
+    for (const file of this.files) unwatchFile(file, this.reload);
+    for (const service of this.services) service.close();
+    await this.pool.close();
+  }
+}

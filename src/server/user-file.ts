@@ -1,0 +1,98 @@
+/**
+ * UserFile: the users of a broker, as JSON. `onehop user` writes it, the broker reads it.
+ *
+ *   { "version": 1, "users": [{ "username": "pump-7", "password": "$argon2id$…", "attributes": { "group": "a" }, "isSuperuser": false, "remark": "" }] }
+ */
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { hashProblem } from '../auth/password-hash.ts';
+import type { User } from '../auth/user.ts';
+
+const USERNAME_LENGTH_MAX = 128;
+const REMARK_LENGTH_MAX = 128;
+const ATTRIBUTES_MAX = 32;
+const NEW_FILE_MODE = 0o600;
+
+/** What is wrong with a username, as a sentence; null: nothing. */
+export function usernameProblem(username: string): string | null {
+  if (username === '' || username.length > USERNAME_LENGTH_MAX) return `a username has 1 to ${USERNAME_LENGTH_MAX} characters`;
+  return /\p{Cc}|\p{Cs}/u.test(username) ? 'a username has no control characters' : null;
+}
+
+const user = z.strictObject({
+  username: z.string().check(({ value, issues }) => {
+    const message = usernameProblem(value);
+    if (message !== null) issues.push({ code: 'custom', message, input: value });
+  }),
+  password: z.string().check(({ value, issues }) => {
+    const problem = hashProblem(value);
+    // The value itself may be a password that somebody has put here.
+    if (problem !== null) issues.push({ code: 'custom', message: `the password ${problem}; write it with: onehop user passwd`, input: '' });
+  }),
+  attributes: z
+    .record(z.string().max(128), z.string().max(1024))
+    .refine((attributes) => Object.keys(attributes).length <= ATTRIBUTES_MAX, { error: `at most ${ATTRIBUTES_MAX} attributes` })
+    .default({}),
+  isSuperuser: z.boolean().default(false),
+  remark: z.string().max(REMARK_LENGTH_MAX).default(''),
+});
+
+const shape = z.strictObject({ version: z.literal(1), users: z.array(user) });
+
+/**
+ * Reads a file of users.
+ * @returns by username
+ * @throws with one line: the file, what is wrong, what to do
+ */
+export function readUserFile(file: string): ReadonlyMap<string, User> {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw new Error(`${file}: no such file; make it with: onehop user add NAME --file ${file}`);
+    throw new Error(`${file}: cannot read this file: ${code === 'EACCES' ? 'permission denied' : message}`);
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw new Error(`${file}: this is no JSON; correct it, or begin anew with: onehop user add NAME`);
+  }
+  const result = shape.safeParse(json);
+  if (!result.success) {
+    const { path, message } = result.error.issues[0]!;
+    throw new Error(`${file}: ${path.length === 0 ? '' : `${path.join('.')}: `}${message}`);
+  }
+  const users = new Map<string, User>();
+  for (const one of result.data.users) {
+    if (users.has(one.username))
+      throw new Error(`${file}: the username ${JSON.stringify(one.username)} is there twice; remove one of them`);
+    users.set(one.username, one);
+  }
+  return users;
+}
+
+/** Writes a file of users: after a crash it is the old one or the new one. It keeps its permissions; a new one is for its owner only. */
+export function writeUserFile(file: string, users: Iterable<User>): void {
+  const text = `${JSON.stringify({ version: 1, users: [...users] }, null, 2)}\n`;
+  const temporary = `${file}.${process.pid}.tmp`;
+  const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? NEW_FILE_MODE;
+  try {
+    const fd = openSync(temporary, 'wx', mode & 0o777);
+    try {
+      writeSync(fd, text);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, file);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  const directory = openSync(dirname(file), 'r');
+  fsyncSync(directory);
+  closeSync(directory);
+}

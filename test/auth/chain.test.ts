@@ -1,0 +1,80 @@
+/*
+ * Goal: the chain. The first authenticator that says yes or no decides; one that fails is passed over and said so; one that is busy sends the client away; what
+ * failed is counted, what showed nothing is not.
+ * Method: authenticators that answer what the test says.
+ */
+import assert from 'node:assert/strict';
+import test, { describe } from 'node:test';
+import { type Authenticator, Busy, deny, type Finding, ignore } from '../../src/auth/authenticator.ts';
+import { Chain } from '../../src/auth/chain.ts';
+import { FailedLogins } from '../../src/auth/failed-logins.ts';
+import { ReasonCode } from '../../src/protocol/reason-code.ts';
+import type { Login } from '../../src/shard/login.ts';
+
+const login: Login = { clientId: 'c', username: 'pump', password: Buffer.from('x'), address: '10.0.0.1', certificate: null };
+const nothing: Login = { ...login, username: null, password: null };
+
+function allow(name: string): Finding {
+  return { effect: 'allow', identity: { authenticator: name, username: null, attributes: {}, isSuperuser: false, expiresAt: 0 } };
+}
+
+/** A chain of authenticators `0`, `1` …, each with its finding or what it throws. */
+function chainOf(findings: readonly (Finding | Error)[], allowAnonymous = false): { chain: Chain; asked: string[]; troubled: string[] } {
+  const asked: string[] = [];
+  const troubled: string[] = [];
+  const authenticators = findings.map(
+    (finding, index): Authenticator => ({
+      name: `${index}`,
+      judge: () => {
+        asked.push(`${index}`);
+        return finding instanceof Error ? Promise.reject(finding) : Promise.resolve(finding);
+      },
+    }),
+  );
+  const failed = new FailedLogins({ windowMilliseconds: 1000, perAddress: 2, perName: 0 });
+  return {
+    chain: new Chain(authenticators, { allowAnonymous }, failed, (name, error) => troubled.push(`${name}: ${error.message}`)),
+    asked,
+    troubled,
+  };
+}
+
+describe('chain of authenticators', () => {
+  test('the first decisive answer wins', async () => {
+    const yes = chainOf([ignore('a'), allow('1'), deny('c')]);
+    assert.equal((await yes.chain.judge(login, 0)).identity?.authenticator, '1');
+    assert.deepEqual(yes.asked, ['0', '1']);
+    const no = chainOf([ignore('a'), deny('b'), allow('2')]);
+    const verdict = await no.chain.judge(login, 0);
+    assert.deepEqual([verdict.code, verdict.identity, verdict.cause], [ReasonCode.BadUserNameOrPassword, null, '0: a; 1: b']);
+    assert.deepEqual(no.asked, ['0', '1']);
+  });
+
+  test('nobody knows the client: refused, or anonymous where it shows nothing and that is allowed', async () => {
+    assert.equal((await chainOf([ignore('a')]).chain.judge(login, 0)).code, ReasonCode.BadUserNameOrPassword);
+    assert.equal((await chainOf([ignore('a')]).chain.judge(nothing, 0)).code, ReasonCode.NotAuthorized);
+    assert.equal((await chainOf([ignore('a')], true).chain.judge(login, 0)).code, ReasonCode.BadUserNameOrPassword);
+    assert.equal((await chainOf([ignore('a')], true).chain.judge(nothing, 0)).identity?.authenticator, 'anonymous');
+    assert.equal((await chainOf([deny('a')], true).chain.judge(nothing, 0)).identity, null, 'a no is a no, such as to a certificate');
+    assert.equal((await chainOf([deny('a')], true).chain.judge({ ...login, password: null }, 0)).code, ReasonCode.BadUserNameOrPassword);
+  });
+
+  test('one that fails is passed over, one that is busy is not', async () => {
+    const broken = chainOf([new Error('no answer'), allow('1')]);
+    assert.equal((await broken.chain.judge(login, 0)).identity?.authenticator, '1');
+    assert.deepEqual(broken.troubled, ['0: no answer']);
+    const busy = chainOf([new Busy('full'), allow('1')]);
+    assert.equal((await busy.chain.judge(login, 0)).code, ReasonCode.ServerBusy);
+    assert.deepEqual([busy.asked, busy.troubled], [['0'], []]);
+  });
+
+  test('failures are counted, and stop the asking', async () => {
+    const { chain, asked } = chainOf([deny('a')]);
+    for (let n = 0; n < 5; n++) await chain.judge(nothing, 0);
+    for (let n = 0; n < 2; n++) assert.equal((await chain.judge(login, n)).code, n < 2 ? ReasonCode.BadUserNameOrPassword : 0);
+    const before = asked.length;
+    assert.equal((await chain.judge(login, 3)).code, ReasonCode.ConnectionRateExceeded);
+    assert.equal(asked.length, before);
+    assert.equal((await chain.judge({ ...login, address: '10.0.0.2' }, 3)).code, ReasonCode.BadUserNameOrPassword);
+  });
+});

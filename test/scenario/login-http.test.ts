@@ -1,0 +1,144 @@
+/*
+ * Goal: a service that judges logins. What it says counts, and only what it says in the agreed form; it is asked for exactly what the template says; when it is slow or
+ * down, only its own clients notice, and after a while nobody waits for it.
+ * Method: a real HTTP server in the test that answers as told.
+ */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import test, { describe, type TestContext } from 'node:test';
+import { type ConnectOptions, connect, Refusal } from '../support/client.ts';
+import { stage } from './observe.ts';
+
+interface Asked {
+  readonly url: string;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: string;
+}
+
+/** A server whose answers the test writes. */
+async function service(t: TestContext, answer: (asked: Asked, response: ServerResponse) => void): Promise<{ url: string; asked: Asked[] }> {
+  const asked: Asked[] = [];
+  const server = createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += String(chunk);
+    const one = { url: request.url ?? '', headers: request.headers, body };
+    asked.push(one);
+    answer(one, response);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/auth`, asked };
+}
+
+function say(response: ServerResponse, answer: unknown, status = 200, type = 'application/json'): void {
+  response.writeHead(status, { 'content-type': type }).end(typeof answer === 'string' ? answer : JSON.stringify(answer));
+}
+
+async function attempt(port: number, options: ConnectOptions): Promise<number> {
+  try {
+    await (await connect(port, options)).disconnect();
+    return 0;
+  } catch (error) {
+    if (error instanceof Refusal) return error.connack.code;
+    throw error;
+  }
+}
+
+function brokerWith(t: TestContext, authenticator: object, more: object = {}): ReturnType<typeof stage> {
+  const list = [{ type: 'http', ...authenticator }];
+  return stage(t, { shards: 2, 'auth.authenticators': list, 'auth.failures.perAddress': 0, 'auth.failures.perName': 0, ...more });
+}
+
+describe('login by a service', { concurrency: 4 }, () => {
+  test('its answers, and what is none', async (t) => {
+    const answers: Record<string, (response: ServerResponse) => void> = {
+      allow: (response) => say(response, { result: 'allow' }),
+      charset: (response) => say(response, { result: 'allow', is_superuser: true }, 200, 'application/json; charset=utf-8'),
+      nothing: (response) => void response.writeHead(204).end(),
+      deny: (response) => say(response, { result: 'deny' }),
+      ignore: (response) => say(response, { result: 'ignore' }),
+      word: (response) => say(response, { result: 'yes' }),
+      text: (response) => say(response, { result: 'allow' }, 200, 'text/plain'),
+      broken: (response) => say(response, '{"result": "allow"'),
+      created: (response) => say(response, { result: 'allow' }, 201),
+      forbidden: (response) => say(response, { result: 'allow' }, 403),
+      large: (response) => say(response, { result: 'allow', padding: 'x'.repeat(100_000) }),
+    };
+    const { url } = await service(t, ({ body }, response) => answers[(JSON.parse(body) as { username: string }).username]!(response));
+    const broker = await brokerWith(t, { url });
+    for (const name of Object.keys(answers))
+      assert.equal(
+        await attempt(broker.port, { username: name, password: 'x' }),
+        ['allow', 'charset', 'nothing'].includes(name) ? 0 : 0x86,
+        name,
+      );
+  });
+
+  test('the template says what is asked, and a client cannot add to it', async (t) => {
+    const { url, asked } = await service(t, (_asked, response) => say(response, { result: 'allow' }));
+    const template = { who: '${Username}', id: 'id-${ClientId}', from: '${Address}', secret: '${Password}', kept: '${Other}' };
+    const post = await brokerWith(t, {
+      url,
+      body: template,
+      headers: { authorization: 'Bearer of the broker', 'x-client': '${ClientId}' },
+    });
+    const evil = { clientId: 'a"\r\nx-admin: 1', username: '${Password}', password: 'p"w' };
+    assert.equal(await attempt(post.port, evil), 0);
+    assert.deepEqual(JSON.parse(asked[0]!.body), {
+      who: '${Password}',
+      id: `id-${evil.clientId}`,
+      from: '127.0.0.1',
+      secret: 'p"w',
+      kept: '${Other}',
+    });
+    assert.equal(asked[0]!.headers['authorization'], 'Bearer of the broker');
+    assert.equal(asked[0]!.headers['x-admin'], undefined);
+    assert.equal(decodeURI(String(asked[0]!.headers['x-client'])), evil.clientId);
+    const get = await brokerWith(t, { url: `${url}?fixed=1`, method: 'GET', body: { user: '${Username}' } });
+    assert.equal(await attempt(get.port, { username: 'a&user=b', password: 'x' }), 0);
+    assert.deepEqual(
+      [...new URL(asked[1]!.url, url).searchParams],
+      [
+        ['fixed', '1'],
+        ['user', 'a&user=b'],
+      ],
+    );
+    assert.equal(asked[1]!.body, '');
+  });
+
+  test('yes and no are remembered as long as is written', async (t) => {
+    const { url, asked } = await service(t, ({ body }, response) => say(response, { result: body.includes('good') ? 'allow' : 'deny' }));
+    const broker = await brokerWith(t, { url, cache: '1h' });
+    for (let n = 0; n < 3; n++) {
+      assert.equal(await attempt(broker.port, { clientId: 'c', username: 'u', password: 'good' }), 0);
+      assert.equal(await attempt(broker.port, { clientId: 'c', username: 'u', password: 'bad' }), 0x86);
+    }
+    assert.equal(asked.length, 2);
+    assert.equal(await attempt(broker.port, { clientId: 'd', username: 'u', password: 'good' }), 0);
+    assert.equal(asked.length, 3, 'another client is another question');
+  });
+
+  test('a service that does not answer holds back nobody else, and is given up for a while', async (t) => {
+    const { url, asked } = await service(t, () => {});
+    const broker = await brokerWith(t, { url, readTimeout: '200ms', concurrency: 2 }, { 'auth.allowAnonymous': true });
+    const calm = await connect(broker.port);
+    const waiting = Array.from({ length: 8 }, () => attempt(broker.port, { username: 'u', password: 'x' }));
+    await calm.ping();
+    assert.deepEqual([...new Set(await Promise.all(waiting))], [0x86]);
+    const before = asked.length;
+    assert.equal(await attempt(broker.port, { username: 'u', password: 'x' }), 0x86);
+    assert.equal(asked.length, before, 'five failures in a row: it is not asked any more');
+    await broker.line(({ cause }) => String(cause).includes('not asked: it has failed again and again'));
+    await calm.ping();
+  });
+
+  test('nothing listens there: refused at once', async (t) => {
+    const broker = await brokerWith(t, { url: 'http://127.0.0.1:1/auth' });
+    assert.equal(await attempt(broker.port, { username: 'u', password: 'x' }), 0x86);
+  });
+});
