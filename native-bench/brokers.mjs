@@ -84,6 +84,17 @@ function onehop(shards, variant = '', settings = [], transport = 'tcp') {
   };
 }
 
+/** A hundred statements that all concern every client. Those that let the generator's messages through come last: each decision asks all. */
+function statements() {
+  const actions = ['publish', 'subscribe'];
+  const others = Array.from({ length: 98 }, (_, n) => ({
+    effect: n % 2 === 0 ? 'allow' : 'deny',
+    actions,
+    topics: [`plant-${n}/\${ClientId}/#`, `area/+/${n}`],
+  }));
+  return [...others, { effect: 'allow', resource: 'p2p', actions: ['publish'] }, { effect: 'allow', actions }];
+}
+
 /** onehop with one shard as it comes, by another door than TCP. */
 function onehopBy(transport) {
   return onehop(1, transportLabels[transport], [], transport);
@@ -163,6 +174,7 @@ export const brokers = {
   'onehop-1-os': onehop(1, 'os', ['store.durability=os']),
   'onehop-1-none': onehop(1, 'none', ['store.durability=none']),
   'onehop-1-off': onehop(1, 'no store', ['store.enabled=false']),
+  'onehop-1-rules': onehop(1, '100 statements', [`authorization.statements=${JSON.stringify(statements())}`]),
   'onehop-2': onehop(2),
   'onehop-tls': onehopBy('tls'),
   'onehop-ws': onehopBy('ws'),

@@ -223,9 +223,15 @@ const durableWorkloads = [
   },
 ];
 
+/** What authorization costs for each message. */
+const ruleWorkloads = memoryWorkloads
+  .filter(({ name }) => ['fan-in-1000', 'fan-in-100x10', 'p2p-qos0', 'p2p-qos1'].includes(name))
+  .map((workload) => ({ ...workload, name: `rules-${workload.name}`, title: `With statements: ${workload.title}`, notQuick: true }));
+
 /** Every row, whole. */
 export const workloads = [
   ...memoryWorkloads.map((workload) => ({ brokers: inMemory, ...workload })),
+  ...ruleWorkloads.map((workload) => ({ brokers: ['onehop-1', 'onehop-1-rules'], ...workload })),
   ...doorWorkloads.map((workload) => ({ brokers: doors, isDoors: true, ...workload })),
   ...durableWorkloads.map((workload) => ({ brokers: durable, settings: longQueues, isDurable: true, ...workload })),
 ];
@@ -247,6 +253,13 @@ export const targets = [
   { text: 'P2P QoS 1, against mosquitto', workload: 'p2p-qos1', of: 'onehop-1', to: 'mosquitto', max: 0.55 },
   { text: 'P2P QoS 0, two shards against one', workload: 'p2p-qos0', of: 'onehop-2', to: 'onehop-1', max: 1.15 },
   { text: 'P2P QoS 1, two shards against one', workload: 'p2p-qos1', of: 'onehop-2', to: 'onehop-1', max: 1.15 },
+  {
+    text: '100 statements, against an open broker, the worst of four workloads',
+    workloads: ruleWorkloads.map(({ name }) => name),
+    of: 'onehop-1-rules',
+    to: 'onehop-1',
+    max: 1.1,
+  },
   { text: 'memory per idle connection at 15,000', workload: 'idle', of: 'onehop-1', max: 6144, unit: 'bytes' },
   { text: 'start to first accepted connection', workload: 'start', of: 'onehop-1', max: 500, unit: 'ms' },
   { text: 'durable online, messages/s, fsync against none', workload: 'durable-online', of: 'onehop-1', to: 'onehop-1-none', min: 0.6 },
