@@ -18,15 +18,16 @@ const KEY_STEP = 32;
 /** Numbers of one entry: hash, kind, length, decision. */
 const WORDS = 4;
 
+const NO_KEY = new Uint8Array(0);
+
 export class DecisionCache {
   private readonly keys: Uint8Array[];
-  private readonly words: Int32Array;
+  /** Small integers in a plain array: a typed one of this size takes some 300 bytes more, outside of the heap. */
+  private readonly words: number[];
 
   constructor() {
-    this.keys = [];
-    const none = new Uint8Array(0);
-    for (let i = 0; i < ENTRIES; i++) this.keys.push(none);
-    this.words = new Int32Array(ENTRIES * WORDS);
+    this.keys = new Array<Uint8Array>(ENTRIES).fill(NO_KEY);
+    this.words = new Array<number>(ENTRIES * WORDS).fill(0);
   }
 
   /** @param kind everything beside the bytes that the decision depends on. @returns the decision, or NOT_CACHED */

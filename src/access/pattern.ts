@@ -63,8 +63,10 @@ export function readPieces(text: string, withQuestionMark: boolean): Piece[] {
   return pieces;
 }
 
-/** Puts pieces together. */
+/** Puts pieces together. A single one is taken as it is: most levels are, and all clients share them. */
 export function bindPieces(pieces: readonly Piece[], variables: Variables): Pattern {
+  const only = pieces.length === 1 ? pieces[0]! : null;
+  if (only !== null) return typeof only === 'string' ? variables[only] : only;
   const tokens: number[] = [];
   for (const piece of pieces) tokens.push(...(typeof piece === 'string' ? variables[piece] : piece));
   return Int16Array.from(tokens);

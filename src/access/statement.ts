@@ -162,6 +162,7 @@ export class Statements {
         if (actions.includes('subscribe')) subscribe.push(bound);
       }
     }
-    return new SessionAccess({ publish, subscribe, p2p }, this.tally);
+    // Copies are as long as they need to be; these lists have room for more.
+    return new SessionAccess({ publish: publish.slice(), subscribe: subscribe.slice(), p2p: p2p.slice() }, this.tally);
   }
 }

@@ -42,8 +42,9 @@ export function readTopic(text: string): TopicTemplate {
 /** The pattern for one client. */
 export function bindTopic(template: TopicTemplate, variables: Variables): TopicPattern {
   const { hasHash } = template;
-  const levels: Pattern[] = [];
-  for (const pieces of template.levels) levels.push(bindPieces(pieces, variables));
+  // Every client keeps one: an array that grows by push has room for 17.
+  const levels = new Array<Pattern>(template.levels.length);
+  for (let i = 0; i < levels.length; i++) levels[i] = bindPieces(template.levels[i]!, variables);
   const first = template.levels[0]?.[0];
   // What stands for a value that cannot be used denies `$` topics as well.
   const skipsDollar = template.levels.length === 0 || (typeof first === 'object' && beginsWithStar(first));

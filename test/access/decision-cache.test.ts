@@ -11,14 +11,14 @@ import '../protocol/seed.ts';
 test('it never answers for another topic', () => {
   const step = fc.record({
     topic: fc.constantFrom('a', 'b', 'a/b', 'ab/', 'x'.repeat(40), 'y'.repeat(40), 'z'.repeat(256), 'z'.repeat(257)),
-    hash: fc.constantFrom(0, 1, 8, 9),
-    kind: fc.integer({ min: 0, max: 2 }),
+    hash: fc.constantFrom(0, 8, 9),
+    kind: fc.integer({ min: 0, max: 1 }),
     decision: fc.integer({ min: -5, max: 5 }),
     isSet: fc.boolean(),
   });
   let hits = 0;
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    fc.property(fc.array(step, { minLength: 30, maxLength: 60 }), (steps) => {
       const cache = new DecisionCache();
       const told = new Map<string, number>();
       for (const { topic, hash, kind, decision, isSet } of steps) {
@@ -32,11 +32,10 @@ test('it never answers for another topic', () => {
         if (!isSet) continue;
         told.set(key, decision);
         cache.set(bytes, 2, bytes.length - 1, hash, kind, decision);
-        // A long topic leaves what was there.
-        if (topic.length <= 256) assert.equal(cache.get(bytes, 2, bytes.length - 1, hash, kind), decision);
-        else assert.notEqual(cache.get(bytes, 2, bytes.length - 1, hash, kind), decision + 100);
+        const kept = topic.length > 256 ? NOT_CACHED : decision;
+        assert.equal(cache.get(bytes, 2, bytes.length - 1, hash, kind), kept, 'long topics are not kept');
       }
     }),
   );
-  assert.ok(hits > 0, 'some answers came from the cache');
+  assert.ok(hits > 20, 'some answers came from the cache');
 });
