@@ -17,6 +17,8 @@ const DOLLAR = 0x24;
 export interface TopicTemplate {
   readonly levels: readonly (readonly Piece[])[];
   readonly hasHash: boolean;
+  /** The pattern, where it is the same for all clients; else null. */
+  readonly shared: TopicPattern | null;
 }
 
 /** A topic pattern for one client. */
@@ -36,11 +38,16 @@ export function readTopic(text: string): TopicTemplate {
   const hasHash = parts.at(-1) === '#';
   if (hasHash) parts.pop();
   for (const part of parts) levels.push(part === '+' ? [ANY] : readPieces(part, false));
-  return { levels, hasHash };
+  const template = { levels, hasHash, shared: null };
+  const hasVariables = levels.some((pieces) => pieces.some((piece) => typeof piece === 'string'));
+  return hasVariables ? template : { ...template, shared: bindTopic(template, NO_VARIABLES) };
 }
+
+const NO_VARIABLES: Variables = { ClientId: ANY, Username: ANY };
 
 /** The pattern for one client. */
 export function bindTopic(template: TopicTemplate, variables: Variables): TopicPattern {
+  if (template.shared !== null) return template.shared;
   const { hasHash } = template;
   // Every client keeps one: an array that grows by push has room for 17.
   const levels = new Array<Pattern>(template.levels.length);
