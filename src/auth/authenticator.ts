@@ -11,12 +11,15 @@ export type Finding =
 export interface Authenticator {
   /** For logs and for `Identity.authenticator`. */
   readonly name: string;
-  /** @throws Busy when it cannot judge now; any other error counts as `ignore` */
-  judge(login: Login): Promise<Finding>;
+  /**
+   * @param signal comes when nobody waits for the verdict any more
+   * @throws TooMany when too much waits already, Gone when the signal comes first; any other error: it cannot judge this login now
+   */
+  judge(login: Login, signal: AbortSignal): Promise<Finding>;
 }
 
-/** Too much waits to be judged: the client may come again later. */
-export class Busy extends Error {}
+/** It was not asked, because it has not answered for some time. */
+export class Unasked extends Error {}
 
 export function ignore(cause: string): Finding {
   return { effect: 'ignore', cause };

@@ -10,8 +10,14 @@
  */
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { ANYBODY, type Login, type LoginVerdict } from '../shard/login.ts';
-import { type Authenticator, Busy } from './authenticator.ts';
+import { type Authenticator, Unasked } from './authenticator.ts';
 import type { FailedLogins } from './failed-logins.ts';
+import { Gone, TooMany } from './turns.ts';
+
+/** As tokens are at most; longer ones only fill memory. */
+const USERNAME_LENGTH_MAX = 8192;
+/** Those that judge the name which the client shows. */
+const PROVES_NAME: ReadonlySet<string> = new Set(['users', 'http']);
 
 export interface ChainSettings {
   readonly allowAnonymous: boolean;
@@ -38,21 +44,43 @@ export class Chain {
 
   /**
    * Judges one login.
-   * @param now milliseconds on a clock that does not go back
-   * @returns the verdict: 0x86 for a wrong proof, 0x87 where none was shown, 0x89 when too much waits, 0x9F after too many failures (section 3.2.2.2)
+   * @param clock milliseconds that do not go back
+   * @param signal comes when nobody waits for the verdict any more
+   * @returns the verdict: 0x86 for a wrong proof, 0x87 where none was shown, 0x88 where who could say does not answer, 0x89 when too much waits, 0x9F after too
+   *   many failures (section 3.2.2.2)
    */
-  async judge(login: Login, now: number): Promise<LoginVerdict> {
+  async judge(login: Login, clock: () => number, signal: AbortSignal): Promise<LoginVerdict> {
     const { address, username } = login;
-    const blocked = this.failed.blocks(address, username, now);
-    if (blocked !== null) return refusal(ReasonCode.ConnectionRateExceeded, blocked);
+    if (username !== null && username.length > USERNAME_LENGTH_MAX)
+      return refusal(ReasonCode.BadUserNameOrPassword, 'the username is too long');
+    // Who shows nothing guesses nothing.
+    if (username === null && login.password === null) return this.ask(login, signal);
+    const attempt = await this.failed.enter(address, username, clock, signal);
+    if (typeof attempt === 'string') return refusal(ReasonCode.ConnectionRateExceeded, attempt);
+    let verdict: LoginVerdict | null = null;
+    try {
+      verdict = await this.ask(login, signal);
+    } finally {
+      this.failed.leave(attempt, verdict?.code === ReasonCode.BadUserNameOrPassword, clock());
+    }
+    if (verdict.identity !== null && PROVES_NAME.has(verdict.identity.authenticator)) this.failed.succeeded(attempt);
+    return verdict;
+  }
+
+  /** Asks one authenticator after the other. */
+  private async ask(login: Login, signal: AbortSignal): Promise<LoginVerdict> {
     const causes: string[] = [];
     let isDenied = false;
+    let isUnsure = false;
     for (const authenticator of this.authenticators) {
       try {
-        const finding = await authenticator.judge(login);
+        const finding = await authenticator.judge(login, signal);
         if (finding.effect === 'allow') {
-          this.failed.succeeded(address, username);
-          return { code: ReasonCode.Success, cause: '', identity: finding.identity };
+          const { identity } = finding;
+          if (identity.expiresAt === 0 || identity.expiresAt > Date.now()) return { code: ReasonCode.Success, cause: '', identity };
+          causes.push(`${authenticator.name}: the proof has ended`);
+          isDenied = true;
+          break;
         }
         causes.push(`${authenticator.name}: ${finding.cause}`);
         if (finding.effect === 'deny') {
@@ -60,18 +88,19 @@ export class Chain {
           break;
         }
       } catch (error) {
-        if (error instanceof Busy) return refusal(ReasonCode.ServerBusy, `${authenticator.name}: ${error.message}`);
-        this.troubled(authenticator.name, error as Error);
-        causes.push(`${authenticator.name}: failed`);
+        if (error instanceof Gone) throw error;
+        if (error instanceof TooMany) return refusal(ReasonCode.ServerBusy, `${authenticator.name}: ${error.message}`);
+        if (!(error instanceof Unasked)) this.troubled(authenticator.name, error as Error);
+        causes.push(`${authenticator.name}: ${error instanceof Unasked ? error.message : 'failed'}`);
+        isUnsure = true;
       }
     }
-    const showsNothing = username === null && login.password === null;
+    const showsNothing = login.username === null && login.password === null;
     if (showsNothing && !isDenied && this.settings.allowAnonymous) return { code: ReasonCode.Success, cause: '', identity: ANYBODY };
     const cause = causes.join('; ');
-    // Who shows nothing guesses nothing.
     if (showsNothing) return refusal(ReasonCode.NotAuthorized, cause);
-    this.failed.failed(address, username, now);
-    return refusal(ReasonCode.BadUserNameOrPassword, cause);
+    // One that does not answer might have said yes: the client may come again, and has not guessed.
+    return refusal(isUnsure && !isDenied ? ReasonCode.ServerUnavailable : ReasonCode.BadUserNameOrPassword, cause);
   }
 }
 

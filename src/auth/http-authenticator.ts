@@ -8,13 +8,14 @@ import { createHmac, randomBytes } from 'node:crypto';
 import type { HttpSettings } from '../base/settings.ts';
 import type { Login } from '../shard/login.ts';
 import { attributesOf } from './attributes.ts';
-import { type Authenticator, Busy, deny, type Finding, ignore } from './authenticator.ts';
+import { type Authenticator, deny, type Finding, ignore, Unasked } from './authenticator.ts';
 import { Breaker } from './breaker.ts';
 import { HttpService } from './http-request.ts';
+import { Turns } from './turns.ts';
 
 const FAILURES_MAX = 5;
 const PAUSE_MILLISECONDS = 10_000;
-/** Requests that wait for a connection. */
+/** Logins that wait for their turn. */
 const WAITING_MAX = 10_000;
 const CACHED_MAX = 65_536;
 
@@ -28,7 +29,7 @@ export class HttpAuthenticator implements Authenticator {
   private readonly settings: HttpSettings;
   private readonly service: HttpService;
   private readonly breaker: Breaker;
-  private waiting: number;
+  private readonly turns: Turns;
   private readonly cached: Map<string, Cached>;
   private readonly key: Buffer;
   private readonly clock: () => number;
@@ -37,38 +38,44 @@ export class HttpAuthenticator implements Authenticator {
     this.settings = settings;
     this.service = new HttpService(new URL(settings.url), settings);
     this.breaker = new Breaker(FAILURES_MAX, PAUSE_MILLISECONDS);
-    this.waiting = 0;
+    this.turns = new Turns(settings.concurrency, WAITING_MAX);
     this.cached = new Map();
     this.key = randomBytes(32);
     this.clock = clock;
   }
 
-  async judge(login: Login): Promise<Finding> {
+  async judge(login: Login, signal: AbortSignal): Promise<Finding> {
+    await this.turns.take(signal);
+    try {
+      return await this.judgeNow(login);
+    } finally {
+      this.turns.give();
+    }
+  }
+
+  /** What is sent is made when its turn has come: it may be ten times as long as what the client has shown. */
+  private async judgeNow(login: Login): Promise<Finding> {
     const { method, headers, body } = this.settings;
     const filledHeaders = filled(headers, login, headerText);
     const filledBody = filled(body, login, (text) => text);
     const key = this.settings.cacheMilliseconds === 0 ? '' : this.keyOf(filledHeaders, filledBody);
     const known = key === '' ? undefined : this.cached.get(key);
-    if (known !== undefined && known.until > this.clock()) return known.finding;
-    if (this.waiting >= WAITING_MAX) throw new Busy('too many requests wait');
-    if (!this.breaker.mayAsk(this.clock())) return ignore('not asked: it has failed again and again');
-    this.waiting++;
+    if (known !== undefined && known.until > this.clock() && !hasEnded(known.finding)) return known.finding;
+    if (!this.breaker.mayAsk(this.clock())) throw new Unasked('not asked: it has failed again and again');
     try {
       const isPost = method === 'POST';
       const query = new URLSearchParams(isPost ? {} : filledBody);
       const accept = { accept: 'application/json', ...(isPost && { 'content-type': 'application/json' }) };
       const answer = await this.service.ask(method, query, { ...accept, ...filledHeaders }, isPost ? JSON.stringify(filledBody) : null);
       // A service that answers is there, whatever it says; 5xx is what balancers say for one that is not.
-      if (answer.status >= 500) this.breaker.failed(this.clock());
-      else this.breaker.succeeded();
+      if (answer.status >= 500) throw new Error(`it answers ${answer.status}`);
+      this.breaker.succeeded();
       const finding = this.findingOf(answer.status, answer.contentType, answer.body);
       if (key !== '' && finding.effect !== 'ignore') this.remember(key, finding);
       return finding;
     } catch (error) {
       this.breaker.failed(this.clock());
       throw error;
-    } finally {
-      this.waiting--;
     }
   }
 
@@ -87,7 +94,9 @@ export class HttpAuthenticator implements Authenticator {
     if (result === 'deny') return deny('it says deny');
     if (result === 'ignore') return ignore('it says ignore');
     if (result !== 'allow') return ignore('its answer has no result of allow, deny or ignore');
-    const seconds = typeof expiresAt === 'number' && expiresAt > 0 ? expiresAt : 0;
+    // What has an end that cannot be read has none that could be kept.
+    const seconds = expiresAt ?? 0;
+    if (typeof seconds !== 'number' || !(seconds > 0 || expiresAt === undefined)) return ignore('its expire_at is no time');
     return this.allow(attributesOf(attributes), isSuperuser === true, seconds * 1000);
   }
 
@@ -111,6 +120,10 @@ export class HttpAuthenticator implements Authenticator {
   close(): void {
     this.service.close();
   }
+}
+
+function hasEnded(finding: Finding): boolean {
+  return finding.effect === 'allow' && finding.identity.expiresAt > 0 && finding.identity.expiresAt <= Date.now();
 }
 
 /** Values with `${ClientId}`, `${Username}`, `${Password}` and `${Address}` replaced. */

@@ -51,10 +51,16 @@ export class HttpService {
       let late: NodeJS.Timeout | undefined;
       const allow = (milliseconds: number, problem: string): void => {
         clearTimeout(late);
-        late = setTimeout(() => request.destroy(new Error(problem)), milliseconds);
+        late = setTimeout(() => {
+          // A request that waits for a connection says nothing of its end before it has got one.
+          const error = new Error(problem);
+          request.destroy(error);
+          reject(error);
+        }, milliseconds);
       };
       const noAnswer = `no answer within ${readMilliseconds} ms`;
-      // A request that waits for a connection has no socket yet, and no time runs.
+      // Who waits for a service that takes its time for everybody must not wait for all of them.
+      allow(connectMilliseconds + readMilliseconds, `no free connection within ${connectMilliseconds + readMilliseconds} ms`);
       request.once('socket', (socket) => {
         if (!socket.connecting) allow(readMilliseconds, noAnswer);
         else {

@@ -50,12 +50,16 @@ export class JwtAuthenticator implements Authenticator {
     const wrong = wrongClaim(payload, settings.claims, login);
     if (wrong !== null) return deny(`claim ${wrong} does not fit`);
     const username = settings.usernameClaim === '' ? undefined : payload[settings.usernameClaim];
-    if (username !== undefined && typeof username !== 'string') return deny(`claim ${settings.usernameClaim} is no text`);
+    // Without it the client would be who it says it is.
+    if (settings.usernameClaim !== '' && (typeof username !== 'string' || username === ''))
+      return deny(`claim ${settings.usernameClaim} is no name`);
+    // The token itself is a secret: it must not be what events and logs call the client.
+    const name = (username as string | undefined) ?? (settings.from === 'username' ? (payload.sub ?? '') : null);
     const expiresAt = payload.exp === undefined ? 0 : payload.exp * 1000;
     const attributes = attributesOf(settings.attributesClaim === '' ? undefined : payload[settings.attributesClaim]);
     return {
       effect: 'allow',
-      identity: { authenticator: this.name, username: username ?? null, attributes, isSuperuser: false, expiresAt },
+      identity: { authenticator: this.name, username: name, attributes, isSuperuser: false, expiresAt },
     };
   }
 
@@ -88,15 +92,34 @@ function textOf(bytes: Uint8Array | null): string | null {
   return bytes === null ? null : Buffer.from(bytes).toString('latin1');
 }
 
+/** After a failure the endpoint is not asked again for a while: anybody can send what looks like a token. */
+function afterFailures(keys: JWTVerifyGetKey): JWTVerifyGetKey {
+  let failure: Error | null = null;
+  let failedAt = 0;
+  return async (header, token) => {
+    if (failure !== null && performance.now() - failedAt < FETCH_MILLISECONDS) throw failure;
+    try {
+      const key = await keys(header, token);
+      failure = null;
+      return key;
+    } catch (error) {
+      // That it has no such key is an answer.
+      if (!(error instanceof errors.JWKSNoMatchingKey)) {
+        failure = error as Error;
+        failedAt = performance.now();
+      }
+      throw error;
+    }
+  };
+}
+
 /** One place that keys come from; the schema sees to it that there is one. */
 function readKey(settings: JwtSettings): JWTVerifyGetKey {
   const { secret, publicKey, jwks, jwksUrl, refreshMilliseconds } = settings;
-  if (jwksUrl !== '')
-    return createRemoteJWKSet(new URL(jwksUrl), {
-      timeoutDuration: FETCH_MILLISECONDS,
-      cooldownDuration: FETCH_MILLISECONDS,
-      cacheMaxAge: refreshMilliseconds,
-    });
+  if (jwksUrl !== '') {
+    const options = { timeoutDuration: FETCH_MILLISECONDS, cooldownDuration: FETCH_MILLISECONDS, cacheMaxAge: refreshMilliseconds };
+    return afterFailures(createRemoteJWKSet(new URL(jwksUrl), options));
+  }
   if (jwks !== '') return createLocalJWKSet(parseKeySet(jwks));
   if (publicKey !== '') {
     const key = attempt(publicKey, 'is no public key in PEM', () => createPublicKey(readFileSync(publicKey)));

@@ -1,8 +1,10 @@
 /**
  * PasswordPool: threads that check and make password hashes. They are their own: a storm of logins takes time from neither a shard nor the threads of libuv.
  */
+import { setMaxListeners } from 'node:events';
 import { Piscina } from 'piscina';
 import type { PasswordTask } from './password-worker.ts';
+import { Turns } from './turns.ts';
 
 export interface PasswordPoolSettings {
   readonly threads: number;
@@ -10,12 +12,9 @@ export interface PasswordPoolSettings {
   readonly queueMax: number;
 }
 
-/** More passwords wait than may. */
-export class PoolFull extends Error {
-  constructor() {
-    super('too many passwords wait to be checked');
-  }
-}
+/** For those who wait however long it takes. */
+const NEVER = new AbortController().signal;
+setMaxListeners(0, NEVER);
 
 /** The hash of a password that nobody knows, of the cost of every other one. */
 const NOBODY = '$argon2id$v=19$m=19456,t=2,p=1$MTIzNDU2Nzg5MGFiY2RlZg$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA';
@@ -24,10 +23,11 @@ const IDLE_MILLISECONDS = 30_000;
 
 export class PasswordPool {
   private readonly pool: Piscina;
-  private readonly queueMax: number;
+  private readonly turns: Turns;
 
   constructor({ threads, queueMax }: PasswordPoolSettings) {
-    this.queueMax = queueMax;
+    // Piscina ends the thread of a task that is taken back: who waits is kept here instead.
+    this.turns = new Turns(threads, queueMax);
     this.pool = new Piscina({
       filename: new URL('./password-worker.js', import.meta.url).href,
       minThreads: 0,
@@ -39,27 +39,31 @@ export class PasswordPool {
 
   /** Tasks that wait for a thread. */
   get waiting(): number {
-    return this.pool.queueSize;
+    return this.turns.waiting;
   }
 
-  /** Whether this is the password of that hash. @throws PoolFull; an error when the hash cannot be used */
-  async verify(hash: string, password: Uint8Array): Promise<boolean> {
-    return (await this.run({ kind: 'verify', hash, password })) as boolean;
+  /** Whether this is the password of that hash. @throws TooMany; an error when the hash cannot be used */
+  async verify(hash: string, password: Uint8Array, signal: AbortSignal = NEVER): Promise<boolean> {
+    return (await this.run({ kind: 'verify', hash, password }, signal)) as boolean;
   }
 
-  /** Takes as long as `verify`, for a name that nobody has. @throws PoolFull */
-  async verifyNobody(password: Uint8Array): Promise<void> {
-    await this.verify(NOBODY, password);
+  /** Takes as long as `verify`, for a name that nobody has. @throws TooMany */
+  async verifyNobody(password: Uint8Array, signal: AbortSignal = NEVER): Promise<void> {
+    await this.verify(NOBODY, password, signal);
   }
 
-  /** A new hash. @throws PoolFull */
+  /** A new hash. @throws TooMany */
   async hash(password: Uint8Array): Promise<string> {
-    return (await this.run({ kind: 'hash', password })) as string;
+    return (await this.run({ kind: 'hash', password }, NEVER)) as string;
   }
 
-  private run(task: PasswordTask): Promise<unknown> {
-    if (this.pool.queueSize >= this.queueMax) return Promise.reject(new PoolFull());
-    return this.pool.run(task);
+  private async run(task: PasswordTask, signal: AbortSignal): Promise<unknown> {
+    await this.turns.take(signal);
+    try {
+      return await this.pool.run(task);
+    } finally {
+      this.turns.give();
+    }
   }
 
   /** Ends the threads; what waits is rejected. */

@@ -6,8 +6,8 @@
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import type { Login } from '../shard/login.ts';
-import { type Authenticator, Busy, deny, type Finding, ignore } from './authenticator.ts';
-import { type PasswordPool, PoolFull } from './password-pool.ts';
+import { type Authenticator, deny, type Finding, ignore } from './authenticator.ts';
+import type { PasswordPool } from './password-pool.ts';
 import type { User } from './user.ts';
 
 const REMEMBERED_MAX = 131_072;
@@ -27,30 +27,26 @@ export class UsersAuthenticator implements Authenticator {
     this.key = randomBytes(32);
   }
 
-  async judge({ username, password }: Login): Promise<Finding> {
+  async judge({ username, password }: Login, signal: AbortSignal): Promise<Finding> {
     if (username === null || password === null) return ignore('no name and password');
-    try {
-      const user = this.users.get(username);
-      if (user === undefined) {
-        // As slow as a wrong password: the time must not say which names there are.
-        await this.pool.verifyNobody(password);
-        return ignore('unknown user');
-      }
-      if (!(await this.isRight(user, password))) return deny('wrong password');
-      // The file may have been read anew meanwhile.
-      if (this.users.get(username)?.password !== user.password) return deny('wrong password');
-      const { attributes, isSuperuser } = user;
-      return { effect: 'allow', identity: { authenticator: this.name, username: null, attributes, isSuperuser, expiresAt: 0 } };
-    } catch (error) {
-      if (error instanceof PoolFull) throw new Busy('too many passwords wait to be checked');
-      throw error;
+    const user = this.users.get(username);
+    if (user === undefined) {
+      // As slow as a wrong password: the time must not say which names there are.
+      await this.pool.verifyNobody(password, signal);
+      return ignore('unknown user');
     }
+    if (!(await this.isRight(user, password, signal))) return deny('wrong password');
+    // The file may have been read anew meanwhile: what it says now counts.
+    const current = this.users.get(username);
+    if (current?.password !== user.password) return deny('wrong password');
+    const { attributes, isSuperuser } = current;
+    return { effect: 'allow', identity: { authenticator: this.name, username: null, attributes, isSuperuser, expiresAt: 0 } };
   }
 
-  private async isRight(user: User, password: Uint8Array): Promise<boolean> {
+  private async isRight(user: User, password: Uint8Array, signal: AbortSignal): Promise<boolean> {
     const digest = createHmac('sha256', this.key).update(`${user.username}\0${user.password}\0`).update(password).digest('base64');
     if (this.remembered.get(user.username) === digest) return true;
-    if (!(await this.pool.verify(user.password, password))) return false;
+    if (!(await this.pool.verify(user.password, password, signal))) return false;
     this.remembered.delete(user.username);
     this.remembered.set(user.username, digest);
     if (this.remembered.size > REMEMBERED_MAX) this.remembered.delete(this.remembered.keys().next().value!);

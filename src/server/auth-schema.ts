@@ -192,7 +192,7 @@ export const auth: z.ZodType<AuthFile, unknown> = section({
   waiting: key(
     count(1, million),
     2_000,
-    'Logins that wait for a verdict, in all shards. A further one is told Server busy; clients try again.',
+    'Logins that wait for a verdict, in all shards, with CONNECT packets of together at most 64 MiB in each. A further one is told Server busy; clients try again.',
   ),
   passwordThreads: key(count(1, 64), 1, 'Threads that check passwords. One checks about fifty in a second, each for the first time only.'),
   failures: section({

@@ -12,6 +12,7 @@ import type { AuthSettings, Settings } from '../base/settings.ts';
 import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import { counter } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/link.ts';
+import type { Login } from '../shard/login.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
 import { quicheFile } from '../transports/quic/binding.ts';
 import { judgeForQuic } from '../transports/quic-door.ts';
@@ -273,17 +274,28 @@ class Supervisor implements Broker {
       name: `shard-${index}`,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MEGABYTES },
     });
+    // By its number; a successor of this thread has the same ones.
+    const logins = new Map<number, AbortController>();
     worker.on('message', (message: FromShard) => {
-      if (message.kind !== 'login') this.came(index, message);
-      // The verdict goes to this thread, not to a successor, whose logins have the same numbers.
-      else
-        this.desk?.judge(message.asked, (verdict) =>
-          worker.postMessage({ kind: 'verdict', login: message.login, verdict } satisfies ToShard),
-        );
+      if (message.kind === 'login') this.judge(worker, logins, message.login, message.asked);
+      else if (message.kind === 'login-gone') end(logins, message.login);
+      else this.came(index, message);
     });
     worker.on('error', (error: Error) => this.log.error({ dead: index, error: error.message, stack: error.stack }, 'a shard failed'));
-    worker.on('exit', (code) => this.exited(index, code));
+    worker.on('exit', (code) => {
+      for (const login of [...logins.keys()]) end(logins, login);
+      this.exited(index, code);
+    });
     return worker;
+  }
+
+  private judge(worker: Worker, logins: Map<number, AbortController>, login: number, asked: Login): void {
+    const controller = new AbortController();
+    logins.set(login, controller);
+    this.desk?.judge(asked, controller.signal, (verdict) => {
+      logins.delete(login);
+      worker.postMessage({ kind: 'verdict', login, verdict } satisfies ToShard);
+    });
   }
 
   /** Resolves with one message of this kind from every shard in `from`. */
@@ -400,7 +412,6 @@ class Supervisor implements Broker {
     if (this.isStopping) return;
     this.isStopping = true;
     this.certificates.stop();
-    const deskStopped = this.desk?.stop();
     const live = new Set<number>();
     this.threads.forEach((thread, index) => {
       if (thread.isServing) live.add(index);
@@ -411,7 +422,7 @@ class Supervisor implements Broker {
     await Promise.race([this.stopShards(live), timeout]);
     await Promise.all(this.threads.map((thread) => thread.end()));
     if (this.store !== null) await this.store.close(this.settings.shutdown.timeoutMilliseconds);
-    await deskStopped;
+    await this.desk?.stop();
     unbindListeners(this.settings.listeners, this.bound);
     this.log.info({}, 'stopped');
     this.finish(exitCode);
@@ -437,6 +448,12 @@ class Supervisor implements Broker {
   crashShard(index: number): void {
     this.threads[index]?.tell({ kind: 'crash' });
   }
+}
+
+/** Nobody waits for this verdict any more. */
+function end(logins: Map<number, AbortController>, login: number): void {
+  logins.get(login)?.abort();
+  logins.delete(login);
 }
 
 /** What all shards have recovered, for the log. */

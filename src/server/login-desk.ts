@@ -11,9 +11,11 @@ import { FailedLogins } from '../auth/failed-logins.ts';
 import { HttpAuthenticator } from '../auth/http-authenticator.ts';
 import { JwtAuthenticator } from '../auth/jwt-authenticator.ts';
 import { PasswordPool } from '../auth/password-pool.ts';
+import { Gone } from '../auth/turns.ts';
 import { UsersAuthenticator } from '../auth/users-authenticator.ts';
 import type { Log } from '../base/log.ts';
 import type { AuthenticatorSettings, AuthSettings, JwtSettings, UsersSettings } from '../base/settings.ts';
+import { ReasonCode } from '../protocol/reason-code.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
 import { StartError } from './start-error.ts';
 import { readUserFile } from './user-file.ts';
@@ -99,10 +101,21 @@ export class LoginDesk {
     }
   }
 
-  /** @param answer called once, in any case */
-  judge(login: Login, answer: (verdict: LoginVerdict) => void): void {
-    // The chain catches what its authenticators throw.
-    void this.chain.judge(login, performance.now()).then(answer);
+  /**
+   * @param answer called once, unless `signal` comes first
+   * @param signal nobody waits for the verdict any more
+   */
+  judge(login: Login, signal: AbortSignal, answer: (verdict: LoginVerdict) => void): void {
+    const failed = (error: Error): LoginVerdict => {
+      if (!(error instanceof Gone)) this.troubled('chain', error);
+      return { code: ReasonCode.ServerUnavailable, cause: 'the login could not be judged', identity: null };
+    };
+    void this.chain
+      .judge(login, () => performance.now(), signal)
+      .catch(failed)
+      .then((verdict) => {
+        if (!signal.aborted) answer(verdict);
+      });
   }
 
   /** Reads the files again: what cannot be used is said, and the old list stays. */

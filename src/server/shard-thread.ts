@@ -39,7 +39,11 @@ function tell(message: FromShard): void {
   port.postMessage(message);
 }
 
-if (start.settings.auth.authenticators.length > 0) shard.logins.port = { ask: (login, asked) => tell({ kind: 'login', login, asked }) };
+if (start.settings.auth.authenticators.length > 0)
+  shard.logins.port = {
+    ask: (login, asked) => tell({ kind: 'login', login, asked }),
+    leave: (login) => tell({ kind: 'login-gone', login }),
+  };
 
 async function serve(): Promise<void> {
   const ports = await listeners.listen(start.listeners, start.certificates);

@@ -3,7 +3,7 @@
  *
  *   { "version": 1, "users": [{ "username": "pump-7", "password": "$argon2id$…", "attributes": { "group": "a" }, "isSuperuser": false, "remark": "" }] }
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fchownSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, type Stats, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { hashProblem } from '../auth/password-hash.ts';
@@ -78,11 +78,13 @@ export function readUserFile(file: string): ReadonlyMap<string, User> {
 export function writeUserFile(file: string, users: Iterable<User>): void {
   const text = `${JSON.stringify({ version: 1, users: [...users] }, null, 2)}\n`;
   const temporary = `${file}.${process.pid}.tmp`;
-  const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? NEW_FILE_MODE;
+  const before = statSync(file, { throwIfNoEntry: false });
+  const mode = before?.mode ?? NEW_FILE_MODE;
   try {
     const fd = openSync(temporary, 'wx', mode & 0o777);
     try {
-      writeSync(fd, text);
+      writeFileSync(fd, text); // all of it, or an error: a disk may take a part
+      if (before !== undefined) keepOwner(fd, before);
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -95,4 +97,13 @@ export function writeUserFile(file: string, users: Iterable<User>): void {
   const directory = openSync(dirname(file), 'r');
   fsyncSync(directory);
   closeSync(directory);
+}
+
+/** The file stays with its owner, who may be the broker's user, also where root has changed it. */
+function keepOwner(fd: number, { uid, gid }: Stats): void {
+  try {
+    fchownSync(fd, uid, gid);
+  } catch {
+    // Only root may give a file away; anybody else writes his own.
+  }
 }

@@ -72,6 +72,8 @@ export type ToShard =
 export type FromShard =
   | { readonly kind: 'ready' }
   | { readonly kind: 'login'; readonly login: number; readonly asked: Login }
+  /** Its client has gone, or has waited long enough. */
+  | { readonly kind: 'login-gone'; readonly login: number }
   /** Everything that the store had for this shard is there. */
   | {
       readonly kind: 'recovered';

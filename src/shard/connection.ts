@@ -162,11 +162,10 @@ export class Connection {
     this.channel.pause();
   }
 
-  /** Stops reading until the client has been judged. */
+  /** Nothing more is handled until the client has been judged. */
   waitForLogin(login: number): void {
     this.login = login;
     this.isPaused = true;
-    this.channel.pause();
   }
 
   /** The verdict has come: reading goes on in the next turn, behind the CONNACK. */

@@ -19,6 +19,9 @@ const REFUSED = counter('logins/refused');
 const OVERRUN = counter('logins/overrun');
 const TIMED_OUT = counter('logins/timed-out');
 
+/** CONNECT packets that wait, of all connections of one shard: with their Wills they may be as large as a packet may be. */
+const WAITING_BYTES_MAX = 64 * 1024 * 1024;
+
 /** What a client has shown to prove who it is. */
 export interface Login {
   /** '' when the server is to assign one. */
@@ -53,9 +56,11 @@ export interface LoginVerdict {
   readonly identity: Identity | null;
 }
 
-/** The way to whoever judges. Every question is answered once, by `Logins.answer`. */
+/** The way to whoever judges. Every question is answered once, by `Logins.answer`, or left. */
 export interface LoginPort {
   ask(login: number, asked: Login): void;
+  /** The verdict is not wanted any more. */
+  leave(login: number): void;
 }
 
 /** Called with the verdict, while the connection still stands. */
@@ -71,6 +76,7 @@ interface Waiting {
   readonly connection: Connection;
   readonly packet: ConnectPacket;
   readonly done: LoginDone;
+  readonly bytes: number;
 }
 
 export class Logins {
@@ -78,30 +84,36 @@ export class Logins {
   port: LoginPort | null;
   private readonly shard: Shard;
   private readonly waiting: Map<number, Waiting>;
+  /** Of their CONNECT packets. */
+  private waitingBytes: number;
   private next: number;
 
   constructor(shard: Shard) {
     this.port = null;
     this.shard = shard;
     this.waiting = new Map();
+    this.waitingBytes = 0;
     this.next = 1;
   }
 
-  /** The client's place is judged; its connection reads nothing until then. */
-  begin(connection: Connection, packet: ConnectPacket, done: LoginDone): void {
+  /** The client is to be judged; its connection reads nothing until then. @param bytes of the packet; nobody knows yet who fills the memory with it */
+  begin(connection: Connection, packet: ConnectPacket, bytes: number, done: LoginDone): void {
     const { shard } = this;
     const { timeoutMilliseconds, waitingMax } = shard.settings.auth;
-    if (this.waiting.size >= Math.ceil(waitingMax / shard.shards)) {
+    const isFull = this.waiting.size >= Math.ceil(waitingMax / shard.shards) || this.waitingBytes + bytes > WAITING_BYTES_MAX;
+    if (isFull) {
       shard.counters[OVERRUN]!++;
-      this.finish({ connection, packet, done }, BUSY);
+      this.finish({ connection, packet, done, bytes }, BUSY);
       return;
     }
     const login = this.next++;
-    this.waiting.set(login, { connection, packet, done });
+    this.waiting.set(login, { connection, packet, done, bytes });
+    this.waitingBytes += bytes;
     shard.counters[WAITING] = this.waiting.size;
     connection.waitForLogin(login);
     connection.timer = new Timer(() => {
       shard.counters[TIMED_OUT]!++;
+      this.port!.leave(login);
       this.answer(login, LATE);
     });
     shard.timers.arm(connection.timer, timeoutMilliseconds);
@@ -118,7 +130,7 @@ export class Logins {
   answer(login: number, verdict: LoginVerdict): void {
     const waiting = this.waiting.get(login);
     if (waiting === undefined) return;
-    this.forget(login);
+    this.remove(login, waiting);
     const { connection } = waiting;
     this.shard.startTurn();
     if (connection.timer !== null) this.shard.timers.disarm(connection.timer);
@@ -129,7 +141,16 @@ export class Logins {
 
   /** The connection has gone, or goes. @param login 0: it had none */
   forget(login: number): void {
-    if (this.waiting.delete(login)) this.shard.counters[WAITING] = this.waiting.size;
+    const waiting = this.waiting.get(login);
+    if (waiting === undefined) return;
+    this.remove(login, waiting);
+    this.port!.leave(login);
+  }
+
+  private remove(login: number, waiting: Waiting): void {
+    this.waiting.delete(login);
+    this.waitingBytes -= waiting.bytes;
+    this.shard.counters[WAITING] = this.waiting.size;
   }
 
   private finish({ connection, packet, done }: Waiting, verdict: LoginVerdict): void {

@@ -39,8 +39,14 @@ const KEEP_ALIVE_EXPIRED = counter('keepalive/expired');
 /** User Property of CONNECT: `last` asks for P2P messages on the newest data stream of QUIC. */
 const P2P_STREAM = 'p2p-stream';
 
+/** How often a proof is looked at whether it has ended by the wall clock. */
+const PROOF_LOOK_MILLISECONDS = 60_000;
+
 /** Characters of a name in a line of the log. */
 const LOGGED_LENGTH = 128;
+
+/** A username that may be a token, which is a secret. */
+const TOKEN = /^[\w-]{10,}\.[\w-]*\.[\w-]*$/;
 
 const willView = new MessageView();
 
@@ -58,21 +64,24 @@ export function onConnect(connection: Connection, bytes: Uint8Array, first: numb
   const code = connectError(connection, packet);
   if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code);
   else if (connection.shard.logins.port === null) accept(connection, packet, ANYBODY);
-  else connection.shard.logins.begin(connection, packet, judged);
+  else connection.shard.logins.begin(connection, packet, end - at, judged);
   return ReasonCode.Success;
 }
 
 /** The client has proved who it is, or has not. Meanwhile the place that it was to have may be another's. */
 function judged(connection: Connection, packet: ConnectPacket, verdict: LoginVerdict): void {
   const { identity } = verdict;
-  const code = identity === null ? verdict.code : connectError(connection, packet);
+  const { isStopping } = connection.shard;
+  const code = identity === null ? (isStopping ? ReasonCode.ServerUnavailable : verdict.code) : connectError(connection, packet);
   if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code, { ...refusedClient(packet), cause: verdict.cause });
   else accept(connection, packet, identity!);
 }
 
 /** Who was refused, for the log: as much as a line can bear. */
 function refusedClient(packet: ConnectPacket): { clientId: string; username: string | undefined } {
-  return { clientId: packet.clientId.slice(0, LOGGED_LENGTH), username: packet.username?.slice(0, LOGGED_LENGTH) };
+  const { clientId, username } = packet;
+  const shown = username !== undefined && TOKEN.test(username) ? 'a token' : username?.slice(0, LOGGED_LENGTH);
+  return { clientId: clientId.slice(0, LOGGED_LENGTH), username: shown };
 }
 
 /** CONNACK with a refusal, then the close [MQTT-3.2.2-7]. */
@@ -195,11 +204,18 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
 
 /** A proof that ends takes the connection with it. The session stays, for a client that shows a new one. */
 function endWithProof(shard: Shard, connection: Connection, expiresAt: number): void {
-  connection.proofTimer = new Timer(() => {
+  // Whoever wrote the end has a clock on the wall, which may be set; the shard's own only runs on. So it is looked at again and again.
+  const left = (): number => Math.min(PROOF_LOOK_MILLISECONDS, Math.max(0, expiresAt - Date.now()));
+  const timer = new Timer(() => {
+    if (left() > 0) {
+      shard.timers.arm(timer, left());
+      return;
+    }
     shard.counters[PROOFS_ENDED]!++;
     endConnection(connection, ReasonCode.MaximumConnectTime, 'proof_expired', true);
   });
-  shard.timers.arm(connection.proofTimer, Math.max(0, expiresAt - shard.timers.now));
+  connection.proofTimer = timer;
+  shard.timers.arm(timer, left());
 }
 
 /** Fixes what the connection's two ends have agreed on: quotas, sizes, aliases, Keep Alive. */

@@ -15,6 +15,9 @@ import { dispatch } from './dispatch.ts';
 import { refuse } from './refuse.ts';
 import { beginStream, mayBeginStream } from './streams.ts';
 
+/** What a client may send behind its CONNECT before it is judged. */
+const LOGIN_AHEAD_BYTES = 16 * 1024;
+
 const BYTES_RECEIVED = counter('bytes/received');
 const PACKETS_RECEIVED = counter('packets/received');
 
@@ -38,7 +41,8 @@ export function receive(connection: Connection, bytes: Uint8Array, at: number, e
     append(connection, bytes, at, end);
     parsePartial(connection);
   }
-  return !connection.isPaused;
+  // While a login is judged a little is read ahead: a connection that is not read does not say that its client has gone.
+  return !connection.isPaused || (connection.login !== 0 && connection.partialLength < LOGIN_AHEAD_BYTES);
 }
 
 /** Handles whole packets of bytes[from, end). @returns where the first unhandled byte is */

@@ -473,7 +473,8 @@ const GAUGES: readonly number[] = COUNTERS.map((name, index) => ({ name, index }
       name === 'retained/bytes' ||
       name.startsWith('queued/') ||
       name === 'inflight/bytes' ||
-      name === 'routes/waiting',
+      name === 'routes/waiting' ||
+      name === 'logins/waiting',
   )
   .map(({ index }) => index)
   .concat(Array.from({ length: LISTENERS_MAX }, (_, listener) => listenerCounter(listener)));

@@ -9,7 +9,8 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { describe } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { PasswordPool, PoolFull } from '../../src/auth/password-pool.ts';
+import { PasswordPool } from '../../src/auth/password-pool.ts';
+import { TooMany } from '../../src/auth/turns.ts';
 import { readUserFile } from '../../src/server/user-file.ts';
 import { storeDirectory } from '../support/store-directory.ts';
 
@@ -162,7 +163,7 @@ describe('threads for passwords', () => {
     assert.notEqual(hash, await pool.hash(Buffer.from('x')), 'a salt of its own each time');
     const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => pool.verify(hash, Buffer.from('x'))));
     const refused = outcomes.filter((one) => one.status === 'rejected');
-    assert.ok(refused.length >= 7 && refused.every(({ reason }) => reason instanceof PoolFull));
+    assert.ok(refused.length >= 7 && refused.every(({ reason }) => reason instanceof TooMany));
     assert.ok(outcomes.length - refused.length >= 2);
     await pool.close();
   });

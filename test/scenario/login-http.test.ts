@@ -9,7 +9,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import test, { describe, type TestContext } from 'node:test';
 import { type ConnectOptions, connect, Refusal } from '../support/client.ts';
-import { stage } from './observe.ts';
+import { CounterWatch, stage } from './observe.ts';
+import { connectBytes, RawConnection } from './raw-connection.ts';
 
 interface Asked {
   readonly url: string;
@@ -74,7 +75,7 @@ describe('login by a service', { concurrency: 4 }, () => {
     for (const name of Object.keys(answers))
       assert.equal(
         await attempt(broker.port, { username: name, password: 'x' }),
-        ['allow', 'charset', 'nothing'].includes(name) ? 0 : 0x86,
+        ['allow', 'charset', 'nothing'].includes(name) ? 0 : name === 'large' ? 0x88 : 0x86,
         name,
       );
   });
@@ -129,16 +130,72 @@ describe('login by a service', { concurrency: 4 }, () => {
     const calm = await connect(broker.port);
     const waiting = Array.from({ length: 8 }, () => attempt(broker.port, { username: 'u', password: 'x' }));
     await calm.ping();
-    assert.deepEqual([...new Set(await Promise.all(waiting))], [0x86]);
+    assert.deepEqual([...new Set(await Promise.all(waiting))], [0x88], 'nobody has said that the password is wrong');
     const before = asked.length;
-    assert.equal(await attempt(broker.port, { username: 'u', password: 'x' }), 0x86);
+    assert.equal(await attempt(broker.port, { username: 'u', password: 'x' }), 0x88);
     assert.equal(asked.length, before, 'five failures in a row: it is not asked any more');
     await broker.line(({ cause }) => String(cause).includes('not asked: it has failed again and again'));
     await calm.ping();
   });
 
+  test('who waits for a free connection waits for a bounded time', async (t) => {
+    const { url } = await service(t, () => {});
+    const broker = await brokerWith(t, { url, connectTimeout: '100ms', readTimeout: '300ms', concurrency: 1 });
+    // One after the other they would take 12 seconds, longer than the broker waits for a verdict.
+    const codes = await Promise.all(Array.from({ length: 40 }, () => attempt(broker.port, { username: 'u', password: 'x' })));
+    assert.deepEqual([...new Set(codes)], [0x88]);
+    const causes = broker.log.map(({ cause }) => String(cause)).filter((cause) => cause.startsWith('http'));
+    assert.ok(causes.length > 0);
+  });
+
   test('nothing listens there: refused at once', async (t) => {
     const broker = await brokerWith(t, { url: 'http://127.0.0.1:1/auth' });
-    assert.equal(await attempt(broker.port, { username: 'u', password: 'x' }), 0x86);
+    assert.equal(await attempt(broker.port, { username: 'u', password: 'x' }), 0x88);
+  });
+
+  test('an end that has passed, or is no time', async (t) => {
+    const ends: Record<string, unknown> = {
+      text: '1700000000',
+      past: 1_700_000_000,
+      negative: -5,
+      later: Math.floor(Date.now() / 1000) + 600,
+    };
+    const { url } = await service(t, ({ body }, response) => {
+      say(response, { result: 'allow', expire_at: ends[(JSON.parse(body) as { username: string }).username] });
+    });
+    const broker = await brokerWith(t, { url });
+    for (const name of Object.keys(ends))
+      assert.equal(await attempt(broker.port, { username: name, password: 'x' }), name === 'later' ? 0 : 0x86, name);
+  });
+
+  test('nobody is asked for clients that have gone', async (t) => {
+    const open: ServerResponse[] = [];
+    const { url, asked } = await service(t, ({ body }, response) => {
+      if (body.includes('"username":""')) say(response, { result: 'ignore' });
+      else if (body.includes('right')) say(response, { result: 'allow' });
+      else open.push(response);
+    });
+    const broker = await brokerWith(
+      t,
+      { url, concurrency: 1, readTimeout: '30s' },
+      { shards: 1, 'auth.allowAnonymous': true, 'mqtt.sysInterval': 1 },
+    );
+    const watch = await CounterWatch.open(broker.port);
+    const bytes = (n: number): Uint8Array => connectBytes(`gone${n}`, { username: 'u'.repeat(5000), password: new Uint8Array(60_000) });
+    const gone = Array.from({ length: 30 }, (_, n) => {
+      const connection = new RawConnection(broker.port);
+      connection.send(bytes(n));
+      return connection;
+    });
+    await watch.reaches('logins/waiting', (waiting) => waiting === 30);
+    for (const connection of gone) await connection.reset();
+    await watch.reaches('logins/waiting', (waiting) => waiting === 0);
+    for (const response of open) say(response, { result: 'allow' });
+    assert.equal(await attempt(broker.port, { username: 'right', password: 'x' }), 0);
+    assert.equal(
+      asked.filter(({ body }) => !body.includes('"username":""')).length,
+      2,
+      'the first, which was under way, and the one that is there',
+    );
   });
 });

@@ -132,6 +132,17 @@ describe('login by token', { concurrency: 4 }, () => {
     assert.equal(event['clientid'], 'pump');
     assert.equal(event['username'], 'pump-name', 'and the token itself is not told');
     await pump.disconnect();
+    await assert.rejects(
+      connect(broker.port, { username: await sign(ec.privateKey, 'ES256') }),
+      Refusal,
+      'without the claim it would be anybody',
+    );
+    const bare = await brokerWith(t, { algorithms: ['ES256'], publicKey: publicFile(ec.publicKey), from: 'username' });
+    const token = await sign(stranger.privateKey, 'ES256', { sub: 'x' });
+    await assert.rejects(connect(bare.port, { username: token }), Refusal);
+    await (await connect(bare.port, { username: await sign(ec.privateKey, 'ES256', { sub: 'x' }) })).disconnect();
+    await bare.line(({ username }) => username === 'a token');
+    assert.ok(!JSON.stringify(bare.log).includes(token.slice(0, 20)), 'no part of a token is logged');
   });
 
   test('keys from an endpoint: they change, and while it fails others are let in', async (t) => {
@@ -155,7 +166,7 @@ describe('login by token', { concurrency: 4 }, () => {
     await broker.kill();
     isDown = true;
     const late = await brokerWith(t, { algorithms: ['ES256'], jwksUrl, refresh: '1s' }, { 'auth.allowAnonymous': true });
-    assert.equal(await attempt(late.port, await sign(ec.privateKey, 'ES256', {}, 'one')), 0x86);
+    assert.equal(await attempt(late.port, await sign(ec.privateKey, 'ES256', {}, 'one')), 0x88);
     await late.line(({ msg }) => msg === 'an authenticator fails: it is passed over');
     await (await connect(late.port)).disconnect();
   });

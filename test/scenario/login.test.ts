@@ -183,6 +183,12 @@ describe('login', { concurrency: 4 }, () => {
     assert.equal(await attempt(broker.port, { username: 'pump', password: SECRET }), 0);
   });
 
+  test('names longer than any that could be right are refused unjudged', async (t) => {
+    const broker = await stage(t, settings(await usersFile()));
+    assert.equal(await attempt(broker.port, { username: 'x'.repeat(9000), password: SECRET }), 0x86);
+    await broker.line(({ cause }) => cause === 'the username is too long');
+  });
+
   test('a file that cannot be used stops the start with one line', async () => {
     const file = join(storeDirectory(), 'missing.json');
     const child = spawn(process.execPath, [
