@@ -96,6 +96,18 @@ describe('onehop user', { concurrency: 2 }, () => {
     assert.deepEqual([...readUserFile(file).keys()].sort(), names);
   });
 
+  test('a disk that takes only a part leaves the old file as it was', async () => {
+    const file = newFile();
+    for (let n = 0; n < 4; n++) assert.equal((await user(['add', `user${n}`, '--file', file], 'x\n')).code, 0);
+    const before = readFileSync(file, 'utf8');
+    const full = spawn('bash', ['-c', `ulimit -f 1; exec "${process.execPath}" "${program}" user add user4 --file "${file}"`]);
+    full.stdin.end('x\n');
+    const [code] = await once(full, 'close');
+    assert.notEqual(code, 0);
+    assert.equal(readFileSync(file, 'utf8'), before);
+    assert.equal((await user(['add', 'user4', '--file', file], 'x\n')).code, 0);
+  });
+
   test('what cannot be is one line', async () => {
     const file = newFile();
     for (const [args, input, message] of [
