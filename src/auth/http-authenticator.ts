@@ -2,7 +2,7 @@
  * HttpAuthenticator: asks a service of the fleet's owner, over HTTP. The answer is a status of 200 with JSON `{"result": "allow" | "deny" | "ignore"}`, or 204 for `allow`.
  *
  * A service that is slow or down costs only those who need it: requests have a bound on their number and their time, those that wait have a bound, and after
- * failures in a row nobody asks for a while (`breaker.ts`). Whatever is no answer counts as `ignore`: the chain goes on.
+ * failures in a row nobody asks for a while (`breaker.ts`). An answer of another form counts as `ignore`; no answer is an error: nobody knows what it would have been.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import type { HttpSettings } from '../base/settings.ts';
@@ -18,6 +18,11 @@ const PAUSE_MILLISECONDS = 10_000;
 /** Logins that wait for their turn. */
 const WAITING_MAX = 10_000;
 const CACHED_MAX = 65_536;
+
+interface Question {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Readonly<Record<string, string>>;
+}
 
 interface Cached {
   readonly finding: Finding;
@@ -45,33 +50,42 @@ export class HttpAuthenticator implements Authenticator {
   }
 
   async judge(login: Login, signal: AbortSignal): Promise<Finding> {
+    // What is known needs no turn: it must not wait for a service that is slow.
+    const known = this.settings.cacheMilliseconds === 0 ? undefined : this.cached.get(this.keyOf(this.questionOf(login)));
+    if (known !== undefined && known.until > this.clock() && !hasEnded(known.finding)) return known.finding;
     await this.turns.take(signal);
     try {
-      return await this.judgeNow(login);
+      return await this.askNow(login);
     } finally {
       this.turns.give();
     }
   }
 
-  /** What is sent is made when its turn has come: it may be ten times as long as what the client has shown. */
-  private async judgeNow(login: Login): Promise<Finding> {
-    const { method, headers, body } = this.settings;
-    const filledHeaders = filled(headers, login, headerText);
-    const filledBody = filled(body, login, (text) => text);
-    const key = this.settings.cacheMilliseconds === 0 ? '' : this.keyOf(filledHeaders, filledBody);
-    const known = key === '' ? undefined : this.cached.get(key);
-    if (known !== undefined && known.until > this.clock() && !hasEnded(known.finding)) return known.finding;
+  /** What is sent. Made anew when a turn has come, and not kept while it is waited for: it may be ten times as long as what the client has shown. */
+  private questionOf(login: Login): Question {
+    const { headers, body } = this.settings;
+    return { headers: filled(headers, login, headerText), body: filled(body, login, (text) => text) };
+  }
+
+  private async askNow(login: Login): Promise<Finding> {
     if (!this.breaker.mayAsk(this.clock())) throw new Unasked('not asked: it has failed again and again');
+    const { method } = this.settings;
+    const question = this.questionOf(login);
     try {
       const isPost = method === 'POST';
-      const query = new URLSearchParams(isPost ? {} : filledBody);
+      const query = new URLSearchParams(isPost ? {} : question.body);
       const accept = { accept: 'application/json', ...(isPost && { 'content-type': 'application/json' }) };
-      const answer = await this.service.ask(method, query, { ...accept, ...filledHeaders }, isPost ? JSON.stringify(filledBody) : null);
+      const answer = await this.service.ask(
+        method,
+        query,
+        { ...accept, ...question.headers },
+        isPost ? JSON.stringify(question.body) : null,
+      );
       // A service that answers is there, whatever it says; 5xx is what balancers say for one that is not.
       if (answer.status >= 500) throw new Error(`it answers ${answer.status}`);
       this.breaker.succeeded();
       const finding = this.findingOf(answer.status, answer.contentType, answer.body);
-      if (key !== '' && finding.effect !== 'ignore') this.remember(key, finding);
+      if (finding.effect !== 'ignore') this.remember(question, finding);
       return finding;
     } catch (error) {
       this.breaker.failed(this.clock());
@@ -105,13 +119,13 @@ export class HttpAuthenticator implements Authenticator {
   }
 
   /** Secrets are among what is asked: a digest under a key that never leaves memory stands for all of it. */
-  private keyOf(headers: object, body: object): string {
-    return createHmac('sha256', this.key)
-      .update(JSON.stringify([headers, body]))
-      .digest('base64');
+  private keyOf(question: Question): string {
+    return createHmac('sha256', this.key).update(JSON.stringify(question)).digest('base64');
   }
 
-  private remember(key: string, finding: Finding): void {
+  private remember(question: Question, finding: Finding): void {
+    if (this.settings.cacheMilliseconds === 0) return;
+    const key = this.keyOf(question);
     this.cached.delete(key);
     this.cached.set(key, { finding, until: this.clock() + this.settings.cacheMilliseconds });
     if (this.cached.size > CACHED_MAX) this.cached.delete(this.cached.keys().next().value!);

@@ -1,5 +1,6 @@
 /**
- * One request to a service of somebody else, with bounds on everything: time to connect, time to answer, bytes of the answer. Connections are kept and used again.
+ * One request to a service of somebody else, with bounds on the time to connect, the time to answer and the bytes of the answer. Connections are kept and used again; how many requests
+ * are under way is the caller's matter.
  */
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
@@ -14,8 +15,6 @@ export interface HttpAnswer {
 }
 
 export interface HttpLimits {
-  /** Connections, and so requests under way; further ones wait for one. */
-  readonly concurrency: number;
   readonly connectMilliseconds: number;
   /** From the connection to the end of the answer. */
   readonly readMilliseconds: number;
@@ -29,8 +28,7 @@ export class HttpService {
   constructor(url: URL, limits: HttpLimits) {
     this.url = url;
     this.limits = limits;
-    const options = { keepAlive: true, maxSockets: limits.concurrency };
-    this.agent = url.protocol === 'https:' ? new HttpsAgent(options) : new HttpAgent(options);
+    this.agent = url.protocol === 'https:' ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
   }
 
   /**
@@ -51,16 +49,9 @@ export class HttpService {
       let late: NodeJS.Timeout | undefined;
       const allow = (milliseconds: number, problem: string): void => {
         clearTimeout(late);
-        late = setTimeout(() => {
-          // A request that waits for a connection says nothing of its end before it has got one.
-          const error = new Error(problem);
-          request.destroy(error);
-          reject(error);
-        }, milliseconds);
+        late = setTimeout(() => request.destroy(new Error(problem)), milliseconds);
       };
       const noAnswer = `no answer within ${readMilliseconds} ms`;
-      // Who waits for a service that takes its time for everybody must not wait for all of them.
-      allow(connectMilliseconds + readMilliseconds, `no free connection within ${connectMilliseconds + readMilliseconds} ms`);
       request.once('socket', (socket) => {
         if (!socket.connecting) allow(readMilliseconds, noAnswer);
         else {

@@ -47,6 +47,8 @@ export class JwtAuthenticator implements Authenticator {
     } catch (error) {
       return findingOf(error as Error);
     }
+    const { iat } = payload;
+    if (iat !== undefined && !(iat <= Date.now() / 1000 + TOLERANCE_SECONDS)) return deny('the token is from the future');
     const wrong = wrongClaim(payload, settings.claims, login);
     if (wrong !== null) return deny(`claim ${wrong} does not fit`);
     const username = settings.usernameClaim === '' ? undefined : payload[settings.usernameClaim];

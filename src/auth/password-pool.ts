@@ -30,6 +30,7 @@ export class PasswordPool {
     this.turns = new Turns(threads, queueMax);
     this.pool = new Piscina({
       filename: new URL('./password-worker.js', import.meta.url).href,
+      name: 'runPasswordTask',
       minThreads: 0,
       maxThreads: threads,
       idleTimeout: IDLE_MILLISECONDS,

@@ -14,6 +14,3 @@ export function runPasswordTask(task: PasswordTask): boolean | string {
   if (task.kind === 'hash') return hashSync(task.password, PASSWORD_COST);
   return verifySync(task.hash, task.password);
 }
-
-// biome-ignore lint/style/noDefaultExport: Piscina calls the default export of a worker's file.
-export default runPasswordTask;

@@ -4,7 +4,7 @@
  *   CONNECT → begin → asked of the supervisor (`LoginPort`) → answered → `done` → session and CONNACK, or a refusal
  *                  └ nothing answers in `auth.timeout`: 0x88 Server unavailable
  *
- * Reading stops meanwhile: what a client sends behind its CONNECT waits [MQTT-3.1.4-5]. A judge that is slow holds back nobody but those who wait for it.
+ * Reading stops meanwhile: what a client sends behind its CONNECT waits, and is nothing if it is refused [MQTT-3.1.4-6]. A judge that is slow holds back nobody but those who wait for it.
  */
 import { Timer } from '../base/timers.ts';
 import type { ConnectPacket } from '../protocol/connect.ts';

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test, { describe } from 'node:test';
 import { Authority, type CertificatePair } from '../support/certificates.ts';
-import { type ConnectOptions, connect, Refusal } from '../support/client.ts';
+import { connackCode, connect } from '../support/client.ts';
 import type { DialPlace } from '../support/dial.ts';
 import { stage } from './observe.ts';
 
@@ -19,16 +19,6 @@ const nameless = authority.issue('valve');
 function placeOf(transport: DialPlace['transport'], port: number, pair?: CertificatePair): DialPlace {
   const shown = pair === undefined ? {} : { cert: readFileSync(pair.chain, 'utf8'), key: readFileSync(pair.key, 'utf8') };
   return { transport, host: '127.0.0.1', port, ca: readFileSync(authority.root, 'utf8'), ...shown };
-}
-
-async function attempt(place: DialPlace, options: ConnectOptions): Promise<number> {
-  try {
-    await (await connect(place, options)).disconnect();
-    return 0;
-  } catch (error) {
-    if (error instanceof Refusal) return error.connack.code;
-    throw error;
-  }
 }
 
 describe('login by certificate', { concurrency: 2 }, () => {
@@ -44,11 +34,11 @@ describe('login by certificate', { concurrency: 2 }, () => {
         'auth.authenticators': [{ type: 'certificate', clientId: 'cn' }],
       });
       const place = (pair?: CertificatePair): DialPlace => placeOf(transport, broker.ports[1]!, pair);
-      assert.equal(await attempt(place(pump), { clientId: 'pump' }), 0);
-      assert.equal(await attempt(place(pump), { clientId: 'valve' }), 0x87);
-      assert.equal(await attempt(place(nameless), { clientId: 'valve', version: 4 }), 0);
-      assert.equal(await attempt(place(nameless), { clientId: 'pump', version: 4 }), 5);
-      assert.equal(await attempt(place(), { clientId: 'pump' }), 0x87, 'no certificate');
+      assert.equal(await connackCode(place(pump), { clientId: 'pump' }), 0);
+      assert.equal(await connackCode(place(pump), { clientId: 'valve' }), 0x87);
+      assert.equal(await connackCode(place(nameless), { clientId: 'valve', version: 4 }), 0);
+      assert.equal(await connackCode(place(nameless), { clientId: 'pump', version: 4 }), 5);
+      assert.equal(await connackCode(place(), { clientId: 'pump' }), 0x87, 'no certificate');
     });
   }
 
@@ -66,11 +56,11 @@ describe('login by certificate', { concurrency: 2 }, () => {
     await watch.subscribe('$events/client_connected', { qos: 1 });
     const place = (pair: CertificatePair): DialPlace => placeOf('tls', broker.ports[1]!, pair);
     for (const clientId of ['pump.example.com', 'urn:device:7']) {
-      assert.equal(await attempt(place(pump), { clientId, username: 'somebody else' }), 0);
+      assert.equal(await connackCode(place(pump), { clientId, username: 'somebody else' }), 0);
       const event = JSON.parse(Buffer.from((await watch.next()).payload).toString()) as Record<string, unknown>;
       assert.deepEqual([event['clientid'], event['username']], [clientId, 'pump.example.com']);
     }
-    assert.equal(await attempt(place(pump), { clientId: 'pump' }), 0x87);
-    assert.equal(await attempt(place(nameless), { clientId: 'valve' }), 0x87, 'a certificate without such names');
+    assert.equal(await connackCode(place(pump), { clientId: 'pump' }), 0x87);
+    assert.equal(await connackCode(place(nameless), { clientId: 'valve' }), 0x87, 'a certificate without such names');
   });
 });

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import test, { describe, type TestContext } from 'node:test';
-import { type ConnectOptions, connect, Refusal } from '../support/client.ts';
+import { connackCode, connect } from '../support/client.ts';
 import { CounterWatch, stage } from './observe.ts';
 import { connectBytes, RawConnection } from './raw-connection.ts';
 
@@ -40,16 +40,6 @@ function say(response: ServerResponse, answer: unknown, status = 200, type = 'ap
   response.writeHead(status, { 'content-type': type }).end(typeof answer === 'string' ? answer : JSON.stringify(answer));
 }
 
-async function attempt(port: number, options: ConnectOptions): Promise<number> {
-  try {
-    await (await connect(port, options)).disconnect();
-    return 0;
-  } catch (error) {
-    if (error instanceof Refusal) return error.connack.code;
-    throw error;
-  }
-}
-
 function brokerWith(t: TestContext, authenticator: object, more: object = {}): ReturnType<typeof stage> {
   const list = [{ type: 'http', ...authenticator }];
   return stage(t, { shards: 2, 'auth.authenticators': list, 'auth.failures.perAddress': 0, 'auth.failures.perName': 0, ...more });
@@ -74,7 +64,7 @@ describe('login by a service', { concurrency: 4 }, () => {
     const broker = await brokerWith(t, { url });
     for (const name of Object.keys(answers))
       assert.equal(
-        await attempt(broker.port, { username: name, password: 'x' }),
+        await connackCode(broker.port, { username: name, password: 'x' }),
         ['allow', 'charset', 'nothing'].includes(name) ? 0 : name === 'large' ? 0x88 : 0x86,
         name,
       );
@@ -89,7 +79,7 @@ describe('login by a service', { concurrency: 4 }, () => {
       headers: { authorization: 'Bearer of the broker', 'x-client': '${ClientId}' },
     });
     const evil = { clientId: 'a"\r\nx-admin: 1', username: '${Password}', password: 'p"w' };
-    assert.equal(await attempt(post.port, evil), 0);
+    assert.equal(await connackCode(post.port, evil), 0);
     assert.deepEqual(JSON.parse(asked[0]!.body), {
       who: '${Password}',
       id: `id-${evil.clientId}`,
@@ -101,7 +91,7 @@ describe('login by a service', { concurrency: 4 }, () => {
     assert.equal(asked[0]!.headers['x-admin'], undefined);
     assert.equal(decodeURI(String(asked[0]!.headers['x-client'])), evil.clientId);
     const get = await brokerWith(t, { url: `${url}?fixed=1`, method: 'GET', body: { user: '${Username}' } });
-    assert.equal(await attempt(get.port, { username: 'a&user=b', password: 'x' }), 0);
+    assert.equal(await connackCode(get.port, { username: 'a&user=b', password: 'x' }), 0);
     assert.deepEqual(
       [...new URL(asked[1]!.url, url).searchParams],
       [
@@ -116,23 +106,40 @@ describe('login by a service', { concurrency: 4 }, () => {
     const { url, asked } = await service(t, ({ body }, response) => say(response, { result: body.includes('good') ? 'allow' : 'deny' }));
     const broker = await brokerWith(t, { url, cache: '1h' });
     for (let n = 0; n < 3; n++) {
-      assert.equal(await attempt(broker.port, { clientId: 'c', username: 'u', password: 'good' }), 0);
-      assert.equal(await attempt(broker.port, { clientId: 'c', username: 'u', password: 'bad' }), 0x86);
+      assert.equal(await connackCode(broker.port, { clientId: 'c', username: 'u', password: 'good' }), 0);
+      assert.equal(await connackCode(broker.port, { clientId: 'c', username: 'u', password: 'bad' }), 0x86);
     }
     assert.equal(asked.length, 2);
-    assert.equal(await attempt(broker.port, { clientId: 'd', username: 'u', password: 'good' }), 0);
+    assert.equal(await connackCode(broker.port, { clientId: 'd', username: 'u', password: 'good' }), 0);
     assert.equal(asked.length, 3, 'another client is another question');
+  });
+
+  test('what is remembered does not wait for a service that is slow', async (t) => {
+    const { url } = await service(t, ({ body }, response) => {
+      if (body.includes('good')) say(response, { result: 'allow' });
+    });
+    const broker = await brokerWith(t, { url, cache: '1h', concurrency: 1, readTimeout: '8s' });
+    const good = { clientId: 'c', username: 'u', password: 'good' };
+    assert.equal(await connackCode(broker.port, good), 0);
+    const slow = connackCode(broker.port, { username: 'u', password: 'slow' });
+    let isSlowDone = false;
+    void slow.then(() => {
+      isSlowDone = true;
+    });
+    for (let n = 0; n < 3; n++) assert.equal(await connackCode(broker.port, good), 0);
+    assert.equal(isSlowDone, false);
+    assert.equal(await slow, 0x88);
   });
 
   test('a service that does not answer holds back nobody else, and is given up for a while', async (t) => {
     const { url, asked } = await service(t, () => {});
     const broker = await brokerWith(t, { url, readTimeout: '200ms', concurrency: 2 }, { 'auth.allowAnonymous': true });
     const calm = await connect(broker.port);
-    const waiting = Array.from({ length: 8 }, () => attempt(broker.port, { username: 'u', password: 'x' }));
+    const waiting = Array.from({ length: 8 }, () => connackCode(broker.port, { username: 'u', password: 'x' }));
     await calm.ping();
     assert.deepEqual([...new Set(await Promise.all(waiting))], [0x88], 'nobody has said that the password is wrong');
     const before = asked.length;
-    assert.equal(await attempt(broker.port, { username: 'u', password: 'x' }), 0x88);
+    assert.equal(await connackCode(broker.port, { username: 'u', password: 'x' }), 0x88);
     assert.equal(asked.length, before, 'five failures in a row: it is not asked any more');
     await broker.line(({ cause }) => String(cause).includes('not asked: it has failed again and again'));
     await calm.ping();
@@ -142,7 +149,7 @@ describe('login by a service', { concurrency: 4 }, () => {
     const { url } = await service(t, () => {});
     const broker = await brokerWith(t, { url, connectTimeout: '100ms', readTimeout: '300ms', concurrency: 1 });
     // One after the other they would take 12 seconds, longer than the broker waits for a verdict.
-    const codes = await Promise.all(Array.from({ length: 40 }, () => attempt(broker.port, { username: 'u', password: 'x' })));
+    const codes = await Promise.all(Array.from({ length: 40 }, () => connackCode(broker.port, { username: 'u', password: 'x' })));
     assert.deepEqual([...new Set(codes)], [0x88]);
     const causes = broker.log.map(({ cause }) => String(cause)).filter((cause) => cause.startsWith('http'));
     assert.ok(causes.length > 0);
@@ -150,7 +157,7 @@ describe('login by a service', { concurrency: 4 }, () => {
 
   test('nothing listens there: refused at once', async (t) => {
     const broker = await brokerWith(t, { url: 'http://127.0.0.1:1/auth' });
-    assert.equal(await attempt(broker.port, { username: 'u', password: 'x' }), 0x88);
+    assert.equal(await connackCode(broker.port, { username: 'u', password: 'x' }), 0x88);
   });
 
   test('an end that has passed, or is no time', async (t) => {
@@ -165,7 +172,7 @@ describe('login by a service', { concurrency: 4 }, () => {
     });
     const broker = await brokerWith(t, { url });
     for (const name of Object.keys(ends))
-      assert.equal(await attempt(broker.port, { username: name, password: 'x' }), name === 'later' ? 0 : 0x86, name);
+      assert.equal(await connackCode(broker.port, { username: name, password: 'x' }), name === 'later' ? 0 : 0x86, name);
   });
 
   test('nobody is asked for clients that have gone', async (t) => {
@@ -191,7 +198,7 @@ describe('login by a service', { concurrency: 4 }, () => {
     for (const connection of gone) await connection.reset();
     await watch.reaches('logins/waiting', (waiting) => waiting === 0);
     for (const response of open) say(response, { result: 'allow' });
-    assert.equal(await attempt(broker.port, { username: 'right', password: 'x' }), 0);
+    assert.equal(await connackCode(broker.port, { username: 'right', password: 'x' }), 0);
     assert.equal(
       asked.filter(({ body }) => !body.includes('"username":""')).length,
       2,

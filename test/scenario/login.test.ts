@@ -10,7 +10,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { describe } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type ConnectOptions, connect, Refusal, type TestClient } from '../support/client.ts';
+import { connackCode, connect } from '../support/client.ts';
 import { clientIdOn } from '../support/placement.ts';
 import { storeDirectory } from '../support/store-directory.ts';
 import { CounterWatch, stage, WATCHED } from './observe.ts';
@@ -44,19 +44,6 @@ function settings(file: string, more: Record<string, unknown> = {}): Record<stri
   return { shards: 2, 'auth.authenticators': [{ type: 'users', file }], ...more };
 }
 
-/** The CONNACK's code; 0: let in, and gone again. */
-async function attempt(port: number, options: ConnectOptions): Promise<number> {
-  let client: TestClient;
-  try {
-    client = await connect(port, options);
-  } catch (error) {
-    if (error instanceof Refusal) return error.connack.code;
-    throw error;
-  }
-  await client.disconnect();
-  return 0;
-}
-
 describe('login', { concurrency: 4 }, () => {
   test('name and password, in every version and on every shard', async (t) => {
     const broker = await stage(t, settings(await usersFile()));
@@ -65,7 +52,7 @@ describe('login', { concurrency: 4 }, () => {
       for (const shard of [0, 1]) {
         const clientId = clientIdOn(shard, 2);
         const who = (username?: string, password?: string): Promise<number> =>
-          attempt(broker.port, {
+          connackCode(broker.port, {
             clientId,
             version,
             ...(username !== undefined && { username }),
@@ -107,23 +94,27 @@ describe('login', { concurrency: 4 }, () => {
     const broker = await stage(t, settings(await usersFile(), { 'auth.failures.perAddress': 3 }));
     const wrong = { username: 'pump', password: 'guess' };
     const right = { username: 'pump', password: SECRET };
-    for (let n = 0; n < 3; n++) assert.equal(await attempt(broker.port, { ...wrong, localAddress: '127.0.0.2' }), 0x86);
-    assert.equal(await attempt(broker.port, { ...wrong, localAddress: '127.0.0.2' }), 0x9f);
-    assert.equal(await attempt(broker.port, { ...right, localAddress: '127.0.0.2' }), 0x9f, 'a hit is not told either');
-    assert.equal(await attempt(broker.port, { ...right, localAddress: '127.0.0.2', version: 4 }), 3, 'before MQTT 5: server unavailable');
-    assert.equal(await attempt(broker.port, { ...right, localAddress: '127.0.0.3' }), 0);
+    for (let n = 0; n < 3; n++) assert.equal(await connackCode(broker.port, { ...wrong, localAddress: '127.0.0.2' }), 0x86);
+    assert.equal(await connackCode(broker.port, { ...wrong, localAddress: '127.0.0.2' }), 0x9f);
+    assert.equal(await connackCode(broker.port, { ...right, localAddress: '127.0.0.2' }), 0x9f, 'a hit is not told either');
+    assert.equal(
+      await connackCode(broker.port, { ...right, localAddress: '127.0.0.2', version: 4 }),
+      3,
+      'before MQTT 5: server unavailable',
+    );
+    assert.equal(await connackCode(broker.port, { ...right, localAddress: '127.0.0.3' }), 0);
   });
 
   test('a name under attack is refused to strangers, not to where it has come from before', async (t) => {
     const broker = await stage(t, settings(await usersFile(), { 'auth.failures.perName': 4, 'auth.failures.perAddress': 0 }));
     const right = { username: 'pump', password: SECRET };
-    assert.equal(await attempt(broker.port, { ...right, localAddress: '127.0.0.5' }), 0);
+    assert.equal(await connackCode(broker.port, { ...right, localAddress: '127.0.0.5' }), 0);
     for (let n = 0; n < 4; n++)
-      assert.equal(await attempt(broker.port, { username: 'pump', password: `${n}`, localAddress: `127.0.1.${n + 1}` }), 0x86);
-    assert.equal(await attempt(broker.port, { ...right, localAddress: '127.0.1.9' }), 0x9f);
-    assert.equal(await attempt(broker.port, { ...right, localAddress: '127.0.0.5' }), 0);
+      assert.equal(await connackCode(broker.port, { username: 'pump', password: `${n}`, localAddress: `127.0.1.${n + 1}` }), 0x86);
+    assert.equal(await connackCode(broker.port, { ...right, localAddress: '127.0.1.9' }), 0x9f);
+    assert.equal(await connackCode(broker.port, { ...right, localAddress: '127.0.0.5' }), 0);
     assert.equal(
-      await attempt(broker.port, { username: 'valve', password: OTHER_SECRET, localAddress: '127.0.1.9' }),
+      await connackCode(broker.port, { username: 'valve', password: OTHER_SECRET, localAddress: '127.0.1.9' }),
       0,
       'other names are free',
     );
@@ -140,20 +131,20 @@ describe('login', { concurrency: 4 }, () => {
     process.kill(broker.pid, 'SIGHUP');
     for (const pump of pumps) assert.equal((await pump.closed).code, 0x87);
     await valve.ping();
-    assert.equal(await attempt(broker.port, { username: 'pump', password: SECRET }), 0x86);
-    assert.equal(await attempt(broker.port, { username: 'pump', password: 'a newer secret' }), 0);
+    assert.equal(await connackCode(broker.port, { username: 'pump', password: SECRET }), 0x86);
+    assert.equal(await connackCode(broker.port, { username: 'pump', password: 'a newer secret' }), 0);
     writeFileSync(file, '{ "version": 1, "users": [');
     process.kill(broker.pid, 'SIGHUP');
     await broker.line(({ msg }) => String(msg).includes('was not read again'));
     await valve.ping();
-    assert.equal(await attempt(broker.port, { username: 'pump', password: 'a newer secret' }), 0, 'a broken file changes nothing');
+    assert.equal(await connackCode(broker.port, { username: 'pump', password: 'a newer secret' }), 0, 'a broken file changes nothing');
   });
 
   test('anonymous clients, where it is written; a wrong proof is still one', async (t) => {
     const broker = await stage(t, settings(await usersFile(), { 'auth.allowAnonymous': true }));
-    assert.equal(await attempt(broker.port, {}), 0);
-    assert.equal(await attempt(broker.port, { username: 'pump', password: 'guess' }), 0x86);
-    assert.equal(await attempt(broker.port, { username: 'pump', password: SECRET }), 0);
+    assert.equal(await connackCode(broker.port, {}), 0);
+    assert.equal(await connackCode(broker.port, { username: 'pump', password: 'guess' }), 0x86);
+    assert.equal(await connackCode(broker.port, { username: 'pump', password: SECRET }), 0);
   });
 
   test('more logins than may wait: busy, at once; connected clients notice nothing; clients that go away leave nothing behind', async (t) => {
@@ -170,7 +161,7 @@ describe('login', { concurrency: 4 }, () => {
     );
     const watch = await CounterWatch.open(broker.port);
     const codes = await Promise.all(
-      Array.from({ length: 60 }, (_, n) => attempt(broker.port, { username: 'pump', password: `guess ${n}` })),
+      Array.from({ length: 60 }, (_, n) => connackCode(broker.port, { username: 'pump', password: `guess ${n}` })),
     );
     assert.deepEqual([...new Set(codes)].sort(), [0x86, 0x89]);
     assert.ok(codes.filter((code) => code === 0x86).length >= 4);
@@ -180,12 +171,12 @@ describe('login', { concurrency: 4 }, () => {
       gone.socket.destroy();
     }
     await watch.reaches('logins/waiting', (waiting) => waiting === 0);
-    assert.equal(await attempt(broker.port, { username: 'pump', password: SECRET }), 0);
+    assert.equal(await connackCode(broker.port, { username: 'pump', password: SECRET }), 0);
   });
 
   test('names longer than any that could be right are refused unjudged', async (t) => {
     const broker = await stage(t, settings(await usersFile()));
-    assert.equal(await attempt(broker.port, { username: 'x'.repeat(9000), password: SECRET }), 0x86);
+    assert.equal(await connackCode(broker.port, { username: 'x'.repeat(9000), password: SECRET }), 0x86);
     await broker.line(({ cause }) => cause === 'the username is too long');
   });
 

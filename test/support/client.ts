@@ -126,6 +126,19 @@ export async function connect(place: number | DialPlace, options: ConnectOptions
   return client;
 }
 
+/** Connects, and goes again. @returns the code of the CONNACK: 0, or that of the refusal */
+export async function connackCode(place: number | DialPlace, options: ConnectOptions = {}): Promise<number> {
+  let client: TestClient;
+  try {
+    client = await connect(place, options);
+  } catch (error) {
+    if (error instanceof Refusal) return error.connack.code;
+    throw error;
+  }
+  await client.disconnect();
+  return 0;
+}
+
 export class TestClient {
   /** The assigned one when the server assigned it. */
   clientId: string;
