@@ -87,6 +87,8 @@ export interface MqttSettings {
   readonly topicAliasMaximum: number;
   /** How many Topic Aliases the broker uses towards a v5 client that allows them; the smaller of both counts. 0 uses none. */
   readonly outboundTopicAliasMaximum: number;
+  /** Bytes of topics that one connection's aliases may stand for, in each direction. */
+  readonly topicAliasBytes: number;
   /** Receive Maximum announced to v5 clients: QoS 1 and 2 PUBLISH packets that a client may have unacknowledged. */
   readonly receiveMaximum: number;
   /** Longest Keep Alive; a longer one (or none) is answered with Server Keep Alive. 0: whatever the client asks. */
@@ -119,6 +121,8 @@ export interface LimitSettings {
   readonly connections: number;
   /** Sessions of the whole process, connected or not. */
   readonly sessions: number;
+  /** How often in a minute a connection may take a session from another; 0: no limit. */
+  readonly takeoversPerMinute: number;
   /** From accept to a whole CONNECT. */
   readonly connectTimeoutMilliseconds: number;
   /** Bytes that wait in the queues of all sessions, in all mailboxes, and in flight to sessions that outlive their connection; of the whole process. */
@@ -154,6 +158,8 @@ export interface P2pSettings {
   readonly topicTemplate: string;
   /** `p2p-target` User Properties that one PUBLISH may carry. */
   readonly maxTargets: number;
+  /** P2P messages to unknown clients that one connection may be told of in a minute; 0: no limit. */
+  readonly missesPerMinute: number;
   readonly mailbox: MailboxSettings;
 }
 

@@ -107,6 +107,11 @@ const root = z.strictObject(
         32,
         'Topic aliases that the broker uses towards a client that allows them; the smaller number counts. 0 uses none.',
       ),
+      topicAliasBytes: key(
+        size(0, Number.MAX_SAFE_INTEGER),
+        '64KiB',
+        'Bytes of topics that the aliases of one connection may stand for, in each direction. A client that uses more is told Quota exceeded; the broker itself sends further topics in full.',
+      ),
       receiveMaximum: key(
         count(1, 65_535),
         1_000,
@@ -182,6 +187,11 @@ const root = z.strictObject(
         2 * million,
         'Sessions of the process, connected or not. A further client ID is refused with Quota exceeded.',
       ),
+      takeoversPerMinute: key(
+        count(0, million),
+        20,
+        'How often in a minute one client ID may be taken from a connection by another. Two devices with one ID throw each other out for ever; beyond this number the newcomer is refused with Connection rate exceeded. 0: no limit.',
+      ),
       connectTimeout: key(
         duration({ unit: 'milliseconds', min: 100, max: 600_000 }),
         '10s',
@@ -243,6 +253,11 @@ const root = z.strictObject(
         'Topic that receivers see. `{topic}`, `{first}`, `{clientId}` and `{publisher}` are replaced. For client libraries that drop messages on topics that they did not subscribe to.',
       ),
       maxTargets: key(count(1, 10_000), 100, '`p2p-target` User Properties on one message. Bounds what one PUBLISH can cause.'),
+      missesPerMinute: key(
+        count(0, million),
+        1_000,
+        'P2P messages of one connection to clients that have no session, in a minute, before its further P2P messages are refused with Quota exceeded until the minute is over. Who guesses client IDs learns few. 0: no limit.',
+      ),
       mailbox: section({
         enabled: key(
           flag(),

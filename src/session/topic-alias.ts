@@ -12,14 +12,20 @@ import { equalBytes } from '../base/bytes.ts';
 /** What the client may refer to by number. */
 export class InboundAliases {
   private readonly topics: (Uint8Array | undefined)[];
+  private bytes: number;
 
   constructor() {
     this.topics = [];
+    this.bytes = 0;
   }
 
-  /** @param topic bytes that the table owns from now on */
-  set(alias: number, topic: Uint8Array): void {
+  /** @param topic bytes that the table owns from now on; @param bytesMax of all topics. @returns false: there is no room for it */
+  set(alias: number, topic: Uint8Array, bytesMax: number): boolean {
+    const bytes = this.bytes + topic.length - (this.topics[alias]?.length ?? 0);
+    if (bytes > bytesMax) return false;
     this.topics[alias] = topic;
+    this.bytes = bytes;
+    return true;
   }
 
   get(alias: number): Uint8Array | undefined {
@@ -36,9 +42,13 @@ export class OutboundAliases {
   readonly maximum: number;
   private readonly hashes: number[];
   private readonly topics: Uint8Array[];
+  private readonly bytesMax: number;
+  private bytes: number;
 
-  /** @param maximum the smaller of the client's Topic Alias Maximum and our own setting */
-  constructor(maximum: number) {
+  /** @param maximum the smaller of the client's Topic Alias Maximum and our own setting; @param bytesMax of all topics */
+  constructor(maximum: number, bytesMax: number) {
+    this.bytesMax = bytesMax;
+    this.bytes = 0;
     this.isKnown = false;
     this.isNew = false;
     this.maximum = maximum;
@@ -61,7 +71,8 @@ export class OutboundAliases {
         return i + 1;
       }
     }
-    if (this.hashes.length >= this.maximum) return 0;
+    if (this.hashes.length >= this.maximum || this.bytes + end - at > this.bytesMax) return 0;
+    this.bytes += end - at;
     const topic = new Uint8Array(end - at);
     for (let i = at; i < end; i++) topic[i - at] = bytes[i]!;
     this.hashes.push(hash);
@@ -75,6 +86,6 @@ export class OutboundAliases {
     if (!this.isNew) return;
     this.isNew = false;
     this.hashes.pop();
-    this.topics.pop();
+    this.bytes -= this.topics.pop()!.length;
   }
 }

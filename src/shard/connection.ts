@@ -21,6 +21,7 @@ import { counter } from './counters.ts';
 import type { Identity } from './login.ts';
 import type { PendingAck } from './outcome.ts';
 import type { ClientSession, Shard } from './shard.ts';
+import type { Misses } from './suspicion.ts';
 
 export const OPENING = 0;
 export const CONNECTED = 1;
@@ -73,6 +74,8 @@ export class Connection {
   /** Ends the connection with what the client has proved itself by; null: that has no end. */
   proofTimer: Timer | null;
   inboundAliases: InboundAliases | null;
+  /** P2P messages that found nobody; null: none. */
+  misses: Misses | null;
   /** Acknowledgements that wait for other shards, in the order of their PUBLISH packets. */
   acks: Fifo<PendingAck> | null;
   /** How many of `acks` are for QoS 2. */
@@ -128,6 +131,7 @@ export class Connection {
     this.timer = null;
     this.proofTimer = null;
     this.inboundAliases = null;
+    this.misses = null;
     this.acks = null;
     this.pendingQos2 = 0;
     this.out = null;

@@ -11,6 +11,7 @@ import type { Connection } from './connection.ts';
 import { ownMessage } from './receipt.ts';
 import { routeOf } from './route.ts';
 import type { ClientSession, Shard } from './shard.ts';
+import type { SuspicionFacts } from './suspicion.ts';
 
 const NO_PROPERTIES = new Uint8Array(0);
 const PENDING_MAX = 10_000;
@@ -107,6 +108,18 @@ export class Events {
       topic: readText(view.topicBytes, view.topicAt, view.topicEnd),
       qos: view.qos,
       reason,
+      node: this.shard.settings.node,
+      timestamp: this.shard.timers.now,
+    });
+  }
+
+  clientSuspected(session: ClientSession, facts: SuspicionFacts): void {
+    if (!this.hasSubscribers('client_suspected')) return;
+    this.publish('client_suspected', {
+      event: 'client.suspected',
+      clientid: session.clientId,
+      username: session.username,
+      ...facts,
       node: this.shard.settings.node,
       timestamp: this.shard.timers.now,
     });

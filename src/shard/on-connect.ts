@@ -154,6 +154,11 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
     }
     connection.access = access;
   }
+  const before = shard.sessions.get(key, 0, key.length, hash32(key, 0, key.length));
+  if (before !== undefined && shard.takeovers.refuses(before, connection)) {
+    refuseConnect(connection, packet.version, ReasonCode.ConnectionRateExceeded, refusedClient(packet));
+    return;
+  }
   const position = shard.journal.position;
   const { session, isPresent } = openSession(shard, clientId, key, packet.version, packet.cleanStart);
   if (isPresent && connection.access !== null) endForbidden(shard, session, connection.access);
@@ -228,7 +233,7 @@ function agree(shard: Shard, connection: Connection, packet: ConnectPacket, answ
   if (properties.maximumPacketSize !== undefined) connection.packetBytesMax = properties.maximumPacketSize; // [MQTT-3.1.2-24]
   connection.wantsProblemInformation = properties.requestProblemInformation !== 0;
   const aliases = Math.min(properties.topicAliasMaximum ?? 0, mqtt.outboundTopicAliasMaximum); // [MQTT-3.1.2-26]
-  if (aliases > 0) connection.outboundAliases = new OutboundAliases(aliases);
+  if (aliases > 0) connection.outboundAliases = new OutboundAliases(aliases, mqtt.topicAliasBytes);
   let keepAlive = packet.keepAliveSeconds;
   if (packet.version === V5 && mqtt.serverKeepAliveSeconds > 0 && (keepAlive === 0 || keepAlive > mqtt.serverKeepAliveSeconds)) {
     keepAlive = mqtt.serverKeepAliveSeconds;

@@ -22,6 +22,7 @@ import type { ClientSession, Shard } from './shard.ts';
 
 const RECEIVED = counter('publish/received');
 const NOT_AUTHORIZED = counter('publish/dropped/not-authorized');
+const SCAN_REFUSED = counter('p2p/refused/scan');
 const DOLLAR = 0x24;
 
 /** Handles a PUBLISH. @returns 0, or the reason code that ends the connection */
@@ -131,6 +132,11 @@ function routeAny(shard: Shard, connection: Connection, session: ClientSession):
   if (view.payloadFormat === 1 && !isPayloadUtf8(view)) return ReasonCode.PayloadFormatInvalid;
   const kind = p2pKind(shard, view);
   const { access } = connection;
+  const { misses } = connection.control ?? connection;
+  if (kind !== 0 && misses !== null && misses.isOver(shard.timers.now, shard.settings.p2p.missesPerMinute)) {
+    shard.counters[SCAN_REFUSED]!++;
+    return ReasonCode.QuotaExceeded;
+  }
   if (kind !== 0) return routeP2p(shard, view, kind, session.clientId, access);
   if (view.topicBytes[view.topicAt] === DOLLAR) {
     // `$SYS`, `$events` and `$share` are the broker's own; a client must not speak with its voice (section 4.7.2).
@@ -160,8 +166,7 @@ function resolveAlias(connection: Connection, shard: Shard): ReasonCode {
   if (connection.inboundAliases === null) connection.inboundAliases = new InboundAliases();
   const topic = new Uint8Array(view.topicEnd - view.topicAt);
   for (let i = 0; i < topic.length; i++) topic[i] = view.topicBytes[view.topicAt + i]!;
-  connection.inboundAliases.set(alias, topic);
-  return ReasonCode.Success;
+  return connection.inboundAliases.set(alias, topic, shard.settings.mqtt.topicAliasBytes) ? ReasonCode.Success : ReasonCode.QuotaExceeded;
 }
 
 function isPending(connection: Connection, packetId: number): boolean {

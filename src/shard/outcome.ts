@@ -13,6 +13,7 @@ import type { Connection } from './connection.ts';
 import type { Journal } from './journal.ts';
 import type { OwnPublication } from './own.ts';
 import type { ClientSession } from './shard.ts';
+import { noteMiss } from './suspicion.ts';
 
 /** What one session (or mailbox) did with a message. */
 export const DELIVERED = 0;
@@ -131,6 +132,7 @@ export class PendingAck implements Promised {
   note(result: number): void {
     if (result <= MAILBOX) this.wasTaken = true;
     else if (result !== STORED && result > this.worst) this.worst = result;
+    if (result === NO_SESSION && this.connection !== null) noteMiss(this.connection);
   }
 
   /** Rests on one more entry of the open batch. */
@@ -225,6 +227,7 @@ export class Outcome {
       this.taken = result;
     } else if (result === STORED) this.isStored = true;
     else if (result > this.worst) this.worst = result;
+    if (result === NO_SESSION && this.connection !== null) noteMiss(this.connection);
   }
 
   /** Notes what one P2P target did, in words too when the publisher asked for them. */

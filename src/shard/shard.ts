@@ -53,6 +53,7 @@ import type { RetainedMessage } from './retain.ts';
 import { continueRetained, RetainedQueries } from './retained-query.ts';
 import type { Route } from './route.ts';
 import { routesKnownByAll } from './routes.ts';
+import { Takeovers } from './suspicion.ts';
 
 /** A session as the shard knows it. */
 export type ClientSession = Session<Connection, ClientSubscription>;
@@ -110,6 +111,7 @@ export class Shard {
   readonly mailboxes: Mailboxes;
   readonly relays: Relays;
   readonly events: Events;
+  readonly takeovers: Takeovers;
   readonly logins: Logins;
   /** Null: everyone may do everything. */
   readonly authorization: Authorization | null;
@@ -222,6 +224,7 @@ export class Shard {
     this.mailboxes = new Mailboxes(this);
     this.relays = new Relays(this);
     this.events = new Events(this);
+    this.takeovers = new Takeovers(this);
     this.logins = new Logins(this);
     this.journal = new Journal(this, settings.store, flushAcks);
     this.origins = new Origins(this.counters);

@@ -79,7 +79,8 @@ export function beginStream(connection: Connection): void {
   connection.receiveMaximum = control.receiveMaximum;
   connection.sendQuota = control.receiveMaximum;
   connection.wantsProblemInformation = control.wantsProblemInformation;
-  if (control.outboundAliases !== null) connection.outboundAliases = new OutboundAliases(control.outboundAliases.maximum);
+  if (control.outboundAliases !== null)
+    connection.outboundAliases = new OutboundAliases(control.outboundAliases.maximum, connection.shard.settings.mqtt.topicAliasBytes);
   connection.state = CONNECTED;
 }
 

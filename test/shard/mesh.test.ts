@@ -15,7 +15,7 @@ import type { Connection } from '../../src/shard/connection.ts';
 import { COUNTERS, type CounterName } from '../../src/shard/counters.ts';
 import type { Link, LinkWiring } from '../../src/shard/link.ts';
 import { Mesh, readControl } from '../../src/shard/mesh.ts';
-import { DELIVERED, FULL, NO_SESSION, PendingAck } from '../../src/shard/outcome.ts';
+import { DELIVERED, FULL, NO_SUBSCRIBER, PendingAck } from '../../src/shard/outcome.ts';
 import {
   RECORD_ACKS,
   RECORD_CONTROL,
@@ -231,14 +231,14 @@ describe('acknowledgements', () => {
       ack.remaining = 1;
       acks.push(ack);
       a.send(`m${i}`, 1, ack);
-      if (i % 2 === 0) b.results.set(`m${i}`, NO_SESSION);
+      if (i % 2 === 0) b.results.set(`m${i}`, NO_SUBSCRIBER);
     }
     assert.equal(link.nextSequence, 7, '0 means that nobody waits, so it is left out');
     run(a, b);
     assert.deepEqual(a.done, acks);
     assert.deepEqual(
       acks.map((ack) => ack.worst),
-      acks.map((_, i) => (i % 2 === 0 ? NO_SESSION : 0)),
+      acks.map((_, i) => (i % 2 === 0 ? NO_SUBSCRIBER : 0)),
     );
     assert.equal(a.mesh.noteResult(link, 1, FULL), null, 'a result without its message is nobody’s');
   });
