@@ -2,7 +2,8 @@
  * Runs the compiled tests and says for each file how many passed: `node scripts/run-tests.mjs [word …]`, where words narrow the files by path.
  *
  * Without words it runs every test that needs Node alone. Those of test/clients/programs run programs in other languages, which
- * `npm run test:clients` gets first; those of test/faults compile a library (`npm run test:faults`).
+ * `npm run test:clients` gets first; those of test/faults compile a library (`npm run test:faults`); those of test/attacks measure
+ * times and want the machine for themselves (`npm run test:attacks`).
  *
  * The last line counts tests. It fails when a test fails, when one is skipped, when a file holds no test, and when none ran at all, so that silence
  * never looks like success.
@@ -18,6 +19,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const testFolder = join(root, 'dist', 'test');
 const otherPrograms = 'test/clients/programs/';
 const compiledFaults = 'test/faults/';
+const timedAttacks = 'test/attacks/';
 const fileTimeoutMilliseconds = 600_000;
 
 const words = process.argv.slice(2);
@@ -26,7 +28,7 @@ const files = all
   .map((name) => join(testFolder, name))
   .filter((path) =>
     words.length === 0
-      ? !sourceName(path).startsWith(otherPrograms) && !sourceName(path).startsWith(compiledFaults)
+      ? ![otherPrograms, compiledFaults, timedAttacks].some((folder) => sourceName(path).startsWith(folder))
       : words.some((word) => sourceName(path).includes(word)),
   )
   .sort();

@@ -75,10 +75,18 @@ function readFilter(): string | undefined {
 /**
  * Reads the body of a SUBSCRIBE.
  * @param packet receives the fields; meaningless after a failure
- * @returns 0; MalformedPacket for truncation, bad text or reserved bits [MQTT-3.8.3-5]; ProtocolError for Packet Identifier 0, no filter
+ * @param filtersMax filters that the packet may hold
+ * @returns 0; QuotaExceeded for more filters; MalformedPacket for truncation, bad text or reserved bits [MQTT-3.8.3-5]; ProtocolError for Packet Identifier 0, no filter
  * [MQTT-3.8.3-2], QoS 3, Retain Handling 3, or No Local on a Shared Subscription [MQTT-3.8.3-4]
  */
-export function readSubscribe(packet: SubscribePacket, bytes: Uint8Array, at: number, end: number, version: ProtocolVersion): ReasonCode {
+export function readSubscribe(
+  packet: SubscribePacket,
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  version: ProtocolVersion,
+  filtersMax: number = Number.POSITIVE_INFINITY,
+): ReasonCode {
   packet.entries = [];
   const code = readHead(packet, SUBSCRIBE, bytes, at, end, version);
   if (code !== ReasonCode.Success) return code;
@@ -86,6 +94,7 @@ export function readSubscribe(packet: SubscribePacket, bytes: Uint8Array, at: nu
     const filter = readFilter();
     const options = reader.u8();
     if (filter === undefined || reader.failed) return ReasonCode.MalformedPacket;
+    if (packet.entries.length === filtersMax) return ReasonCode.QuotaExceeded;
     const optionsCode = optionsError(filter, options, version);
     if (optionsCode !== ReasonCode.Success) return optionsCode;
     packet.entries.push({
@@ -174,6 +183,7 @@ export function readUnsubscribe(
   at: number,
   end: number,
   version: ProtocolVersion,
+  filtersMax: number = Number.POSITIVE_INFINITY,
 ): ReasonCode {
   packet.filters = [];
   const code = readHead(packet, UNSUBSCRIBE, bytes, at, end, version);
@@ -181,6 +191,7 @@ export function readUnsubscribe(
   while (reader.at < end) {
     const filter = readFilter();
     if (filter === undefined) return ReasonCode.MalformedPacket;
+    if (packet.filters.length === filtersMax) return ReasonCode.QuotaExceeded;
     packet.filters.push(filter);
   }
   return packet.filters.length === 0 ? ReasonCode.ProtocolError : ReasonCode.Success; // [MQTT-3.10.3-2]

@@ -178,6 +178,17 @@ export class Connection {
     this.shard.paused.add(this);
   }
 
+  /** Nothing more is handled until what the client has asked for is done, turn by turn. */
+  waitForTurn(): void {
+    this.isPaused = true;
+    this.channel.pause();
+  }
+
+  /** It is done: reading goes on. */
+  turnHasCome(): void {
+    this.shard.paused.add(this);
+  }
+
   /** v3 clients have no Receive Maximum: past ours, the broker stops reading instead. */
   get isAckOrderFull(): boolean {
     return this.acks !== null && this.acks.count >= this.shard.settings.mqtt.receiveMaximum;

@@ -25,11 +25,18 @@ import { counter } from './counters.ts';
 import { mayExplain } from './deliver.ts';
 import { noteSubscription } from './durable.ts';
 import { explainSubscribe } from './explain.ts';
+import { beginFilters, FilterWork } from './filter-work.ts';
 import { partsOf } from './parts.ts';
 import { queryRetained } from './retained-query.ts';
 import { install, routesKnownByAll, withdraw } from './routes.ts';
 import { endConnection } from './sessions.ts';
 import type { ClientSession, ClientSubscription, Shard } from './shard.ts';
+
+const NO_ENTRIES: readonly SubscribeEntry[] = [];
+const NO_FILTERS: readonly string[] = [];
+
+/** Reading that many takes some milliseconds. */
+const FILTERS_MAX = 10_000;
 
 const ROUTES_WAITING = counter('routes/waiting');
 
@@ -65,31 +72,54 @@ export class WaitingSuback {
   }
 }
 
+/** Filters that one packet may hold: as many as a client may have, and some more, which are refused one by one. */
+function filtersMax(shard: Shard): number {
+  return Math.max(FILTERS_MAX, shard.settings.limits.subscriptionsPerClient);
+}
+
 export function onSubscribe(connection: Connection, bytes: Uint8Array, at: number, end: number): ReasonCode {
   const shard = connection.shard;
   const packet = subscribePacket;
-  const code = readSubscribe(packet, bytes, at, end, connection.version);
+  const code = readSubscribe(packet, bytes, at, end, connection.version, filtersMax(shard));
   if (code !== ReasonCode.Success) return code;
   const identifier = packet.properties.subscriptionIdentifiers?.[0] ?? 0;
   if (identifier !== 0 && !shard.settings.mqtt.subscriptionIdentifierAvailable) return ReasonCode.SubscriptionIdentifiersNotSupported;
+  beginFilters(shard, new FilterWork(connection, packet.packetId, identifier, packet.entries, NO_FILTERS), advanceFilters);
+  return ReasonCode.Success;
+}
+
+/** Handles `count` further filters of a packet, and answers it when all are done. */
+export function advanceFilters(work: FilterWork, count: number): void {
+  const { connection, entries, filters, codes } = work;
+  const { shard } = connection;
   const session = connection.session!;
   const position = shard.journal.position;
-  const codes: number[] = [];
-  const retained: ClientSubscription[] = [];
-  for (const entry of packet.entries) codes.push(subscribe(shard, session, entry, identifier, retained)); // [MQTT-3.8.4-5] [MQTT-3.8.4-6]
+  for (let left = count; left > 0 && !work.isDone; left--) {
+    const at = codes.length;
+    if (filters.length > 0)
+      codes.push(unsubscribe(shard, session, filters[at]!)); // [MQTT-3.10.4-1] [MQTT-3.10.4-6]
+    else codes.push(subscribe(shard, session, entries[at]!, work.identifier, work.retained)); // [MQTT-3.8.4-5] [MQTT-3.8.4-6]
+  }
+  if (shard.journal.position !== position) work.record = shard.journal.open.record;
+  if (!work.isDone) return;
+  if (filters.length > 0) unsubscribed(work);
+  else subscribed(work);
+}
+
+/** All filters are subscribed: SUBACK, as soon as every shard knows. */
+function subscribed({ connection, packetId, codes, retained, record }: FilterWork): void {
+  const { shard } = connection;
   if (connection.version !== V5 && connection.version !== V311) {
     // MQTT 3.1 has no failure code in SUBACK: it grants QoS 0 where nothing will come.
     for (let i = 0; i < codes.length; i++) if (codes[i]! >= 0x80) codes[i] = 0;
   }
-  const record = shard.journal.position === position ? 0 : shard.journal.open.record;
-  const waiting = new WaitingSuback(connection, shard.routeSequence, packet.packetId, codes, retained, record);
+  const waiting = new WaitingSuback(connection, shard.routeSequence, packetId, codes, retained, record);
   // Earlier SUBACKs wait for less or the same, so the order of the list is the order of the routes.
   if (shard.waitingSubacks.count === 0 && routesKnownByAll(shard) >= waiting.sequence) confirm(shard, waiting);
   else {
     shard.waitingSubacks.push(waiting);
     shard.counters[ROUTES_WAITING]!++;
   }
-  return ReasonCode.Success;
 }
 
 /** Peers have installed more routes: the SUBACKs that waited for them leave. */
@@ -196,18 +226,20 @@ function subscriptionCount(root: ClientSession): number {
 export function onUnsubscribe(connection: Connection, bytes: Uint8Array, at: number, end: number): ReasonCode {
   const shard = connection.shard;
   const packet = unsubscribePacket;
-  const code = readUnsubscribe(packet, bytes, at, end, connection.version);
+  const code = readUnsubscribe(packet, bytes, at, end, connection.version, filtersMax(shard));
   if (code !== ReasonCode.Success) return code;
-  const session = connection.session!;
-  const codes: number[] = [];
-  for (const filter of packet.filters) codes.push(unsubscribe(shard, session, filter)); // [MQTT-3.10.4-1] [MQTT-3.10.4-6]
+  beginFilters(shard, new FilterWork(connection, packet.packetId, 0, NO_ENTRIES, packet.filters), advanceFilters);
+  return ReasonCode.Success;
+}
+
+function unsubscribed({ connection, packetId, codes }: FilterWork): void {
+  const { shard } = connection;
   // Also where there was nothing to remove: an earlier UNSUBSCRIBE may not be on disk yet.
-  if (session.root.isStored) shard.journal.hold(connection);
+  if (connection.session!.root.isStored) shard.journal.hold(connection);
   const writer = shard.packetScratch;
   writer.reset();
-  writeUnsuback(writer, connection.version, packet.packetId, codes, undefined); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+  writeUnsuback(writer, connection.version, packetId, codes, undefined); // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
   sendWithin(connection, writer);
-  return ReasonCode.Success;
 }
 
 function unsubscribe(shard: Shard, session: ClientSession, filter: string): number {

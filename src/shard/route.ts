@@ -108,6 +108,11 @@ export function deliverLocal(shard: Shard, view: MessageView, route: Route, publ
   for (let i = 0; i < count; i++) {
     const match = matches[i]!;
     const session = match.subscriber;
+    if (session.root.hasEnded) {
+      // Its many subscriptions are still being removed.
+      outcome.note(NO_SUBSCRIBER);
+      continue;
+    }
     if (session.root === publisher) {
       // [MQTT-3.8.3-3]: No Local subscriptions do not count for their own client's messages.
       if (match.selfQos < 0) continue;

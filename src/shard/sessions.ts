@@ -21,8 +21,9 @@ import { STREAM_CLOSED } from './channel.ts';
 import { CLOSED, CLOSING, CONNECTED, type Connection } from './connection.ts';
 import { counter, listenerCounter } from './counters.ts';
 import { noteClosed, noteEnd, noteWillDone } from './durable.ts';
+import { withdrawAll } from './filter-work.ts';
 import { cancelRetained } from './retained-query.ts';
-import { announceShare, withdraw } from './routes.ts';
+import { announceShare } from './routes.ts';
 import type { ClientSession, Shard } from './shard.ts';
 import { endStream, endStreams } from './streams.ts';
 
@@ -220,7 +221,7 @@ export function endSession(shard: Shard, session: ClientSession, cause: string):
   shard.sessions.delete(session.clientIdBytes, 0, session.clientIdBytes.length, session.hash);
   shard.counters[SESSIONS]!--;
   if (session.subscriptions !== null) {
-    for (const subscription of session.subscriptions.values()) withdraw(shard, subscription);
+    withdrawAll(shard, session.subscriptions.values());
     session.subscriptions = null;
   }
   // Everything below is gone with this one entry. What goes to others has entries of its own in the same batch.

@@ -33,6 +33,7 @@ import type { Connection } from './connection.ts';
 import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from './counters.ts';
 import { pump } from './deliver.ts';
 import { Events } from './events.ts';
+import { continueFilters, FILTERS_PER_TURN, type FilterWork } from './filter-work.ts';
 import { Images } from './images.ts';
 import { handleRecord } from './inbound.ts';
 import { Journal } from './journal.ts';
@@ -40,7 +41,7 @@ import type { LinkWiring } from './link.ts';
 import { Logins } from './login.ts';
 import { Mailboxes } from './mailbox.ts';
 import { Mesh } from './mesh.ts';
-import type { WaitingSuback } from './on-subscribe.ts';
+import { advanceFilters, type WaitingSuback } from './on-subscribe.ts';
 import { Origins } from './origins.ts';
 import { Outcome } from './outcome.ts';
 import { OutputBlocks } from './output-blocks.ts';
@@ -125,6 +126,12 @@ export class Shard {
   /** Route changes that this shard has told its peers. */
   routeSequence: number;
   readonly waitingSubacks: Fifo<WaitingSuback>;
+  /** SUBSCRIBE and UNSUBSCRIBE packets that are not done; one for each connection at most. */
+  readonly filterWorks: Fifo<FilterWork>;
+  /** Subscriptions of sessions that have ended, as many as they had; they are removed turn by turn. */
+  readonly withdrawals: ClientSubscription[][];
+  /** Filters that this turn may still handle. */
+  filterBudget: number;
   /** Messages that the broker itself publishes at the end of the turn: wills, events, receipts. */
   readonly outbox: Fifo<OwnPublication>;
   /** All live connections. */
@@ -234,6 +241,9 @@ export class Shard {
     this.authorization = authorizationOf(this);
     this.routeSequence = 0;
     this.waitingSubacks = new Fifo();
+    this.filterWorks = new Fifo();
+    this.withdrawals = [];
+    this.filterBudget = FILTERS_PER_TURN;
     this.outbox = new Fifo();
     this.connections = new Set();
     this.dirty = [];
@@ -354,13 +364,21 @@ export class Shard {
     const isMore = this.mesh.drain();
     this.publishOutbox();
     this.continueQueries();
+    continueFilters(this, advanceFilters);
     this.journal.endTurn();
     this.mesh.publish();
     this.flushDirty();
     this.isOverloaded = this.queuedBytesOfAll() > this.settings.limits.queuedBytesTotal;
     if (!this.isCongested && !this.isStopping && this.isServing) this.resumePaused();
     if (this.isTurnScheduled) return;
-    if (isMore || this.dirty.length > 0 || (this.outbox.count > 0 && this.knowsRoutes()) || this.dirtyQueries.length > 0) {
+    if (
+      isMore ||
+      this.dirty.length > 0 ||
+      (this.outbox.count > 0 && this.knowsRoutes()) ||
+      this.dirtyQueries.length > 0 ||
+      this.filterWorks.count > 0 ||
+      this.withdrawals.length > 0
+    ) {
       this.idleTurns = 0;
       this.startTurn();
     } else if (this.shards > 1 && !this.hasStopped) {

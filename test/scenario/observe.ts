@@ -45,8 +45,12 @@ export class CounterWatch {
     this.client = client;
   }
 
-  static async open(port: number, clientId = `watch-${process.pid}`): Promise<CounterWatch> {
-    const client = await connect(port, { clientId });
+  static async open(
+    port: number,
+    clientId = `watch-${process.pid}`,
+    login: { readonly username?: string; readonly password?: string } = {},
+  ): Promise<CounterWatch> {
+    const client = await connect(port, { clientId, ...login });
     const watch = new CounterWatch(client);
     await client.subscribe('$SYS/broker/#');
     void watch.follow();
