@@ -161,6 +161,7 @@ function diskBytes(directory) {
 /** Runs the generator once. Resolves to its result, or to `{ ok: false, error }` when it gave none. */
 function runLoad(generator, broker, args) {
   const all = { ...args, transport: brokers[broker.name].transport, port: broker.port, pid: broker.pid };
+  if (brokers[broker.name].password) all.password = brokers[broker.name].password;
   if (addressedWorkloads.includes(args.workload)) all.addressing = brokers[broker.name].addressing;
   const words = Object.entries(all).flatMap(([option, value]) => [`--${option}`, String(value)]);
   return new Promise((resolve) => {

@@ -5,6 +5,7 @@
  * started again over the directory of one that has ended. It never touches a broker that it did not start.
  */
 import { spawn, spawnSync } from 'node:child_process';
+import { createHmac, randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -56,7 +57,7 @@ function certificate() {
  * `settings` are those of the variant, `variant` names it. Without both it is onehop as it comes: its store waits for the disk (`fsync`). `transport` is
  * that of its second listener, where it is measured.
  */
-function onehop(shards, variant = '', settings = [], transport = 'tcp') {
+function onehop(shards, variant = '', settings = [], transport = 'tcp', password = '') {
   const main = join(root, 'dist/src/cli/main.js');
   const listeners = () => [
     { type: 'tcp', bind: '127.0.0.1:0' },
@@ -72,6 +73,7 @@ function onehop(shards, variant = '', settings = [], transport = 'tcp') {
     version: () => (existsSync(main) && (transport !== 'quic' || hasQuiche) ? versionOf('package.json') : undefined),
     missing: existsSync(main) ? 'there is no quiche for this machine' : 'dist/src/cli/main.js is not built',
     printsPort: true,
+    password,
     endSignal: 'SIGKILL',
     command: (_ports, _directory, more) => [
       process.execPath,
@@ -93,6 +95,31 @@ function statements() {
     topics: [`plant-${n}/\${ClientId}/#`, `area/+/${n}`],
   }));
   return [...others, { effect: 'allow', resource: 'p2p', actions: ['publish'] }, { effect: 'allow', actions }];
+}
+
+/** A fleet that has to prove who it is: every client by a token, and a hundred statements about what it may do. The client that looks whether the broker has started shows nothing. */
+function onehopWithRules() {
+  const { file, token } = tokens();
+  const authenticators = [{ type: 'jwt', algorithms: ['HS256'], secret: file, attributesClaim: 'attributes' }];
+  const settings = [
+    'auth.allowAnonymous=true',
+    `auth.authenticators=${JSON.stringify(authenticators)}`,
+    `authorization.statements=${JSON.stringify(statements())}`,
+  ];
+  return onehop(1, 'tokens and 100 statements', settings, 'tcp', token);
+}
+
+/** A shared secret in a file, and a token that is signed with it. */
+function tokens() {
+  const directory = mkdtempSync(join(tmpdir(), 'bench-token-'));
+  process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
+  const file = join(directory, 'secret');
+  const secret = randomBytes(32).toString('hex');
+  writeFileSync(file, secret);
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const claims = { sub: 'bench', exp: Math.floor(Date.now() / 1000) + 86_400, attributes: { group: 'bench' } };
+  const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
+  return { file, token: `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}` };
 }
 
 /** onehop with one shard as it comes, by another door than TCP. */
@@ -174,7 +201,7 @@ export const brokers = {
   'onehop-1-os': onehop(1, 'os', ['store.durability=os']),
   'onehop-1-none': onehop(1, 'none', ['store.durability=none']),
   'onehop-1-off': onehop(1, 'no store', ['store.enabled=false']),
-  'onehop-1-rules': onehop(1, '100 statements', [`authorization.statements=${JSON.stringify(statements())}`]),
+  'onehop-1-rules': onehopWithRules(),
   'onehop-2': onehop(2),
   'onehop-tls': onehopBy('tls'),
   'onehop-ws': onehopBy('ws'),

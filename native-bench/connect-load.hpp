@@ -46,7 +46,7 @@ class ConnectStorm : private Listener {
   }
 
   void onOpen(Connection& connection) override {
-    mqtt::connect(connection.out, options_.protocol, "storm-" + std::to_string(named_++), options_.keepAlive, false);
+    mqtt::connect(connection.out, options_.protocol, "storm-" + std::to_string(named_++), options_.keepAlive, false, options_.password);
     loop_.flush(connection);
   }
 

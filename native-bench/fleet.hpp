@@ -87,7 +87,7 @@ class Fleet : protected Listener {
 
   void onOpen(Connection& connection) final {
     const Plan& plan = plans_[connection.index];
-    mqtt::connect(connection.out, options_.protocol, plan.clientId, options_.keepAlive, plan.isKept && !isForgetting_);
+    mqtt::connect(connection.out, options_.protocol, plan.clientId, options_.keepAlive, plan.isKept && !isForgetting_, options_.password);
     loop_.touch(connection);
   }
 

@@ -32,6 +32,7 @@ struct Options {
   std::string session = "clean";
   std::string transport = "tcp";
   std::string handshakes = "full";
+  std::string password;
   uint32_t messages = 1'000'000;
   uint64_t seed = 1;
 };
@@ -55,6 +56,7 @@ constexpr const char* usageText = R"(load: MQTT load on 127.0.0.1; one JSON obje
   --targets WHAT      p2p: any (a random other client each time) | next (always the same other client) | self
   --topics WHAT       fan-in: each (one topic per publisher, wildcard subscription) | one (one topic for all)
   --session WHAT      of the clients that send and receive: clean (default) | kept (it outlives the connection; Clean Session 0)
+  --password TEXT     of every client, with the username `bench` (default: neither)
   --messages N        hold: messages that wait (default 1000000)
   --warmup S          not counted (default 2)
   --seconds S         counted (default 5)
@@ -123,6 +125,7 @@ inline Options readOptions(int argc, char** argv) {
     else if (name == "--session") options.session = readChoice(name, text, "clean kept");
     else if (name == "--transport") options.transport = readChoice(name, text, "tcp ws tls wss quic");
     else if (name == "--handshakes") options.handshakes = readChoice(name, text, "full resumed");
+    else if (name == "--password") options.password = text;
     else if (name == "--messages") options.messages = count(1, 100'000'000);
     else if (name == "--warmup") options.warmup = number(0, 600);
     else if (name == "--seconds") options.seconds = number(0.1, 3600);

@@ -97,17 +97,22 @@ inline uint8_t* writeText(uint8_t* p, const char* text, size_t bytes) {
   return p + bytes;
 }
 
-// CONNECT without will and credentials. With `isKept` it takes up the session of an earlier connection, and the session outlives this one; without, it
+// The username that goes with a password.
+inline constexpr const char* username = "bench";
+
+// CONNECT without will; with username and password where there is a password. With `isKept` it takes up the session of an earlier connection, and the session outlives this one; without, it
 // asks for a new one that ends with the connection (Clean Session, Clean Start).
-inline void connect(OutBuffer& out, int level, const std::string& clientId, unsigned keepAliveSeconds, bool isKept) {
+inline void connect(OutBuffer& out, int level, const std::string& clientId, unsigned keepAliveSeconds, bool isKept,
+                    const std::string& password) {
   const size_t properties = level != 5 ? 0 : isKept ? 6 : 1;
-  const size_t remaining = 10 + properties + 2 + clientId.size();
+  const size_t credentials = password.empty() ? 0 : 2 + strlen(username) + 2 + password.size();
+  const size_t remaining = 10 + properties + 2 + clientId.size() + credentials;
   uint8_t* p = out.grow(1 + varintBytes(remaining) + remaining);
   *p++ = 0x10;
   p = writeVarint(p, remaining);
   p = writeText(p, "MQTT", 4);
   *p++ = static_cast<uint8_t>(level);
-  *p++ = isKept ? 0 : 0x02;
+  *p++ = (isKept ? 0 : 0x02) | (password.empty() ? 0 : 0xc0);
   p = writeU16(p, keepAliveSeconds);
   if (properties > 0) *p++ = static_cast<uint8_t>(properties - 1);
   if (properties > 1) {
@@ -115,7 +120,10 @@ inline void connect(OutBuffer& out, int level, const std::string& clientId, unsi
     p = writeU16(p, 0xffff);
     p = writeU16(p, 0xffff);
   }
-  writeText(p, clientId.data(), clientId.size());
+  p = writeText(p, clientId.data(), clientId.size());
+  if (password.empty()) return;
+  p = writeText(p, username, strlen(username));
+  writeText(p, password.data(), password.size());
 }
 
 inline void subscribe(OutBuffer& out, int level, uint16_t packetId, const std::string& filter, unsigned qos) {

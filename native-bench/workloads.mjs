@@ -226,7 +226,12 @@ const durableWorkloads = [
 /** What authorization costs for each message. */
 const ruleWorkloads = memoryWorkloads
   .filter(({ name }) => ['fan-in-1000', 'fan-in-100x10', 'p2p-qos0', 'p2p-qos1'].includes(name))
-  .map((workload) => ({ ...workload, name: `rules-${workload.name}`, title: `With statements: ${workload.title}`, notQuick: true }));
+  .map((workload) => ({
+    ...workload,
+    name: `rules-${workload.name}`,
+    title: `With tokens and statements: ${workload.title}`,
+    notQuick: true,
+  }));
 
 /** Every row, whole. */
 export const workloads = [
@@ -254,7 +259,7 @@ export const targets = [
   { text: 'P2P QoS 0, two shards against one', workload: 'p2p-qos0', of: 'onehop-2', to: 'onehop-1', max: 1.15 },
   { text: 'P2P QoS 1, two shards against one', workload: 'p2p-qos1', of: 'onehop-2', to: 'onehop-1', max: 1.15 },
   {
-    text: '100 statements, against an open broker, the worst of four workloads',
+    text: 'tokens and 100 statements, against an open broker, the worst of four workloads',
     workloads: ruleWorkloads.map(({ name }) => name),
     of: 'onehop-1-rules',
     to: 'onehop-1',
