@@ -1,12 +1,14 @@
 /**
  * Authenticator: one judge of logins. Several stand in a chain (`chain.ts`); the first that says yes or no decides.
  */
+import type { ReasonCode } from '../protocol/reason-code.ts';
 import type { Identity, Login } from '../shard/login.ts';
 
 /** What one authenticator says of a login. `ignore`: it does not know the client, or is not asked for what it shows. */
 export type Finding =
   | { readonly effect: 'allow'; readonly identity: Identity }
-  | { readonly effect: 'deny' | 'ignore'; readonly cause: string };
+  | { readonly effect: 'deny'; readonly cause: string; readonly code?: ReasonCode }
+  | { readonly effect: 'ignore'; readonly cause: string };
 
 export interface Authenticator {
   /** For logs and for `Identity.authenticator`. */
@@ -25,6 +27,7 @@ export function ignore(cause: string): Finding {
   return { effect: 'ignore', cause };
 }
 
-export function deny(cause: string): Finding {
-  return { effect: 'deny', cause };
+/** @param code what the client is told; unless written it depends on what the client has shown */
+export function deny(cause: string, code?: ReasonCode): Finding {
+  return code === undefined ? { effect: 'deny', cause } : { effect: 'deny', cause, code };
 }

@@ -84,6 +84,7 @@ export class Chain {
         }
         causes.push(`${authenticator.name}: ${finding.cause}`);
         if (finding.effect === 'deny') {
+          if (finding.code !== undefined) return refusal(finding.code, causes.join('; '));
           isDenied = true;
           break;
         }
@@ -98,7 +99,8 @@ export class Chain {
     const showsNothing = login.username === null && login.password === null;
     if (showsNothing && !isDenied && this.settings.allowAnonymous) return { code: ReasonCode.Success, cause: '', identity: ANYBODY };
     const cause = causes.join('; ');
-    if (showsNothing) return refusal(ReasonCode.NotAuthorized, cause);
+    // A certificate is something.
+    if (showsNothing && !(isUnsure && login.certificate !== null)) return refusal(ReasonCode.NotAuthorized, cause);
     // One that does not answer might have said yes: the client may come again, and has not guessed.
     return refusal(isUnsure && !isDenied ? ReasonCode.ServerUnavailable : ReasonCode.BadUserNameOrPassword, cause);
   }

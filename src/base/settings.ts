@@ -217,6 +217,11 @@ export interface CertificateSettings {
   readonly username: 'cn' | 'san' | 'fingerprint';
   /** What the Client Identifier must be. */
   readonly clientId: 'any' | 'cn' | 'san' | 'fingerprint';
+  /** File of the certificates that are good, absolute; '': all that the listener takes. */
+  readonly registry: string;
+  /** Certificates of devices that are registered by themselves, until there are so many in the file. */
+  readonly registryMax: number;
+  readonly registrationsPerMinute: number;
 }
 
 /** One judge of logins. They are asked in the order of the list; the first that says yes or no decides. */

@@ -6,6 +6,8 @@
  * is success, 1 failure, 2 wrong usage or configuration; a person's mistake gives lines, never a stack trace.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { certificateCommands } from './certificate-command.ts';
+import { example } from './example.ts';
 import type { P2pOptions } from './p2p.ts';
 import type { PubOptions } from './pub.ts';
 import type { StartOptions } from './start.ts';
@@ -190,6 +192,7 @@ function program(done: (exitCode: number) => void): Command {
 
 function addStore(root: Command, done: (exitCode: number) => void): void {
   userCommands(root);
+  certificateCommands(root);
 
   const store = root.command('store').description('Look into a store, check it, copy it, carry it elsewhere.');
   const directory = ['<dir>', 'directory of the store (store.path)'] as const;
@@ -260,10 +263,6 @@ function addStore(root: Command, done: (exitCode: number) => void): void {
       const { backup } = await import('./store.ts');
       await backup(path, target);
     });
-}
-
-function example(line: string, remark: string = ''): string {
-  return `\nExample:\n  ${line}${remark === '' ? '' : `   # ${remark}`}`;
 }
 
 /** Runs one command line. @returns exit code, or null for what still runs to its end by itself */

@@ -103,6 +103,9 @@ const certificate = z.strictObject({
   type: z.literal('certificate'),
   username: choice('cn', 'san', 'fingerprint').schema.prefault('cn'),
   clientId: choice('any', 'cn', 'san', 'fingerprint').schema.prefault('any'),
+  registry: text(checkFile).schema.optional(),
+  registryMax: count(1, million).schema.prefault(100_000),
+  registrationsPerMinute: count(1, million).schema.prefault(6_000),
 });
 
 interface JwtFile
@@ -127,8 +130,12 @@ interface HttpFile extends Omit<HttpSettings, 'connectMilliseconds' | 'readMilli
   readonly cache: number;
 }
 
+interface CertificateFile extends Omit<CertificateSettings, 'registry'> {
+  readonly registry?: string | undefined;
+}
+
 /** One authenticator as the file gives it, checked. What is undefined was not written. */
-type AuthenticatorFile = UsersSettings | CertificateSettings | JwtFile | HttpFile;
+type AuthenticatorFile = UsersSettings | CertificateFile | JwtFile | HttpFile;
 
 const authenticator: z.ZodType<AuthenticatorFile, unknown> = z.discriminatedUnion('type', [users, jwt, http, certificate], {
   error: (issue) =>
@@ -138,7 +145,8 @@ const authenticator: z.ZodType<AuthenticatorFile, unknown> = z.discriminatedUnio
 });
 
 function authenticatorSettings(file: AuthenticatorFile): AuthenticatorSettings {
-  if (file.type === 'users' || file.type === 'certificate') return file;
+  if (file.type === 'users') return file;
+  if (file.type === 'certificate') return { ...file, registry: file.registry ?? '' };
   if (file.type === 'http') {
     const { connectTimeout, readTimeout, cache, ...same } = file;
     return { ...same, connectMilliseconds: connectTimeout, readMilliseconds: readTimeout, cacheMilliseconds: cache };

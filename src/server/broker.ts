@@ -191,13 +191,16 @@ class Supervisor implements Broker {
       for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'certificates', listener, files });
     };
     this.desk = desk;
-    if (desk !== null)
-      desk.revoked = (authenticator, usernames) => {
-        for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'revoked', authenticator, usernames });
-      };
     this.ticketSecret = randomBytes(48);
     this.quicSecret = randomBytes(32);
     this.memory = new SharedMemory(settings.shards);
+    desk?.attach({
+      revoked: (authenticator, proofs) => {
+        for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'revoked', authenticator, proofs });
+      },
+      event: (name, facts) => this.threads.find(({ isServing }) => isServing)?.tell({ kind: 'event', name, facts }),
+      counters: new Float64Array(this.memory.counters),
+    });
     this.transit = new Transit(this.memory.transit);
     this.clock = clockOrigin();
     this.threads = [];

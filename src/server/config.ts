@@ -121,7 +121,8 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
 
 function withAuthenticatorPaths(one: AuthenticatorSettings, absolute: (path: string) => string): AuthenticatorSettings {
   if (one.type === 'users') return { ...one, file: absolute(one.file) };
-  if (one.type === 'http' || one.type === 'certificate') return one;
+  if (one.type === 'http') return one;
+  if (one.type === 'certificate') return { ...one, registry: absolute(one.registry) };
   return { ...one, secret: absolute(one.secret), publicKey: absolute(one.publicKey), jwks: absolute(one.jwks) };
 }
 

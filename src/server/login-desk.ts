@@ -14,9 +14,10 @@ import { PasswordPool } from '../auth/password-pool.ts';
 import { Gone } from '../auth/turns.ts';
 import { UsersAuthenticator } from '../auth/users-authenticator.ts';
 import type { Log } from '../base/log.ts';
-import type { AuthenticatorSettings, AuthSettings, JwtSettings, UsersSettings } from '../base/settings.ts';
+import type { AuthenticatorSettings, AuthSettings, CertificateSettings, JwtSettings, UsersSettings } from '../base/settings.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
+import { CertificateDesk, type CertificateEars } from './certificate-desk.ts';
 import { StartError } from './start-error.ts';
 import { readUserFile } from './user-file.ts';
 
@@ -33,8 +34,9 @@ export class LoginDesk {
   private readonly readers: (() => void)[];
   private readonly services: HttpAuthenticator[];
   private troubledAt: number;
-  /** Told of names that may be used no more. */
-  revoked: (authenticator: string, usernames: readonly string[]) => void;
+  private readonly registries: CertificateDesk[];
+  /** Told of names, or what else `Identity.proof` says, that may be used no more. */
+  private revoked: (authenticator: string, proofs: readonly string[]) => void;
 
   /** @throws StartError with one clear line when a file cannot be read */
   constructor(settings: AuthSettings, log: Log) {
@@ -42,6 +44,7 @@ export class LoginDesk {
     this.files = [];
     this.readers = [];
     this.services = [];
+    this.registries = [];
     this.troubledAt = Number.NEGATIVE_INFINITY;
     this.revoked = () => {};
     this.pool = new PasswordPool({ threads: settings.passwordThreads, queueMax: settings.waitingMax });
@@ -63,7 +66,7 @@ export class LoginDesk {
   private authenticator(settings: AuthenticatorSettings): Authenticator {
     if (settings.type === 'users') return this.users(settings);
     if (settings.type === 'jwt') return this.jwt(settings);
-    if (settings.type === 'certificate') return new CertificateAuthenticator(settings);
+    if (settings.type === 'certificate') return this.certificate(settings);
     const service = new HttpAuthenticator(settings);
     this.services.push(service);
     return service;
@@ -80,6 +83,14 @@ export class LoginDesk {
     return users;
   }
 
+  private certificate(settings: CertificateSettings): CertificateAuthenticator {
+    if (settings.registry === '') return new CertificateAuthenticator(settings);
+    const registry = new CertificateDesk(settings, this.log);
+    this.registries.push(registry);
+    this.watch([registry.path], () => registry.reload());
+    return new CertificateAuthenticator(settings, registry);
+  }
+
   private jwt(settings: JwtSettings): JwtAuthenticator {
     const { secret, publicKey, jwks } = settings;
     const authenticator = new JwtAuthenticator(settings);
@@ -90,6 +101,12 @@ export class LoginDesk {
       this.log.info({ file: files[0] }, 'the keys of tokens were read again');
     });
     return authenticator;
+  }
+
+  /** The shards are there, and are told from now on. */
+  attach(ears: CertificateEars): void {
+    this.revoked = ears.revoked;
+    for (const registry of this.registries) registry.attach(ears);
   }
 
   /** @param read reads the files again, or throws what is wrong with them */
@@ -139,6 +156,7 @@ export class LoginDesk {
   async stop(): Promise<void> {
     for (const file of this.files) unwatchFile(file, this.reload);
     for (const service of this.services) service.close();
+    for (const registry of this.registries) registry.close();
     await this.pool.close();
   }
 }

@@ -77,7 +77,11 @@ port.on('message', (message: ToShard) => {
       shard.logins.answer(message.login, message.verdict);
       return;
     case 'revoked':
-      endRevoked(shard, message.authenticator, new Set(message.usernames));
+      endRevoked(shard, message.authenticator, new Set(message.proofs));
+      return;
+    case 'event':
+      shard.startTurn();
+      shard.events.certificate(message.name, message.facts);
       return;
     case 'certificates':
       listeners.reload(message.listener, message.files);

@@ -9,6 +9,7 @@ import { ringBufferBytes } from '../base/ring.ts';
 import type { Settings } from '../base/settings.ts';
 import type { ClockOrigin } from '../base/timers.ts';
 import { countersBytes } from '../shard/counters.ts';
+import type { CertificateEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
@@ -60,8 +61,10 @@ export type ToShard =
   | { readonly kind: 'peer-restarted'; readonly peer: number; readonly link: LinkWiring }
   | { readonly kind: 'certificates'; readonly listener: number; readonly files: CertificateFiles }
   | { readonly kind: 'verdict'; readonly login: number; readonly verdict: LoginVerdict }
-  /** These names may be used no more, or not with what was shown for them. */
-  | { readonly kind: 'revoked'; readonly authenticator: string; readonly usernames: readonly string[] }
+  /** These proofs count no more: names, or what `Identity.proof` says. */
+  | { readonly kind: 'revoked'; readonly authenticator: string; readonly proofs: readonly string[] }
+  /** One of this process, to be published by one shard. */
+  | { readonly kind: 'event'; readonly name: CertificateEvent; readonly facts: object }
   | { readonly kind: 'quiesce'; readonly round: number }
   | { readonly kind: 'stop' }
   /** The thread ends, and takes what is not Node's own along. */

@@ -17,6 +17,8 @@ const NO_PROPERTIES = new Uint8Array(0);
 const PENDING_MAX = 10_000;
 const DOLLAR = 0x24;
 
+export type CertificateEvent = 'certificate_registered' | 'certificate_rejected';
+
 export class Events {
   private readonly shard: Shard;
   private readonly topics: Map<string, Uint8Array>;
@@ -119,6 +121,17 @@ export class Events {
       event: 'client.suspected',
       clientid: session.clientId,
       username: session.username,
+      ...facts,
+      node: this.shard.settings.node,
+      timestamp: this.shard.timers.now,
+    });
+  }
+
+  /** What became of a certificate of a device. */
+  certificate(name: CertificateEvent, facts: object): void {
+    if (!this.hasSubscribers(name)) return;
+    this.publish(name, {
+      event: name.replace('_', '.'),
       ...facts,
       node: this.shard.settings.node,
       timestamp: this.shard.timers.now,

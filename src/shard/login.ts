@@ -45,6 +45,8 @@ export interface Identity {
   readonly isSuperuser: boolean;
   /** Wall time in milliseconds at which the proof ends, and the connection with it; 0: never. */
   readonly expiresAt: number;
+  /** What a revocation calls this proof; absent: the username. */
+  readonly proof?: string | undefined;
 }
 
 export interface LoginVerdict {

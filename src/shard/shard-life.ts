@@ -63,14 +63,17 @@ function isWriting(shard: Shard): boolean {
   return shard.journal.isBusy && !shard.journal.isDegraded;
 }
 
-/** Ends the connections of clients that have logged in under names that count no more. Their sessions stay: the name may come back, with another password. */
-export function endRevoked(shard: Shard, authenticator: string, usernames: ReadonlySet<string>): void {
+/**
+ * Ends the connections of clients that have logged in with what counts no more. Their sessions stay: the name may come back, with another password.
+ * @param proofs as `Identity.proof` calls them: usernames where it calls them nothing
+ */
+export function endRevoked(shard: Shard, authenticator: string, proofs: ReadonlySet<string>): void {
   shard.startTurn();
   for (const connection of [...shard.connections]) {
     const { session, identity, control } = connection;
     if (control !== null || session === null || identity?.authenticator !== authenticator) continue;
-    if (session.username !== undefined && usernames.has(session.username))
-      endConnection(connection, ReasonCode.NotAuthorized, 'not_authorized', true);
+    const proof = identity.proof ?? session.username;
+    if (proof !== undefined && proofs.has(proof)) endConnection(connection, ReasonCode.NotAuthorized, 'not_authorized', true);
   }
 }
 
