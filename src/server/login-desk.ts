@@ -30,7 +30,7 @@ export class LoginDesk {
   private readonly log: Log;
   private readonly chain: Chain;
   private readonly pool: PasswordPool;
-  private readonly files: string[];
+  private readonly watched: { readonly file: string; readonly read: () => void }[];
   private readonly readers: (() => void)[];
   private readonly services: HttpAuthenticator[];
   private troubledAt: number;
@@ -41,7 +41,7 @@ export class LoginDesk {
   /** @throws StartError with one clear line when a file cannot be read */
   constructor(settings: AuthSettings, log: Log) {
     this.log = log;
-    this.files = [];
+    this.watched = [];
     this.readers = [];
     this.services = [];
     this.registries = [];
@@ -111,10 +111,12 @@ export class LoginDesk {
 
   /** @param read reads the files again, or throws what is wrong with them */
   private watch(files: readonly string[], read: () => void): void {
-    this.readers.push(read);
+    // The broker itself adds to some of them, which is no reason to read the others.
+    const one = (): void => this.attempt(read);
+    this.readers.push(one);
     for (const file of files) {
-      this.files.push(file);
-      watchFile(file, { interval: POLL_MILLISECONDS, persistent: false }, this.reload);
+      this.watched.push({ file, read: one });
+      watchFile(file, { interval: POLL_MILLISECONDS, persistent: false }, one);
     }
   }
 
@@ -137,14 +139,16 @@ export class LoginDesk {
 
   /** Reads the files again: what cannot be used is said, and the old list stays. */
   readonly reload = (): void => {
-    for (const read of this.readers) {
-      try {
-        read();
-      } catch (error) {
-        this.log.warn({ error: (error as Error).message }, 'a file of an authenticator was not read again: what it said before holds');
-      }
-    }
+    for (const read of this.readers) read();
   };
+
+  private attempt(read: () => void): void {
+    try {
+      read();
+    } catch (error) {
+      this.log.warn({ error: (error as Error).message }, 'a file of an authenticator was not read again: what it said before holds');
+    }
+  }
 
   private troubled(authenticator: string, error: Error): void {
     const now = performance.now();
@@ -154,7 +158,7 @@ export class LoginDesk {
   }
 
   async stop(): Promise<void> {
-    for (const file of this.files) unwatchFile(file, this.reload);
+    for (const { file, read } of this.watched) unwatchFile(file, read);
     for (const service of this.services) service.close();
     for (const registry of this.registries) registry.close();
     await this.pool.close();

@@ -35,7 +35,7 @@ export class Authority {
     this.root = join(folder, `${name}.pem`);
     writeFileSync(
       join(folder, `${name}.cnf`),
-      `[ca]\ndefault_ca=own\n[own]\ndatabase=${name}.index\ndefault_md=default\ndefault_crl_days=3650\ndefault_days=3650\nunique_subject=no\nrand_serial=yes\nnew_certs_dir=.\npolicy=any\ncopy_extensions=copy\n[any]\ncommonName=supplied\n[part]\nissuingDistributionPoint=critical,@point\n[point]\nonlyuser=TRUE\n`,
+      `[ca]\ndefault_ca=own\n[own]\ndatabase=${name}.index\ndefault_md=default\ndefault_crl_days=3650\ndefault_days=3650\nunique_subject=no\nrand_serial=yes\nnew_certs_dir=.\npolicy=any\ncopy_extensions=copy\n[any]\norganizationalUnitName=optional\ncommonName=supplied\n[part]\nissuingDistributionPoint=critical,@point\n[point]\nonlyuser=TRUE\n`,
     );
     writeFileSync(join(folder, `${name}.index`), '');
     if (signer === null)
@@ -47,6 +47,14 @@ export class Authority {
   issue(commonName: string, alternatives: readonly string[] = [], newKey: readonly string[] = KEY): CertificatePair {
     const file = `${this.name}-${commonName.replace(/\W/g, '_')}`;
     return this.sign(file, commonName, newKey, alternatives.length === 0 ? [] : ['-addext', `subjectAltName=${alternatives.join(',')}`]);
+  }
+
+  /** Signs a certificate as it is written. @param subject such as `/OU=pumps/CN=pump-7` @param options of `openssl ca`, such as `-startdate` @returns its files */
+  issueAs(file: string, subject: string, options: readonly string[] = []): CertificatePair {
+    const name = `${this.name}-${file}`;
+    openssl('req', ...KEY, '-subj', subject, '-keyout', `${name}.key`, '-out', `${name}.csr`);
+    openssl(...this.own, '-batch', '-preserveDN', '-in', `${name}.csr`, '-out', `${name}.pem`, '-notext', ...options);
+    return { chain: join(folder, `${name}.pem`), key: join(folder, `${name}.key`) };
   }
 
   private sign(file: string, commonName: string, newKey: readonly string[], extensions: readonly string[]): CertificatePair {
