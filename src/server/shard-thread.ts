@@ -8,8 +8,9 @@ import { createLog } from '../base/log.ts';
 import { steadyClock } from '../base/timers.ts';
 import type { Peer } from '../shard/channel.ts';
 import { Shard } from '../shard/shard.ts';
-import { beginStop, endRevoked, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
+import { beginStop, endCertificates, endRevoked, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
 import { startStatistics } from '../shard/statistics.ts';
+import { type CertificateFiles, revocationOf } from '../transports/certificates.ts';
 import { Transit } from '../transports/descriptor.ts';
 import { adoptHandedOff, createReadBuffer } from '../transports/tcp.ts';
 import { recoverShard } from './recover-shard.ts';
@@ -51,6 +52,13 @@ async function serve(): Promise<void> {
   tell({ kind: 'serving', ports });
 }
 
+/** New connections are judged by them, and those that are there by the list of revoked ones. */
+function reloadCertificates(listener: number, files: CertificateFiles): void {
+  listeners.reload(listener, files);
+  const revocation = revocationOf(files);
+  if (revocation !== null) endCertificates(shard, listener, (certificate) => revocation.names(certificate));
+}
+
 port.on('message', (message: ToShard) => {
   switch (message.kind) {
     case 'serve':
@@ -84,7 +92,7 @@ port.on('message', (message: ToShard) => {
       shard.events.certificate(message.name, message.facts);
       return;
     case 'certificates':
-      listeners.reload(message.listener, message.files);
+      reloadCertificates(message.listener, message.files);
       return;
     case 'exit':
       return process.exit(0);

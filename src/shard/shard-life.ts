@@ -77,6 +77,16 @@ export function endRevoked(shard: Shard, authenticator: string, proofs: Readonly
   }
 }
 
+/** Ends the connections of one listener whose certificate is good no more. */
+export function endCertificates(shard: Shard, listener: number, isRevoked: (certificate: Uint8Array) => boolean): void {
+  shard.startTurn();
+  for (const connection of [...shard.connections]) {
+    const { session, control, peer } = connection;
+    if (control !== null || session === null || peer.listener !== listener || peer.certificate === null) continue;
+    if (isRevoked(peer.certificate)) endConnection(connection, ReasonCode.NotAuthorized, 'not_authorized', true);
+  }
+}
+
 /** Says goodbye to every client (v5: 0x8B) and calls `done` when all connections are closed. */
 export function beginStop(shard: Shard, done: () => void): void {
   shard.startTurn();

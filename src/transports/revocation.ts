@@ -85,6 +85,21 @@ export class Revocation {
     return 'the chain is too long';
   }
 
+  /**
+   * Whether a list names this certificate or one between it and its root, however old the list is. For those who are connected: a list that comes too late must
+   * not end them all.
+   * @param der a whole certificate
+   */
+  names(der: Uint8Array): boolean {
+    let next: Names | undefined = namesIn(Buffer.from(der.buffer, der.byteOffset, der.byteLength));
+    for (let depth = 0; depth < CHAIN_MAX && next !== undefined; depth++) {
+      const { serial, issuer, subject }: Names = next;
+      if (this.lists.some((list) => list.issuer === issuer && list.serials.has(serial))) return true;
+      next = subject === issuer ? undefined : this.roots.find(({ names }) => names.subject === issuer)?.names;
+    }
+    return false;
+  }
+
   private read(bytes: Buffer): RevokedList {
     const outer = new Der(bytes).into(SEQUENCE);
     const signed = outer.next(SEQUENCE);
@@ -135,7 +150,12 @@ function refuseCritical(extensions: Der): void {
 }
 
 function namesOf(certificate: X509Certificate): Names {
-  const fields = new Der(certificate.raw).into(SEQUENCE).into(SEQUENCE);
+  return namesIn(certificate.raw);
+}
+
+/** @param der a whole certificate */
+function namesIn(der: Buffer): Names {
+  const fields = new Der(der).into(SEQUENCE).into(SEQUENCE);
   if (fields.isNext(context(0))) fields.next(); // version
   const serial = fields.next(INTEGER).content.toString('hex');
   fields.next(SEQUENCE); // algorithm

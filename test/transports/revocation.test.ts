@@ -90,3 +90,20 @@ test('what is not signed by a certificate of ca, is damaged or not understood is
   }
   assert.throws(() => new Revocation([pem(one.root)], [pem(one.revoked('-crlexts', 'part'))]), /critical extension.*2\.5\.29\.28/);
 });
+
+test('a list names a certificate, or one above it, however old the list is', () => {
+  const root = new Authority('revocation-above');
+  const middle = new Authority('revocation-middle', root);
+  const spare = new Authority('revocation-spare', root);
+  const revoked = middle.issue('bad');
+  const [bad, good, below] = [revoked, middle.issue('good'), spare.issue('below')].map((pair) => certificateOf(pair).raw);
+  const roots = [root, middle, spare].map((one) => pem(one.root));
+  middle.revoke(revoked);
+  root.revoke({ chain: spare.root, key: '' });
+  const old = ['-crl_lastupdate', '20200101000000Z', '-crl_nextupdate', '20200102000000Z'];
+  const revocation = new Revocation(roots, [pem(root.revoked(...old)), pem(middle.revoked(...old))]);
+  assert.deepEqual(
+    [bad, good, below].map((der) => revocation.names(der!)),
+    [true, false, true],
+  );
+});
