@@ -86,6 +86,19 @@ describe('chain of authenticators', () => {
     assert.equal(asked.length, 10);
   });
 
+  test('a no with a code of its own is told so, and has not failed', async () => {
+    const { chain, asked } = chainOf([deny('a', ReasonCode.NotAuthorized), allow('1')]);
+    for (let n = 0; n < 5; n++) assert.equal((await chain.judge(login, () => n, signal)).code, ReasonCode.NotAuthorized);
+    assert.equal(asked.length, 5, 'more often than failed logins may be');
+  });
+
+  test('who shows a certificate alone shows something: where it cannot be judged the client may come again', async () => {
+    const { chain } = chainOf([new Error('no answer')]);
+    const certificate = new Uint8Array(1);
+    assert.equal((await chain.judge({ ...nothing, certificate }, () => 0, signal)).code, ReasonCode.ServerUnavailable);
+    assert.equal((await chain.judge(nothing, () => 0, signal)).code, ReasonCode.NotAuthorized);
+  });
+
   test('a proof that has ended is none', async () => {
     const ended = allow('0') as { identity: object };
     const { chain } = chainOf([{ ...ended, identity: { ...ended.identity, expiresAt: Date.now() - 1 } } as Finding, allow('1')]);
