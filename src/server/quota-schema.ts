@@ -1,10 +1,10 @@
 /**
  * The keys of quotas: how much clients may publish, receive, subscribe and connect. `docs/quotas.md` says what they do; those of one listener are among its own keys.
  */
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { InboundQuotaSettings, QuotaSettings, RateSettings } from '../base/settings.ts';
-import { key, optionalKey, section } from './config-key.ts';
-import { count, show, text } from './config-value.ts';
+import { key, section } from './config-key.ts';
+import { count, type Kind, show, text } from './config-value.ts';
 import { type InboundQuotaFile, inboundQuota, rate } from './quota-kinds.ts';
 
 const million = 1_000_000;
@@ -16,6 +16,18 @@ function checkBy(value: string): string | undefined {
   return /^(none|username|attribute:.{1,64})$/.test(value)
     ? undefined
     : `expected none, username or an attribute such as attribute:tenant, not ${show(value)}`;
+}
+
+/** `auto` stands for what the number of connections says: undefined. */
+function rateOrAuto(): Kind<RateSettings | null | undefined> {
+  const { schema, type } = rate('count');
+  return {
+    schema: z.union([z.literal('auto').transform(() => undefined), schema], {
+      error: (issue) => `expected auto, off, 100 or { perSecond: 100, burst: 500 }, not ${show(issue.input)}`,
+    }),
+    type: `\`auto\`, ${type}`,
+    verbatim: false,
+  };
 }
 
 interface GroupFile extends InboundQuotaFile {
@@ -31,8 +43,8 @@ interface QuotaFile {
   };
   readonly groups: GroupFile;
   readonly broker: InboundQuotaFile & {
-    /** Undefined: not written. */
-    readonly connectRate?: RateSettings | null | undefined;
+    /** Undefined: what the number of connections says. */
+    readonly connectRate: RateSettings | null | undefined;
     readonly subscribeRate: RateSettings | null;
   };
 }
@@ -56,13 +68,18 @@ const sections = {
     ),
     ...inboundQuota('one group'),
     connections: key(count(0, 100 * million), 0, 'Connections of one group. A further one is refused with Quota exceeded. 0: no limit.'),
+  }).check((context) => {
+    const { by, messagesIn, bytesIn, connections } = context.value;
+    if (by !== 'none' || (messagesIn === null && bytesIn === null && connections === 0)) return;
+    const message = 'expected username or an attribute such as attribute:tenant, because there are limits of groups';
+    context.issues.push({ code: 'custom', path: ['by'], message, input: context.value });
   }),
   broker: section({
     ...inboundQuota('all clients'),
-    connectRate: optionalKey(
-      rate('count'),
-      'max(100, limits.connections / 100)',
-      'CONNECT packets that are handled in a second; more are refused with Connection rate exceeded before anybody is asked who the client is. `off`: no limit.',
+    connectRate: key(
+      rateOrAuto(),
+      'auto',
+      'CONNECT packets that are handled in a second; more are refused with Connection rate exceeded before anybody is asked who the client is. `auto`: a hundredth of `limits.connections`, and at least 100. `off`: no limit.',
     ),
     subscribeRate: key(rate('count'), 'off', 'Topic filters that all clients together may subscribe to in a second.'),
   }),

@@ -111,7 +111,7 @@ export class Bucket {
   /** One has passed that cost so much. */
   spend(cost: number): void {
     const left = this.tokens - cost;
-    this.tokens = left < this.debt ? this.debt : left;
+    this.tokens = Math.max(left, this.debt);
   }
 
   /** What could be spent now. */
@@ -138,7 +138,7 @@ export class Bucket {
     // A clock that was set back brings nothing, and takes nothing.
     if (elapsed <= 0 || this.tokens >= this.cap) return;
     const tokens = this.tokens + elapsed * this.rate;
-    this.tokens = tokens > this.cap ? this.cap : tokens;
+    this.tokens = Math.min(tokens, this.cap);
   }
 
   /** Takes from the pool. @returns whether one more may pass now */

@@ -42,8 +42,7 @@ export function admitPublish(
   if (qos === 2 && wasReceived(connection, bytes, at, end)) return ADMITTED;
   const now = connection.shard.timers.now;
   const { hold } = connection;
-  if (hold !== null && qos > 0 && (hold.messages <= 0 || hold.bytes <= 0) && hold.scope.waiting > 0)
-    return over(connection, hold.scope, qos);
+  if (hold !== null && qos > 0 && (hold.messages <= 0 || hold.bytes <= 0) && now < hold.until) return over(connection, hold.scope, qos);
   const cost = end - at;
   for (let i = 0; i < inbound.length; i++) if (!inbound[i]!.has(now, qos === 0)) return over(connection, inbound[i]!, qos);
   for (let i = 0; i < inbound.length; i++) inbound[i]!.spend(cost);

@@ -19,6 +19,10 @@ export class Scope {
   readonly bytes: Bucket | null;
   /** Connections of this shard that are not read because of this scope. */
   waiting: number;
+  /** The last round of turns in which there was something for those who wait, and what each of them may have in it. */
+  round: number;
+  messagesEach: number;
+  bytesEach: number;
 
   constructor(name: string, settings: InboundQuotaSettings, messages: Bucket | null, bytes: Bucket | null) {
     this.name = name;
@@ -26,6 +30,9 @@ export class Scope {
     this.messages = messages;
     this.bytes = bytes;
     this.waiting = 0;
+    this.round = 0;
+    this.messagesEach = 0;
+    this.bytesEach = 0;
   }
 
   has(now: number, isLow: boolean): boolean {
@@ -101,14 +108,17 @@ export class ConnectionQuota {
 export class Hold {
   scope: Scope;
   isWaiting: boolean;
-  /** What it may still publish before others that wait for the same have their turn. */
+  /** What it may still publish in this round, before others that wait for the same have their turns. */
   messages: number;
   bytes: number;
+  /** Milliseconds at which the round is over. */
+  until: number;
 
   constructor(scope: Scope) {
     this.scope = scope;
     this.isWaiting = false;
     this.messages = 0;
     this.bytes = 0;
+    this.until = 0;
   }
 }

@@ -8,7 +8,7 @@
  * Invariant: a connection waits at most once, and `Scope.waiting` is how many of this shard wait for that scope.
  */
 import type { InboundQuotaSettings, QuotaSettings, RateSettings } from '../base/settings.ts';
-import { Timer } from '../base/timers.ts';
+import { SLOT_MILLISECONDS, Timer } from '../base/timers.ts';
 import { Bucket, Pool } from './bucket.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter, LISTENERS_MAX } from './counters.ts';
@@ -66,6 +66,8 @@ export class Quotas {
   /** Connections whose queue waits until more may go out. */
   private readonly waitingOut: Set<Connection>;
   private readonly timer: Timer;
+  /** Counts how often those who wait have been looked at. */
+  private round: number;
   /** Second of the last line, and lines in it. */
   private second: number;
   private lines: number;
@@ -82,6 +84,7 @@ export class Quotas {
     this.departed = new Map();
     this.waiting = new Set();
     this.waitingOut = new Set();
+    this.round = 0;
     this.timer = new Timer(() => this.look());
     this.second = 0;
     this.lines = 0;
@@ -109,6 +112,7 @@ export class Quotas {
       this.begin(client, session.clientId, group);
       for (const stream of client.streams ?? []) stream.quota = client.quota;
     }
+    for (const connection of shard.connections) connection.hold = null;
     for (const connection of held) shard.paused.add(connection);
   }
 
@@ -343,10 +347,18 @@ export class Quotas {
     const { shard } = this;
     const { now } = shard.timers;
     shard.startTurn();
+    this.round++;
     for (const connection of [...this.waiting]) {
       const hold = connection.hold!;
-      if (!hold.isWaiting || !hold.scope.has(now, false)) continue;
-      share(hold, connection.quota!, now);
+      const { scope } = hold;
+      if (!hold.isWaiting || !scope.has(now, false)) continue;
+      if (scope.round !== this.round) {
+        scope.round = this.round;
+        divide(scope, connection.quota!.inbound.includes(scope), now);
+      }
+      hold.messages = scope.messagesEach;
+      hold.bytes = scope.bytesEach;
+      hold.until = now + SLOT_MILLISECONDS;
       this.release(connection);
       if (shard.isCongested || shard.isStopping || !shard.isServing) shard.paused.add(connection);
       else resumeReading(connection);
@@ -361,13 +373,12 @@ export class Quotas {
   }
 }
 
-/** What one that waits gets of what is there now; at least one message. */
-function share(hold: Hold, quota: ConnectionQuota, now: number): void {
-  const { scope } = hold;
+/** What each of those who wait for a scope may have of it in this round; one that waits alone may have all. */
+function divide(scope: Scope, isAboutMessages: boolean, now: number): void {
   const { messages, bytes, waiting } = scope;
-  const isAboutMessages = quota.inbound.includes(scope);
-  hold.messages = isAboutMessages && messages !== null ? Math.max(1, messages.available(now) / waiting) : Number.POSITIVE_INFINITY;
-  hold.bytes = isAboutMessages && bytes !== null ? Math.max(1, bytes.available(now) / waiting) : Number.POSITIVE_INFINITY;
+  const isShared = isAboutMessages && waiting > 1;
+  scope.messagesEach = isShared && messages !== null ? Math.max(1, messages.available(now) / waiting) : Number.POSITIVE_INFINITY;
+  scope.bytesEach = isShared && bytes !== null ? Math.max(1, bytes.available(now) / waiting) : Number.POSITIVE_INFINITY;
 }
 
 function subscribing(name: string, settings: InboundQuotaSettings, bucket: Bucket | null): Scope | null {
