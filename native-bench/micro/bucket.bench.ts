@@ -6,7 +6,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { Bucket, Pool } from '../../src/shard/bucket.ts';
+import { Bucket, Limit, Pool } from '../../src/shard/bucket.ts';
 import { Scope } from '../../src/shard/quota-scope.ts';
 
 const MESSAGES = 2_000_000;
@@ -33,7 +33,7 @@ function best(ask: (now: number) => number): number {
 
 function bucket(perSecond: number, isShared: boolean): Bucket {
   const pool = isShared ? new Pool(new BigInt64Array(new SharedArrayBuffer(8)), 0) : null;
-  return new Bucket({ perSecond, burst: perSecond }, 1_700_000_000_000, pool, 2);
+  return new Bucket(new Limit({ perSecond, burst: perSecond }, pool, 2), 1_700_000_000_000);
 }
 
 function oneCase(perSecond: number, isShared: boolean, isLow: boolean): number {

@@ -25,6 +25,7 @@ const CHUNK_MILLISECONDS = 10;
 /** Debt that is remembered: nobody waits longer for one packet. */
 const DEBT_MILLISECONDS = 60_000;
 const MICROSECONDS = 1000;
+const MODULO = 0x3fffffff;
 
 /**
  * What all shards share of one limit: one word, the moment (in microseconds of the clock that all shards read) at which the pool is full again. A word of 0 is a full pool.
@@ -63,95 +64,106 @@ export class Pool {
   }
 }
 
-export class Bucket {
-  private tokens: number;
-  /** Milliseconds of the last refill. */
-  private at: number;
+/** The numbers of a limit: one object for all buckets that have it, so that a thousand clients share what the processor must have at hand. */
+export class Limit {
   /** What time alone brings: per millisecond, and up to so much. */
-  private readonly rate: number;
-  private readonly cap: number;
-  private readonly reserve: number;
-  private readonly debt: number;
-  private readonly pool: Pool | null;
-  private readonly poolRate: number;
-  private readonly poolBurst: number;
-  private readonly chunk: number;
-  /** The pool was down to its reserve when it was last asked: what is here came from that. */
-  private isReserve: boolean;
+  readonly rate: number;
+  readonly cap: number;
+  /** What low messages leave of that. */
+  readonly reserve: number;
+  /** Least that a bucket can hold. */
+  readonly debt: number;
+  /** Null: the bucket has the limit to itself. */
+  readonly pool: Pool | null;
+  readonly poolRate: number;
+  readonly poolBurst: number;
+  readonly poolReserve: number;
+  readonly chunk: number;
 
-  /**
-   * @param pool null: the bucket has the limit to itself
-   * @param shards that share the pool
-   */
-  constructor({ perSecond, burst }: RateSettings, now: number, pool: Pool | null, shards: number) {
+  /** @param shards that share the pool */
+  constructor({ perSecond, burst }: RateSettings, pool: Pool | null, shards: number) {
     const rate = perSecond / 1000;
     const part = pool === null ? 1 : OWN / shards;
-    this.pool = pool;
     this.rate = rate * part;
     this.cap = burst * part;
     this.reserve = pool === null ? burst * RESERVE : 0;
     this.debt = -rate * DEBT_MILLISECONDS;
+    this.pool = pool;
     this.poolRate = rate * (1 - OWN);
     this.poolBurst = burst * (1 - OWN);
+    this.poolReserve = this.poolBurst * RESERVE;
     this.chunk = Math.min(this.poolRate * CHUNK_MILLISECONDS, this.poolBurst);
-    this.isReserve = false;
+  }
+}
+
+export class Bucket {
+  private readonly limit: Limit;
+  private tokens: number;
+  /** Milliseconds of the last refill, modulo 2^30: a small integer, so that storing it allocates nothing. */
+  private at: number;
+  /** The pool was down to its reserve when it was last asked: what is here came from that. */
+  private isReserve: boolean;
+
+  constructor(limit: Limit, now: number) {
+    this.limit = limit;
     // Of a shared limit a new bucket has nothing: one that was given away and made anew must not bring anything with it.
-    this.tokens = pool === null ? burst : 0;
-    this.at = now;
+    this.tokens = limit.pool === null ? limit.cap : 0;
+    this.at = now & MODULO;
+    this.isReserve = false;
   }
 
-  /** Whether one more may pass. @param now milliseconds; @param isLow it leaves the reserve to others */
+  /** Whether one more may pass. @param now whole milliseconds; @param isLow it leaves the reserve to others */
   has(now: number, isLow: boolean): boolean {
-    if (now !== this.at) this.refill(now);
-    if (this.pool === null) return this.tokens > (isLow ? this.reserve : 0);
+    const { limit } = this;
+    if ((now & MODULO) !== this.at) this.refill(now);
+    if (limit.pool === null) return this.tokens > (isLow ? limit.reserve : 0);
     if (this.tokens > 0 && !(isLow && this.isReserve)) return true;
-    return this.draw(now, isLow);
+    return this.draw(limit.pool, now, isLow);
   }
 
   /** One has passed that cost so much. */
   spend(cost: number): void {
-    const left = this.tokens - cost;
-    this.tokens = Math.max(left, this.debt);
+    this.tokens = Math.max(this.tokens - cost, this.limit.debt);
   }
 
   /** What could be spent now. */
   available(now: number): number {
     this.refill(now);
-    return this.tokens + (this.pool === null ? 0 : Math.max(0, this.pool.level(now, this.poolRate, this.poolBurst)));
+    const { pool, poolRate, poolBurst } = this.limit;
+    return this.tokens + (pool === null ? 0 : Math.max(0, pool.level(now, poolRate, poolBurst)));
   }
 
   /** Nothing has been spent that time has not brought back. */
   isFull(now: number): boolean {
     this.refill(now);
-    return this.tokens >= this.cap;
+    return this.tokens >= this.limit.cap;
   }
 
   /** The bucket is not used any more: a debt stays, in the pool. */
   close(now: number): void {
     this.refill(now);
-    if (this.pool !== null && this.tokens < 0) this.pool.take(now, this.poolRate, this.poolBurst, -this.tokens, Number.NEGATIVE_INFINITY);
+    const { pool, poolRate, poolBurst } = this.limit;
+    if (pool !== null && this.tokens < 0) pool.take(now, poolRate, poolBurst, -this.tokens, Number.NEGATIVE_INFINITY);
   }
 
   private refill(now: number): void {
-    const elapsed = now - this.at;
-    this.at = now;
-    // A clock that was set back brings nothing, and takes nothing.
-    if (elapsed <= 0 || this.tokens >= this.cap) return;
-    const tokens = this.tokens + elapsed * this.rate;
-    this.tokens = Math.min(tokens, this.cap);
+    const { limit } = this;
+    const at = now & MODULO;
+    // The shifts keep the sign of the difference. A clock that was set back brings nothing, and takes nothing.
+    const elapsed = ((at - this.at) << 2) >> 2;
+    this.at = at;
+    if (elapsed > 0 && this.tokens < limit.cap) this.tokens = Math.min(this.tokens + elapsed * limit.rate, limit.cap);
   }
 
   /** Takes from the pool. @returns whether one more may pass now */
-  private draw(now: number, isLow: boolean): boolean {
-    const pool = this.pool!;
-    const keep = this.poolBurst * RESERVE;
-    const level = pool.level(now, this.poolRate, this.poolBurst);
-    this.isReserve = level <= keep;
+  private draw(pool: Pool, now: number, isLow: boolean): boolean {
+    const { poolRate, poolBurst, poolReserve, chunk } = this.limit;
+    const level = pool.level(now, poolRate, poolBurst);
+    this.isReserve = level <= poolReserve;
     if (isLow && (this.isReserve || this.tokens > 0)) return !this.isReserve;
-    const wanted = this.tokens > 0 ? 0 : this.chunk - this.tokens;
-    const taken = wanted > 0 && level > 0 ? pool.take(now, this.poolRate, this.poolBurst, wanted, isLow ? keep : 0) : 0;
+    const taken = level > 0 ? pool.take(now, poolRate, poolBurst, chunk - this.tokens, isLow ? poolReserve : 0) : 0;
     this.tokens += taken;
-    if (!isLow) this.isReserve = level - taken <= keep;
+    if (!isLow) this.isReserve = level - taken <= poolReserve;
     return this.tokens > 0;
   }
 }

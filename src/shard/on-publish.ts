@@ -147,7 +147,7 @@ function routeAny(shard: Shard, connection: Connection, session: ClientSession):
   const { access } = connection;
   if (kind !== 0) {
     const { misses } = connection.control ?? connection;
-    if (misses !== null && misses.isOver(shard.timers.now, shard.settings.p2p.missesPerMinute)) {
+    if (misses?.isOver(shard.timers.now, shard.settings.p2p.missesPerMinute)) {
       shard.counters[SCAN_REFUSED]!++;
       return ReasonCode.QuotaExceeded;
     }

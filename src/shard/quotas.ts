@@ -9,7 +9,7 @@
  */
 import type { InboundQuotaSettings, QuotaSettings, RateSettings } from '../base/settings.ts';
 import { SLOT_MILLISECONDS, Timer } from '../base/timers.ts';
-import { Bucket, Pool } from './bucket.ts';
+import { Bucket, Limit, Pool } from './bucket.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter, LISTENERS_MAX } from './counters.ts';
 import { maySend } from './quota-check.ts';
@@ -52,6 +52,7 @@ export class Quotas {
   private readonly words: BigInt64Array;
   private readonly table: GroupTable;
   private settings: QuotaSettings;
+  private client: Record<'messagesIn' | 'bytesIn' | 'messagesOut' | 'bytesOut' | 'subscribes', Limit | null>;
   private connects: Bucket | null;
   private broker: Scope | null;
   private subscribes: Scope | null;
@@ -89,6 +90,7 @@ export class Quotas {
     this.second = 0;
     this.lines = 0;
     this.settings = shard.settings.quotas;
+    this.client = { messagesIn: null, bytesIn: null, messagesOut: null, bytesOut: null, subscribes: null };
     this.build();
   }
 
@@ -234,6 +236,13 @@ export class Quotas {
 
   private build(): void {
     const { client, listeners, broker } = this.settings;
+    this.client = {
+      messagesIn: this.limit(client.messagesIn, null),
+      bytesIn: this.limit(client.bytesIn, null),
+      messagesOut: this.limit(client.messagesOut, null),
+      bytesOut: this.limit(client.bytesOut, null),
+      subscribes: this.limit(client.subscribeRate, null),
+    };
     this.connects = this.shared(broker.connectRate, CONNECTS);
     this.broker = this.scope('broker', broker, this.shared(broker.messagesIn, MESSAGES), this.shared(broker.bytesIn, BYTES));
     this.subscribes = subscribing('broker-subscribe', client, this.shared(broker.subscribeRate, SUBSCRIBES));
@@ -244,12 +253,15 @@ export class Quotas {
   }
 
   private shared(rate: RateSettings | null, index: number): Bucket | null {
-    return this.bucket(rate, new Pool(this.words, index));
+    return this.bucket(this.limit(rate, new Pool(this.words, index)));
   }
 
-  private bucket(rate: RateSettings | null, pool: Pool | null): Bucket | null {
-    const { timers, shards } = this.shard;
-    return rate === null ? null : new Bucket(rate, timers.now, pool, shards);
+  private limit(rate: RateSettings | null, pool: Pool | null): Limit | null {
+    return rate === null ? null : new Limit(rate, pool, this.shard.shards);
+  }
+
+  private bucket(limit: Limit | null): Bucket | null {
+    return limit === null ? null : new Bucket(limit, this.shard.timers.now);
   }
 
   private scope(name: string, settings: InboundQuotaSettings, messages: Bucket | null, bytes: Bucket | null): Scope | null {
@@ -258,11 +270,14 @@ export class Quotas {
 
   private newClient(): ClientQuota | null {
     const { client } = this.settings;
-    const { messagesIn, bytesIn, messagesOut, bytesOut, subscribeRate } = client;
-    const inbound = this.scope('client', client, this.bucket(messagesIn, null), this.bucket(bytesIn, null));
-    if (inbound === null && messagesOut === null && bytesOut === null && subscribeRate === null) return null;
-    const subscribes = subscribing('client-subscribe', client, this.bucket(subscribeRate, null));
-    return new ClientQuota(inbound, this.bucket(messagesOut, null), this.bucket(bytesOut, null), subscribes);
+    const { messagesIn, bytesIn, messagesOut, bytesOut, subscribes } = this.client;
+    if (Object.values(this.client).every((limit) => limit === null)) return null;
+    return new ClientQuota(
+      this.scope('client', client, this.bucket(messagesIn), this.bucket(bytesIn)),
+      this.bucket(messagesOut),
+      this.bucket(bytesOut),
+      subscribing('client-subscribe', client, this.bucket(subscribes)),
+    );
   }
 
   private groupName(username: string | undefined, attributes: Readonly<Record<string, string>>): string | undefined {
@@ -287,11 +302,10 @@ export class Quotas {
     const slot = table.join(name, shard.timers.now);
     if (slot < 0) shard.counters[GROUPS_OVERFLOW]!++;
     // Where the table is full each shard lets an equal part pass, which is less than the group may have but never more.
-    const buckets =
-      slot < 0
-        ? ([this.bucket(this.part(groups.messagesIn), null), this.bucket(this.part(groups.bytesIn), null)] as const)
-        : ([this.bucket(groups.messagesIn, table.messages(slot)), this.bucket(groups.bytesIn, table.bytes(slot))] as const);
-    const group: Group = { name, slot, scope: this.scope('group', groups, ...buckets), connections: 1 };
+    const messages = slot < 0 ? this.limit(this.part(groups.messagesIn), null) : this.limit(groups.messagesIn, table.messages(slot));
+    const bytes = slot < 0 ? this.limit(this.part(groups.bytesIn), null) : this.limit(groups.bytesIn, table.bytes(slot));
+    const scope = this.scope('group', groups, this.bucket(messages), this.bucket(bytes));
+    const group: Group = { name, slot, scope, connections: 1 };
     this.groups.set(name, group);
     shard.counters[GROUPS]!++;
     return group;
