@@ -36,16 +36,21 @@ export function admitPublish(
   at: number,
   end: number,
 ): number {
-  const { inbound } = quota;
-  if (inbound.length === 0) return ADMITTED;
+  const { messagesIn, bytesIn, shared } = quota;
+  if (messagesIn === null && bytesIn === null && shared.length === 0) return ADMITTED;
   const qos = (first >>> 1) & 3;
   if (qos === 2 && wasReceived(connection, bytes, at, end)) return ADMITTED;
   const now = connection.shard.timers.now;
   const { hold } = connection;
   if (hold !== null && qos > 0 && (hold.messages <= 0 || hold.bytes <= 0) && now < hold.until) return over(connection, hold.scope, qos);
+  const isLow = qos === 0;
+  if ((messagesIn !== null && !messagesIn.has(now, isLow)) || (bytesIn !== null && !bytesIn.has(now, isLow)))
+    return over(connection, quota.client!.inbound!, qos);
+  for (let i = 0; i < shared.length; i++) if (!shared[i]!.has(now, isLow)) return over(connection, shared[i]!, qos);
   const cost = end - at;
-  for (let i = 0; i < inbound.length; i++) if (!inbound[i]!.has(now, qos === 0)) return over(connection, inbound[i]!, qos);
-  for (let i = 0; i < inbound.length; i++) inbound[i]!.spend(cost);
+  if (messagesIn !== null) messagesIn.spend(1);
+  if (bytesIn !== null) bytesIn.spend(cost);
+  for (let i = 0; i < shared.length; i++) shared[i]!.spend(cost);
   if (hold !== null && qos > 0) {
     hold.messages--;
     hold.bytes -= cost;
@@ -55,8 +60,9 @@ export function admitPublish(
 
 /** The message was for more than one client: each counts, and the first has been charged. */
 export function chargeTargets(quota: ConnectionQuota, more: number): void {
-  const { inbound } = quota;
-  for (let i = 0; i < inbound.length; i++) inbound[i]!.messages?.spend(more);
+  const { messagesIn, shared } = quota;
+  if (messagesIn !== null) messagesIn.spend(more);
+  for (let i = 0; i < shared.length; i++) shared[i]!.messages?.spend(more);
 }
 
 /** A QoS 2 message that has been taken already, and is sent again. */

@@ -78,14 +78,19 @@ export interface Group {
   readonly slot: number;
   readonly scope: Scope | null;
   connections: number;
+  /** What its clients share, by the place of their listener. */
+  readonly shared: (readonly Scope[] | undefined)[];
 }
 
-/** All that limits one connection. */
+/** All that limits one connection. What is asked for each message lies here: each step further is memory that no other client has warmed. */
 export class ConnectionQuota {
   readonly client: ClientQuota | null;
   readonly group: Group | null;
-  /** What is asked for each PUBLISH, the narrowest first. */
-  readonly inbound: readonly Scope[];
+  /** Those of the client's own scope. */
+  readonly messagesIn: Bucket | null;
+  readonly bytesIn: Bucket | null;
+  /** Scopes that it has with others, the narrowest first. */
+  readonly shared: readonly Scope[];
   /** What is asked for each Topic Filter. */
   readonly subscribes: readonly Scope[];
   readonly messagesOut: Bucket | null;
@@ -93,10 +98,12 @@ export class ConnectionQuota {
   /** Milliseconds of the last line in the log about each scope, by its name; null: there was none. */
   logged: Map<string, number> | null;
 
-  constructor(client: ClientQuota | null, group: Group | null, inbound: readonly Scope[], subscribes: readonly Scope[]) {
+  constructor(client: ClientQuota | null, group: Group | null, shared: readonly Scope[], subscribes: readonly Scope[]) {
     this.client = client;
     this.group = group;
-    this.inbound = inbound;
+    this.messagesIn = client?.inbound?.messages ?? null;
+    this.bytesIn = client?.inbound?.bytes ?? null;
+    this.shared = shared;
     this.subscribes = subscribes;
     this.messagesOut = client === null ? null : client.messagesOut;
     this.bytesOut = client === null ? null : client.bytesOut;

@@ -58,6 +58,8 @@ export class Quotas {
   private subscribes: Scope | null;
   /** By place of the listener. */
   private listeners: (Scope | null)[];
+  /** What clients without a group share, by the place of their listener. */
+  private withoutGroup: (readonly Scope[] | undefined)[];
   /** Those that have connections on this shard. */
   private readonly groups: Map<string, Group>;
   /** By Client Identifier, oldest first. */
@@ -81,6 +83,7 @@ export class Quotas {
     this.broker = null;
     this.subscribes = null;
     this.listeners = [];
+    this.withoutGroup = [];
     this.groups = new Map();
     this.departed = new Map();
     this.waiting = new Set();
@@ -156,11 +159,10 @@ export class Quotas {
   begin(connection: Connection, clientId: string, group: Group | null): void {
     const client = this.departed.get(clientId) ?? this.newClient();
     this.departed.delete(clientId);
-    const listener = this.listeners[connection.peer.listener] ?? null;
-    const inbound = [client?.inbound, group?.scope, listener, this.broker].filter(isThere);
+    const shared = this.sharedBy(group, connection.peer.listener);
     const subscribes = [client?.subscribes, this.subscribes].filter(isThere);
-    const isFree = client === null && group === null && inbound.length === 0 && subscribes.length === 0;
-    connection.quota = isFree ? null : new ConnectionQuota(client, group, inbound, subscribes);
+    const isFree = client === null && group === null && shared.length === 0 && subscribes.length === 0;
+    connection.quota = isFree ? null : new ConnectionQuota(client, group, shared, subscribes);
   }
 
   /** The connection of a client ends. */
@@ -243,6 +245,7 @@ export class Quotas {
       bytesOut: this.limit(client.bytesOut, null),
       subscribes: this.limit(client.subscribeRate, null),
     };
+    this.withoutGroup = [];
     this.connects = this.shared(broker.connectRate, CONNECTS);
     this.broker = this.scope('broker', broker, this.shared(broker.messagesIn, MESSAGES), this.shared(broker.bytesIn, BYTES));
     this.subscribes = subscribing('broker-subscribe', client, this.shared(broker.subscribeRate, SUBSCRIBES));
@@ -250,6 +253,13 @@ export class Quotas {
       const at = LISTENERS + 2 * index;
       return this.scope('listener', one, this.shared(one.messagesIn, at + MESSAGES), this.shared(one.bytesIn, at + BYTES));
     });
+  }
+
+  /** The same list for all clients of a group, or of none, on one listener. */
+  private sharedBy(group: Group | null, listener: number): readonly Scope[] {
+    const lists = group === null ? this.withoutGroup : group.shared;
+    lists[listener] ??= [group?.scope, this.listeners[listener], this.broker].filter(isThere);
+    return lists[listener];
   }
 
   private shared(rate: RateSettings | null, index: number): Bucket | null {
@@ -305,7 +315,7 @@ export class Quotas {
     const messages = slot < 0 ? this.limit(this.part(groups.messagesIn), null) : this.limit(groups.messagesIn, table.messages(slot));
     const bytes = slot < 0 ? this.limit(this.part(groups.bytesIn), null) : this.limit(groups.bytesIn, table.bytes(slot));
     const scope = this.scope('group', groups, this.bucket(messages), this.bucket(bytes));
-    const group: Group = { name, slot, scope, connections: 1 };
+    const group: Group = { name, slot, scope, connections: 1, shared: [] };
     this.groups.set(name, group);
     shard.counters[GROUPS]!++;
     return group;
@@ -368,7 +378,7 @@ export class Quotas {
       if (!hold.isWaiting || !scope.has(now, false)) continue;
       if (scope.round !== this.round) {
         scope.round = this.round;
-        divide(scope, connection.quota!.inbound.includes(scope), now);
+        divide(scope, !connection.quota!.subscribes.includes(scope), now);
       }
       hold.messages = scope.messagesEach;
       hold.bytes = scope.bytesEach;

@@ -127,6 +127,20 @@ test('what was taken is taken: PUBREL and a QoS 2 message that comes again pass,
   assert.deepEqual(receiver.payloads(), numbers(1, 5));
 });
 
+test('MQTT 3.1.1 does not wait with what was taken before and comes again', async (t) => {
+  const group = await shards(t, 1, 'quotas.client.messagesIn=4');
+  const client = await connected(group, { version: types.V311 });
+  flood(client, 4, 2);
+  const again = publishOf('a/b', '1', 2, 1, {}, false);
+  again.dup = true;
+  client.send((writer) => writePublishPacket(writer, again, client.version));
+  for (const id of [1, 2, 3, 4]) client.ack(types.PUBREL, id);
+  await group.settle();
+  assert.equal(codes(client, types.PUBREC).length, 5);
+  assert.equal(codes(client, types.PUBCOMP).length, 4);
+  assert.equal(group.count('quota/throttled'), 0);
+});
+
 for (const [name, version, set] of [
   ['MQTT 3.1.1', types.V311, 'quotas.client.overLimit=reject'],
   ['MQTT 5 with throttle', types.V5, 'quotas.client.overLimit=throttle'],
@@ -192,13 +206,14 @@ test('a client that waits and goes leaves nothing behind, and coming back does n
 test('bytes: one packet larger than the burst passes, and is paid for', async (t) => {
   const group = await shards(t, 1, 'quotas.client.bytesIn=1000', 'quotas.client.overLimit=throttle');
   const receiver = await listener(group);
-  const client = await connected(group);
+  const client = await connected(group, { keepAlive: 1 });
   client.publish('big', new Uint8Array(5000), 1, 1);
   client.publish('small', 'x', 1, 2);
   await group.settle();
   assert.equal(receiver.messages().length, 1);
   await group.pass(3.9);
   assert.equal(receiver.messages().length, 1);
+  assert.equal(group.count('keepalive/expired'), 0, 'who is not read cannot show that it lives');
   await group.pass(0.3);
   assert.equal(receiver.messages().length, 2);
 });
