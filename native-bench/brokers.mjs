@@ -122,6 +122,17 @@ function tokens() {
   return { file, token: `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}` };
 }
 
+/** Limits of client, listener and broker that are asked for each message and never reached. */
+function quotas() {
+  const listener = { type: 'tcp', bind: '127.0.0.1:0', messagesIn: 1_000_000, bytesIn: '1GB' };
+  return [
+    `listeners=${JSON.stringify([listener])}`,
+    ...['client', 'broker'].flatMap((scope) => [`quotas.${scope}.messagesIn=1000000`, `quotas.${scope}.bytesIn=1GB`]),
+    'quotas.client.messagesOut=1000000',
+    'quotas.client.bytesOut=1GB',
+  ];
+}
+
 /** onehop with one shard as it comes, by another door than TCP. */
 function onehopBy(transport) {
   return onehop(1, transportLabels[transport], [], transport);
@@ -202,6 +213,7 @@ export const brokers = {
   'onehop-1-none': onehop(1, 'none', ['store.durability=none']),
   'onehop-1-off': onehop(1, 'no store', ['store.enabled=false']),
   'onehop-1-rules': onehopWithRules(),
+  'onehop-1-quotas': onehop(1, 'quotas', quotas()),
   'onehop-2': onehop(2),
   'onehop-tls': onehopBy('tls'),
   'onehop-ws': onehopBy('ws'),

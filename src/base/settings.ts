@@ -284,6 +284,53 @@ export interface AuthorizationSettings {
   readonly deniedV3: 'acknowledge' | 'close';
 }
 
+/** How much may pass. */
+export interface RateSettings {
+  readonly perSecond: number;
+  /** What may come at once after a time of silence. */
+  readonly burst: number;
+}
+
+/** Limits of what clients publish; null: none. */
+export interface InboundQuotaSettings {
+  /** PUBLISH packets. */
+  readonly messagesIn: RateSettings | null;
+  /** Their bytes, without the fixed header. */
+  readonly bytesIn: RateSettings | null;
+  /** What is done with QoS 1 and 2 beyond the limit: refused (MQTT 5 only), or not read. */
+  readonly overLimit: 'reject' | 'throttle';
+}
+
+export interface ClientQuotaSettings extends InboundQuotaSettings {
+  /** PUBLISH packets to the client. */
+  readonly messagesOut: RateSettings | null;
+  readonly bytesOut: RateSettings | null;
+  /** Topic Filters in SUBSCRIBE. */
+  readonly subscribeRate: RateSettings | null;
+}
+
+export interface GroupQuotaSettings extends InboundQuotaSettings {
+  /** What the clients of a group have in common: the username, or an attribute of theirs. Null: there are no groups. */
+  readonly by: { readonly kind: 'username' } | { readonly kind: 'attribute'; readonly name: string } | null;
+  /** Connections of one group; 0: no limit. */
+  readonly connections: number;
+}
+
+export interface BrokerQuotaSettings extends InboundQuotaSettings {
+  /** CONNECT packets. */
+  readonly connectRate: RateSettings | null;
+  readonly subscribeRate: RateSettings | null;
+}
+
+/** Each limit but those of one client holds for all shards together. */
+export interface QuotaSettings {
+  readonly client: ClientQuotaSettings;
+  /** By place of the listener. */
+  readonly listeners: readonly InboundQuotaSettings[];
+  readonly groups: GroupQuotaSettings;
+  readonly broker: BrokerQuotaSettings;
+}
+
 export interface Settings {
   /** Shard count, already resolved from `auto`. */
   readonly shards: number;
@@ -292,6 +339,7 @@ export interface Settings {
   readonly listeners: readonly ListenerSettings[];
   readonly auth: AuthSettings;
   readonly authorization: AuthorizationSettings;
+  readonly quotas: QuotaSettings;
   readonly mqtt: MqttSettings;
   readonly limits: LimitSettings;
   readonly queue: QueueSettings;

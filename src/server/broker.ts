@@ -261,6 +261,7 @@ class Supervisor implements Broker {
       links,
       wake: this.memory.wake,
       counters: this.memory.counters,
+      quotas: this.memory.quotas,
       transit: this.memory.transit,
       rates: this.memory.rates,
       store,

@@ -27,6 +27,7 @@ import {
   text,
 } from './config-value.ts';
 import { listenerSettings, listeners, placeOf } from './listener-schema.ts';
+import { quotaSettings, quotas } from './quota-schema.ts';
 
 /** One key of the file, for the manual and for overrides. */
 export interface ConfigKey extends KeyFacts {
@@ -86,6 +87,7 @@ const root = z.strictObject(
     ),
     auth,
     authorization,
+    quotas,
     mqtt: section({
       maximumQos: key(choice(0, 1, 2), 2, 'Highest QoS that clients may publish with and are granted.'),
       retainAvailable: key(flag(), true, 'Whether retained messages are kept.'),
@@ -308,6 +310,7 @@ function toSettings(file: z.output<typeof root>): Settings {
     listeners: file.listeners.map((listener) => listenerSettings(listener, limits)),
     auth: authSettings(file.auth),
     authorization: authorizationSettings(file.authorization),
+    quotas: quotaSettings(file.quotas, file.listeners, limits.connections),
     mqtt: { ...mqttSame, serverKeepAliveSeconds: serverKeepAlive, sysIntervalSeconds: sysInterval },
     limits: {
       ...limitsSame,

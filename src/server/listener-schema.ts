@@ -10,6 +10,7 @@ import type { ListenerSettings, ListenerType, QuicSettings, TlsSettings, WebSock
 import { LISTENERS_MAX } from '../shard/counters.ts';
 import { key, optionalKey, section } from './config-key.ts';
 import { anyOrList, type Bind, bind, choice, count, duration, flag, type KeyFacts, show, size, text, textList } from './config-value.ts';
+import { type InboundQuotaFile, inboundQuota } from './quota-kinds.ts';
 
 const million = 1_000_000;
 
@@ -146,6 +147,7 @@ const shape = {
     'From the accepted connection to its whole CONNECT packet, TLS and WebSocket handshakes included.',
   ),
   packetSize: optionalKey(size(128, 268_435_460), 'limits.packetSize', 'Largest MQTT packet that comes in here; MQTT 5 clients are told.'),
+  ...inboundQuota('the clients of this listener, in all shards'),
   allow: key(textList(checkNetwork, 'networks such as [10.0.0.0/8]'), 'all', 'Networks that may connect.', []),
   deny: key(textList(checkNetwork, 'networks such as [10.0.0.0/8]'), 'none', 'Networks that may not, even if `allow` has them.', []),
   tls: z
@@ -163,7 +165,7 @@ const shape = {
 const SECURE: readonly string[] = ['tls', 'wss', 'quic'];
 
 /** One listener as the file gives it, checked. What is undefined was not written. */
-export interface ListenerFile {
+export interface ListenerFile extends InboundQuotaFile {
   readonly type: ListenerType;
   readonly bind: Bind;
   readonly connections?: number | undefined;

@@ -12,6 +12,7 @@ import { countersBytes } from '../shard/counters.ts';
 import type { CertificateEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
+import { quotaBytes } from '../shard/quotas.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';
 import { RATE_BYTES } from '../transports/rate.ts';
@@ -36,6 +37,8 @@ export interface ShardStart {
   readonly links: readonly (LinkWiring | null)[];
   readonly wake: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
+  /** What all shards share of the quotas. */
+  readonly quotas: SharedArrayBuffer;
   readonly transit: SharedArrayBuffer;
   /** Rates of new connections, by listener. */
   readonly rates: SharedArrayBuffer;
@@ -94,12 +97,14 @@ export type FromShard =
 export class SharedMemory {
   readonly wake: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
+  readonly quotas: SharedArrayBuffer;
   readonly transit: SharedArrayBuffer;
   readonly rates: SharedArrayBuffer;
 
   constructor(shards: number) {
     this.wake = new SharedArrayBuffer(shards * WAKE_BYTES_PER_SHARD);
     this.counters = new SharedArrayBuffer(countersBytes(shards));
+    this.quotas = new SharedArrayBuffer(quotaBytes(shards));
     this.transit = new SharedArrayBuffer(TRANSIT_BYTES);
     this.rates = new SharedArrayBuffer(RATE_BYTES);
   }

@@ -20,6 +20,7 @@ import type { Channel, Peer } from './channel.ts';
 import { counter } from './counters.ts';
 import type { Identity } from './login.ts';
 import type { PendingAck } from './outcome.ts';
+import type { ConnectionQuota, Hold } from './quota-scope.ts';
 import type { ClientSession, Shard } from './shard.ts';
 import type { Misses } from './suspicion.ts';
 
@@ -50,6 +51,10 @@ export class Connection {
   identity: Identity | null;
   /** What the client may do, set at CONNECT; a data stream has that of its control stream. Null: everything. */
   access: SessionAccess | null;
+  /** How much it may do, set at CONNECT; a data stream has that of its control stream. Null: no limit. */
+  quota: ConnectionQuota | null;
+  /** That it is not read because of a quota, or was so; null: it never was. */
+  hold: Hold | null;
   /** Connection on the control stream, where this is a data stream of QUIC, whose session is a part of that one's; else null. */
   control: Connection | null;
   /** Data streams of this connection, oldest first; null: none. */
@@ -118,6 +123,8 @@ export class Connection {
     this.session = null;
     this.identity = null;
     this.access = null;
+    this.quota = null;
+    this.hold = null;
     this.control = null;
     this.streams = null;
     this.sendsP2pOnStreams = false;
@@ -159,11 +166,21 @@ export class Connection {
 
   /** Stops reading until what the client feeds has room again. */
   pauseReading(): void {
-    if (this.isPaused || this.state >= CLOSING) return;
+    if (this.stopReading()) this.shard.paused.add(this);
+  }
+
+  /** Stops reading until the caller resumes it. @returns false when nothing was read anyway */
+  stopReading(): boolean {
+    if (this.isPaused || this.state >= CLOSING) return false;
     this.isPaused = true;
     this.shard.counters[READS_PAUSED]!++;
-    this.shard.paused.add(this);
     this.channel.pause();
+    return true;
+  }
+
+  /** It is not read because a quota is used up. */
+  get isThrottled(): boolean {
+    return this.hold?.isWaiting === true;
   }
 
   /** Nothing more is handled until the client has been judged. */
@@ -324,6 +341,7 @@ export class Connection {
     this.partial = null;
     this.partialLength = 0;
     this.shard.paused.delete(this);
+    if (this.quota !== null) this.shard.quotas.forget(this);
     if (this.login !== 0) this.shard.logins.forget(this.login);
     if (this.proofTimer !== null) this.shard.timers.disarm(this.proofTimer);
     this.proofTimer = null;

@@ -26,6 +26,7 @@ import { counter } from './counters.ts';
 import { hasTaken, noteQueued, noteRefSettled, noteSent, noteSettled, rememberOrigin } from './durable.ts';
 import { DELIVERED, DROPPED, FULL, QUEUED, TOO_LARGE, UNSTORABLE } from './outcome.ts';
 import { QueueRoom } from './queue-room.ts';
+import { chargeSent, maySend } from './quota-check.ts';
 import { receiptOf } from './receipt.ts';
 import type { ClientSession, Shard } from './shard.ts';
 import { FRONT_LOW, FRONT_MAX, loadWaiting, pin, pushRef, reportDropped, takeOldestRef } from './waiting.ts';
@@ -38,6 +39,7 @@ const DROPPED_LARGE = counter('publish/dropped/too-large');
 const DROPPED_EXPIRED = counter('publish/dropped/expired');
 const DROPPED_STORE = counter('publish/dropped/store-degraded');
 const DROPPED_PROCESS = counter('publish/dropped/process-full');
+const DROPPED_QUOTA = counter('publish/dropped/quota');
 const QUEUED_COUNT = counter('publish/queued');
 const QUEUED_BYTES = counter('queued/bytes');
 const QUEUED_MESSAGES = counter('queued/messages');
@@ -86,6 +88,12 @@ export function deliver(
     const isKept = shard.settings.queue.qos0;
     // Where QoS 0 waits too, what waits goes first [MQTT-4.6.0-6].
     const isBehind = isKept && session.queue !== null && session.queue.count > 0;
+    if (connection.quota !== null && !maySend(connection, connection.quota, true)) {
+      if (isKept) return enqueueOver(shard, session, connection, view, 0, retain, identifiers, identifierCount, sharedFilter);
+      shard.counters[DROPPED_QUOTA]!++;
+      shard.events.messageDropped(view, session.clientId, 'quota');
+      return DROPPED;
+    }
     if (isBehind || connection.isOverfull) {
       if (isKept) return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
       shard.counters[DROPPED_OUTBOUND]!++;
@@ -98,6 +106,8 @@ export function deliver(
   if (connection.sendQuota <= 0 || connection.isOverfull || connection.resends !== null || (queue !== null && queue.count > 0)) {
     return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
   }
+  if (connection.quota !== null && !maySend(connection, connection.quota, false))
+    return enqueueOver(shard, session, connection, view, qos, retain, identifiers, identifierCount, sharedFilter);
   // Only what may be needed again is kept: a session that ends with its connection never resends.
   const mustKeep = root.expirySeconds > 0 || sharedFilter !== null || view.wantsReceipt || outlivesStream(session);
   if (mustKeep && shard.isOverloaded) {
@@ -109,6 +119,22 @@ export function deliver(
   return sendTracked(shard, session, connection, view, qos, retain, identifiers, identifierCount, delivery)
     ? DELIVERED
     : tooLarge(shard, session, view);
+}
+
+/** The client has been sent as much as it may be for now: the message waits in its queue until time has passed. */
+function enqueueOver(
+  shard: Shard,
+  session: ClientSession,
+  connection: Connection,
+  view: MessageView,
+  qos: number,
+  retain: boolean,
+  identifiers: Uint32Array | null,
+  identifierCount: number,
+  sharedFilter: string | null,
+): number {
+  shard.quotas.awaitSending(connection);
+  return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
 }
 
 /** What a data stream has not acknowledged when it ends goes to the control stream, where P2P messages are among it. */
@@ -178,10 +204,12 @@ function send(
   const version = connection.version;
   const expirySeconds = remainingExpiry(shard, view);
   const images = shard.images;
+  let sent = 0;
   if (images.isActive && identifierCount === 0 && connection.outboundAliases === null) {
     const layout = images.layout(view, version, qos, retain, expirySeconds);
     const length = images.length(layout);
     if (length > connection.packetBytesMax) return false; // [MQTT-3.1.2-24]
+    sent = length;
     const from = images.at(layout);
     const at = connection.reserve(length);
     copyBytes(connection.output, at, images.bytes, from, from + length);
@@ -203,6 +231,7 @@ function send(
       length = publishLength(view, version, qos, identifiers, identifierCount, expirySeconds, 0, false);
     }
     if (length > connection.packetBytesMax) return false; // [MQTT-3.1.2-24]
+    sent = length;
     const at = connection.reserve(length);
     writePublish(
       connection.output,
@@ -220,6 +249,7 @@ function send(
       isKnown,
     );
   }
+  if (connection.quota !== null) chargeSent(connection.quota, sent);
   shard.counters[SENT]!++;
   connection.flushIfLarge();
   return true;
@@ -385,6 +415,10 @@ export function pump(shard: Shard, session: ClientSession, connection: Connectio
     // What is next comes from the store, and with it the next call.
     if (next === undefined) return;
     if (next.qos > 0 && connection.sendQuota <= 0) return;
+    if (connection.quota !== null && !maySend(connection, connection.quota, false)) {
+      shard.quotas.awaitSending(connection);
+      return;
+    }
     const delivery = takeQueued(shard, queue)!;
     const message = delivery.message;
     if (delivery.hasExpired) {
@@ -447,6 +481,10 @@ function resendPublishes(shard: Shard, session: ClientSession, connection: Conne
   if (resends === null || inflight === null) return;
   while (resends.length > 0) {
     if (connection.sendQuota <= 0 || connection.isOverfull) return;
+    if (connection.quota !== null && !maySend(connection, connection.quota, false)) {
+      shard.quotas.awaitSending(connection);
+      return;
+    }
     const packetId = resends.pop()!;
     const state = inflight.state(packetId);
     if (state === INFLIGHT_FREE || state === INFLIGHT_RELEASED) {
@@ -487,6 +525,7 @@ function resendPublishes(shard: Shard, session: ClientSession, connection: Conne
       0,
       false,
     );
+    if (connection.quota !== null) chargeSent(connection.quota, length);
     shard.counters[SENT]!++;
     connection.sendQuota--;
     connection.flushIfLarge();

@@ -6,7 +6,7 @@ import type { Properties } from '../protocol/property.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 
 const PUBLISH_SENTENCES: ReadonlyMap<number, string> = new Map([
-  [ReasonCode.QuotaExceeded, 'no room: a queue, a mailbox or the retained store is full'],
+  [ReasonCode.QuotaExceeded, 'too much: a quota is used up, or a queue, a mailbox or the retained store is full'],
   [ReasonCode.NotAuthorized, 'not authorized to publish this; topics that begin with $ belong to the broker'],
   [ReasonCode.TopicNameInvalid, 'too many topic levels, or a P2P address without a target'],
   [ReasonCode.PayloadFormatInvalid, 'the payload is not the UTF-8 that its Payload Format Indicator promises'],
@@ -16,7 +16,7 @@ const PUBLISH_SENTENCES: ReadonlyMap<number, string> = new Map([
 const SUBSCRIBE_SENTENCES: ReadonlyMap<number, string> = new Map([
   [ReasonCode.NotAuthorized, 'not authorized to subscribe to this; the address of another client never may be'],
   [ReasonCode.TopicFilterInvalid, 'not a valid Topic Filter, or too many levels'],
-  [ReasonCode.QuotaExceeded, 'too many subscriptions in this session, or the store is degraded'],
+  [ReasonCode.QuotaExceeded, 'too many subscriptions in this session or in a short time, or the store is degraded'],
   [ReasonCode.SharedSubscriptionsNotSupported, 'Shared Subscriptions are switched off'],
   [ReasonCode.WildcardSubscriptionsNotSupported, 'wildcards are switched off'],
 ]);

@@ -63,7 +63,10 @@ export function onConnect(connection: Connection, bytes: Uint8Array, first: numb
   connection.version = packet.version;
   const code = connectError(connection, packet);
   if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code);
-  else if (connection.shard.logins.port === null) accept(connection, packet, ANYBODY);
+  else if (!connection.shard.quotas.admitConnect()) {
+    // Nobody has been asked yet who the client is: that is what this protects.
+    refuseConnect(connection, packet.version, ReasonCode.ConnectionRateExceeded, undefined, !connection.shard.quotas.mayLog());
+  } else if (connection.shard.logins.port === null) accept(connection, packet, ANYBODY);
   else connection.shard.logins.begin(connection, packet, end - at, judged);
   return ReasonCode.Success;
 }
@@ -84,11 +87,18 @@ function refusedClient(packet: ConnectPacket): { clientId: string; username: str
   return { clientId: clientId.slice(0, LOGGED_LENGTH), username: shown };
 }
 
-/** CONNACK with a refusal, then the close [MQTT-3.2.2-7]. */
-export function refuseConnect(connection: Connection, version: ProtocolVersion, code: ReasonCode, details?: object): void {
+/** CONNACK with a refusal, then the close [MQTT-3.2.2-7]. @param isQuiet without a line in the log */
+export function refuseConnect(
+  connection: Connection,
+  version: ProtocolVersion,
+  code: ReasonCode,
+  details?: object,
+  isQuiet: boolean = false,
+): void {
   const shard = connection.shard;
   shard.counters[REFUSED]!++;
-  shard.log.info({ peer: connection.peer.name, reason: code, name: reasonName(code), ...details }, 'connection refused at CONNECT');
+  if (!isQuiet)
+    shard.log.info({ peer: connection.peer.name, reason: code, name: reasonName(code), ...details }, 'connection refused at CONNECT');
   const writer = shard.packetScratch;
   writer.reset();
   writeConnack(writer, version, false, code, undefined);
@@ -159,6 +169,11 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
     refuseConnect(connection, packet.version, ReasonCode.ConnectionRateExceeded, refusedClient(packet));
     return;
   }
+  const group = shard.quotas.joinGroup(username, identity.attributes, before?.connection ?? null);
+  if (group === undefined) {
+    refuseConnect(connection, packet.version, ReasonCode.QuotaExceeded);
+    return;
+  }
   const position = shard.journal.position;
   const { session, isPresent } = openSession(shard, clientId, key, packet.version, packet.cleanStart);
   if (isPresent && connection.access !== null) endForbidden(shard, session, connection.access);
@@ -180,6 +195,7 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   session.connection = connection;
   connection.session = session;
   connection.state = CONNECTED;
+  shard.quotas.begin(connection, clientId, group);
   shard.counters[CLIENTS]!++;
   shard.counters[listenerCounter(connection.peer.listener)]!++;
   agree(shard, connection, packet, answer);
@@ -262,7 +278,7 @@ function checkKeepAlive(shard: Shard, connection: Connection): void {
 }
 
 function isHeldBack(connection: Connection): boolean {
-  return connection.isPaused && (connection.shard.isCongested || connection.isAckOrderFull);
+  return connection.isPaused && (connection.shard.isCongested || connection.isAckOrderFull || connection.isThrottled);
 }
 
 function willOf(packet: ConnectPacket): Will | null {

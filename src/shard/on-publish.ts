@@ -1,7 +1,7 @@
 /**
  * PUBLISH from a client: the ordered checks, then the route, then the acknowledgement.
  *
- *   bytes → view → alias → limits → (QoS 2: seen before?) → P2P or ordinary route → PUBACK / PUBREC, in the order of the PUBLISH packets
+ *   bytes → quota → view → alias → limits → (QoS 2: seen before?) → P2P or ordinary route → PUBACK / PUBREC, in the order of the PUBLISH packets
  *
  * Hot path.
  */
@@ -16,7 +16,8 @@ import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { noteOriginDone, noteReceived } from './durable.ts';
 import { type PendingAck, UNSTORABLE } from './outcome.ts';
-import { p2pKind, routeP2p } from './p2p.ts';
+import { p2pKind, routeP2p, targetCount } from './p2p.ts';
+import { ADMITTED, admitPublish, chargeTargets, DROPPED_OVER, HELD, HELD_BACK, REJECTED_OVER } from './quota-check.ts';
 import { routeMessage } from './route.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
@@ -30,6 +31,10 @@ export function onPublish(connection: Connection, bytes: Uint8Array, first: numb
   const shard = connection.shard;
   const view = shard.view;
   const session = connection.session!;
+  const { quota } = connection;
+  // Before anything is read: a packet that must wait is read again, whole.
+  const verdict = quota === null ? ADMITTED : admitPublish(connection, quota, bytes, first, at, end);
+  if (verdict === HELD) return HELD_BACK;
   const code = readPublish(view, bytes, at, end, first, connection.version, shard.propertyScratch);
   if (code !== ReasonCode.Success) return code;
   const { mqtt } = shard.settings;
@@ -42,16 +47,20 @@ export function onPublish(connection: Connection, bytes: Uint8Array, first: numb
   view.expiresAt = view.messageExpirySeconds < 0 ? 0 : shard.timers.now + view.messageExpirySeconds * 1000;
   view.wantsReceipt = false;
   shard.counters[RECEIVED]!++;
+  if (verdict === DROPPED_OVER) {
+    shard.events.messageDropped(view, session.clientId, 'quota');
+    return ReasonCode.Success;
+  }
   if (view.qos === 0) {
     shard.outcome.begin(null, 0, 0);
     routeAny(shard, connection, session);
     return ReasonCode.Success;
   }
-  return onTrackedPublish(connection, shard, session);
+  return onTrackedPublish(connection, shard, session, verdict);
 }
 
 /** QoS 1 and 2: quota, duplicates, route, acknowledgement. */
-function onTrackedPublish(connection: Connection, shard: Shard, session: ClientSession): ReasonCode {
+function onTrackedPublish(connection: Connection, shard: Shard, session: ClientSession, verdict: number): ReasonCode {
   const view = shard.view;
   const packetId = view.packetId;
   const qos = view.qos;
@@ -71,6 +80,10 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
     // A QoS 2 message that waits for its PUBREC stands in both lists and counts once.
     const open = (connection.acks === null ? 0 : connection.acks.count - connection.pendingQos2) + (received === null ? 0 : received.count);
     if (open >= shard.settings.mqtt.receiveMaximum) return ReasonCode.ReceiveMaximumExceeded; // [MQTT-3.3.4-7]
+  }
+  if (verdict === REJECTED_OVER) {
+    shard.events.messageDropped(view, session.clientId, 'quota');
+    return acknowledgeInOrder(connection, packetId, qos, ReasonCode.QuotaExceeded, null, false);
   }
   if (qos === 2 && session.isStored && shard.journal.isDegraded)
     return acknowledgeInOrder(connection, packetId, qos, ReasonCode.QuotaExceeded, null, true);
@@ -132,12 +145,16 @@ function routeAny(shard: Shard, connection: Connection, session: ClientSession):
   if (view.payloadFormat === 1 && !isPayloadUtf8(view)) return ReasonCode.PayloadFormatInvalid;
   const kind = p2pKind(shard, view);
   const { access } = connection;
-  const { misses } = connection.control ?? connection;
-  if (kind !== 0 && misses !== null && misses.isOver(shard.timers.now, shard.settings.p2p.missesPerMinute)) {
-    shard.counters[SCAN_REFUSED]!++;
-    return ReasonCode.QuotaExceeded;
+  if (kind !== 0) {
+    const { misses } = connection.control ?? connection;
+    if (misses?.isOver(shard.timers.now, shard.settings.p2p.missesPerMinute)) {
+      shard.counters[SCAN_REFUSED]!++;
+      return ReasonCode.QuotaExceeded;
+    }
+    const refusal = routeP2p(shard, view, kind, session.clientId, access);
+    if (connection.quota !== null && targetCount() > 1) chargeTargets(connection.quota, targetCount() - 1);
+    return refusal;
   }
-  if (kind !== 0) return routeP2p(shard, view, kind, session.clientId, access);
   if (view.topicBytes[view.topicAt] === DOLLAR) {
     // `$SYS`, `$events` and `$share` are the broker's own; a client must not speak with its voice (section 4.7.2).
     shard.counters[NOT_AUTHORIZED]!++;

@@ -27,6 +27,7 @@ import { noteSubscription } from './durable.ts';
 import { explainSubscribe } from './explain.ts';
 import { beginFilters, FilterWork } from './filter-work.ts';
 import { partsOf } from './parts.ts';
+import { admitSubscribe, HELD_BACK, holdSubscribe } from './quota-check.ts';
 import { queryRetained } from './retained-query.ts';
 import { install, routesKnownByAll, withdraw } from './routes.ts';
 import { endConnection } from './sessions.ts';
@@ -79,6 +80,7 @@ function filtersMax(shard: Shard): number {
 
 export function onSubscribe(connection: Connection, bytes: Uint8Array, at: number, end: number): ReasonCode {
   const shard = connection.shard;
+  if (connection.quota !== null && holdSubscribe(connection, connection.quota)) return HELD_BACK;
   const packet = subscribePacket;
   const code = readSubscribe(packet, bytes, at, end, connection.version, filtersMax(shard));
   if (code !== ReasonCode.Success) return code;
@@ -167,6 +169,8 @@ function subscribe(
   retained: ClientSubscription[],
 ): number {
   const { mqtt, limits, p2p } = shard.settings;
+  const connection = session.connection!;
+  if (connection.quota !== null && !admitSubscribe(connection, connection.quota)) return ReasonCode.QuotaExceeded;
   const shared = parseShared(entry.filter);
   if (shared === null) return ReasonCode.TopicFilterInvalid; // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
   if (shared !== undefined && !mqtt.sharedSubscriptionAvailable) return ReasonCode.SharedSubscriptionsNotSupported;
@@ -181,7 +185,7 @@ function subscribe(
     if (kind === 'own') return granted;
     if (kind === 'other') return ReasonCode.NotAuthorized;
   }
-  const { access } = session.connection!;
+  const { access } = connection;
   if (access !== null && !shard.authorization!.maySubscribe(access, session.clientId, filter, entry.qos)) return ReasonCode.NotAuthorized;
   const { root } = session;
   if (root.isStored && shard.journal.isDegraded) return ReasonCode.QuotaExceeded;

@@ -71,6 +71,7 @@ export function routeP2p(shard: Shard, view: MessageView, kind: number, publishe
   }
   const address = shard.p2pAddress;
   if (kind === P2P_TARGET) {
+    targetRanges.length = 0;
     const bytes = view.topicBytes;
     if (access !== null && isDenied(shard, view, access, publisherId, bytes, address.clientIdAt, address.clientIdEnd)) {
       shard.forgetOrigin();
@@ -108,6 +109,11 @@ export function routeP2p(shard: Shard, view: MessageView, kind: number, publishe
   }
   shard.newMessage();
   return ReasonCode.Success;
+}
+
+/** Targets that the last message named by `p2p-target`; 0: it went to the one in its topic. */
+export function targetCount(): number {
+  return targetRanges.length / 2;
 }
 
 /** Whether the publisher may not send to this target, which is then noted as its result. */

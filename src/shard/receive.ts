@@ -3,7 +3,7 @@
  *
  *   | packet | packet | pack…          → handled, handled, kept in `connection.partial` until the rest comes
  *
- * Reading stops (and the rest waits) while rings or disk are congested or the client does not take its own output.
+ * Reading stops (and the rest waits) while rings or disk are congested, the client does not take its own output, or has used up a quota.
  *
  * Hot path.
  */
@@ -12,6 +12,7 @@ import { FRAME_INCOMPLETE, readFrame } from '../protocol/framer.ts';
 import { CLOSING, type Connection, OPENING } from './connection.ts';
 import { counter } from './counters.ts';
 import { dispatch } from './dispatch.ts';
+import { HELD_BACK } from './quota-check.ts';
 import { refuse } from './refuse.ts';
 import { beginStream, mayBeginStream } from './streams.ts';
 
@@ -59,10 +60,17 @@ function parse(connection: Connection, bytes: Uint8Array, from: number, end: num
       refuse(connection, code);
       return end;
     }
+    const begin = at;
     at = frame.bodyEnd;
     shard.counters[PACKETS_RECEIVED]!++;
     const reason = dispatch(connection, bytes, frame);
-    if (reason !== 0) refuse(connection, reason);
+    if (reason !== 0) {
+      if (reason === HELD_BACK) {
+        shard.counters[PACKETS_RECEIVED]!--;
+        return begin;
+      }
+      refuse(connection, reason);
+    }
     if (connection.state >= CLOSING) return end;
     if (shard.isCongested || connection.bufferedBytes > limits.outboundBytes || connection.isAckOrderFull) connection.pauseReading();
   }
@@ -109,6 +117,8 @@ function append(connection: Connection, bytes: Uint8Array, at: number, end: numb
 /** Handles what was left when reading stopped, then reads on. Called by the shard when there is room. */
 export function resumeReading(connection: Connection): void {
   if (!connection.isPaused || connection.state >= CLOSING) return;
+  // Its quota brings it back.
+  if (connection.isThrottled) return;
   if (connection.bufferedBytes > connection.shard.settings.limits.outboundBytes || connection.isAckOrderFull) {
     connection.shard.paused.add(connection);
     return;

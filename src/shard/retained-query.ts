@@ -15,6 +15,7 @@ import { type Message, viewMessage } from '../session/message.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { deliver, enqueue } from './deliver.ts';
+import { maySend } from './quota-check.ts';
 import { RECORD_RETAINED } from './record.ts';
 import { type RetainedMessage, retainedOwner } from './retain.ts';
 import type { ClientSubscription, Shard } from './shard.ts';
@@ -186,7 +187,10 @@ export function takeRetained(shard: Shard, view: MessageView, id: number, messag
   // RETAIN 1: this is the answer to a subscription, not a new publication [MQTT-3.3.1-8].
   const count = subscription.identifier === 0 ? 0 : 1;
   // A live message at QoS 0 may be dropped, for a newer one follows; the state that a subscription asks for comes once, so it waits for the network.
-  if (qos === 0 && query.connection.isOverfull) enqueue(shard, session, view, 0, true, identifiers, count, null);
+  const { connection } = query;
+  const isOverQuota = connection.quota !== null && !maySend(connection, connection.quota, true);
+  if (qos === 0 && isOverQuota) shard.quotas.awaitSending(connection);
+  if (qos === 0 && (isOverQuota || connection.isOverfull)) enqueue(shard, session, view, 0, true, identifiers, count, null);
   else deliver(shard, session, view, qos, true, identifiers, count, null);
   shard.newMessage();
 }

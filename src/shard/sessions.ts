@@ -143,6 +143,7 @@ export function drained(connection: Connection): void {
 function detach(shard: Shard, session: ClientSession, connection: Connection, cause: string, withWill: boolean): void {
   abandonAcks(connection, session);
   cancelRetained(shard, connection);
+  shard.quotas.leave(connection, session.clientId);
   session.connection = null;
   session.closedAt = shard.timers.now;
   shard.counters[CLIENTS]!--;

@@ -47,6 +47,7 @@ import { Outcome } from './outcome.ts';
 import { OutputBlocks } from './output-blocks.ts';
 import { beginOwn, OwnPublication } from './own.ts';
 import { publishOwn } from './publish-own.ts';
+import { Quotas } from './quotas.ts';
 import { resumeReading } from './receive.ts';
 import { RecordFields } from './record.ts';
 import { Relays } from './relay.ts';
@@ -89,6 +90,8 @@ export interface ShardWiring {
   /** One word for each shard: whether it sleeps. */
   readonly wake: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
+  /** What all shards share of the quotas. */
+  readonly quotas: SharedArrayBuffer;
 }
 
 export class Shard {
@@ -116,6 +119,7 @@ export class Shard {
   readonly logins: Logins;
   /** Null: everyone may do everything. */
   readonly authorization: Authorization | null;
+  readonly quotas: Quotas;
   readonly journal: Journal;
   readonly origins: Origins;
   /** Publications of the broker itself that other shards have not taken yet, by their number in the journal. */
@@ -239,6 +243,7 @@ export class Shard {
     this.p2pParents = new P2pParents(settings.p2p.parents);
     this.p2pParentSet = settings.p2p.parents === '*' ? '*' : new Set(settings.p2p.parents);
     this.authorization = authorizationOf(this);
+    this.quotas = new Quotas(this, wiring.quotas);
     this.routeSequence = 0;
     this.waitingSubacks = new Fifo();
     this.filterWorks = new Fifo();
@@ -495,7 +500,8 @@ const GAUGES: readonly number[] = COUNTERS.map((name, index) => ({ name, index }
       name.startsWith('queued/') ||
       name === 'inflight/bytes' ||
       name === 'routes/waiting' ||
-      name === 'logins/waiting',
+      name === 'logins/waiting' ||
+      name === 'quota/throttled/connections',
   )
   .map(({ index }) => index)
   .concat(Array.from({ length: LISTENERS_MAX }, (_, listener) => listenerCounter(listener)));

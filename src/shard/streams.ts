@@ -75,6 +75,7 @@ export function beginStream(connection: Connection): void {
   connection.session = part;
   connection.version = control.version;
   connection.access = control.access;
+  connection.quota = control.quota;
   connection.packetBytesMax = control.packetBytesMax;
   connection.receiveMaximum = control.receiveMaximum;
   connection.sendQuota = control.receiveMaximum;

@@ -43,7 +43,12 @@ export class ShardGroup {
     const log = createLog('silent', {});
     this.shards = links.map(
       (ends, index) =>
-        new Shard(settings, { index, links: ends, wake: this.memory.wake, counters: this.memory.counters }, log, () => this.now),
+        new Shard(
+          settings,
+          { index, links: ends, wake: this.memory.wake, counters: this.memory.counters, quotas: this.memory.quotas },
+          log,
+          () => this.now,
+        ),
     );
     for (const shard of this.shards) {
       // With a store they serve when they have read it.
