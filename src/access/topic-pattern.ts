@@ -43,7 +43,8 @@ export function readTopic(text: string): TopicTemplate {
   return hasVariables ? template : { ...template, shared: bindTopic(template, NO_VARIABLES) };
 }
 
-const NO_VARIABLES: Variables = { ClientId: ANY, Username: ANY };
+/** For what has none. */
+export const NO_VARIABLES: Variables = { valueOf: () => ANY };
 
 /** The pattern for one client. */
 export function bindTopic(template: TopicTemplate, variables: Variables): TopicPattern {

@@ -55,7 +55,10 @@ export class CertificateAuthenticator implements Authenticator {
       if (value !== undefined) attributes[`Certificate.Subject.${attribute}`] = value;
     }
     // A connection may outlive the handshake that has checked the certificate by far.
-    return { effect: 'allow', identity: { authenticator: this.name, username, attributes, isSuperuser: false, expiresAt: facts.notAfter } };
+    return {
+      effect: 'allow',
+      identity: { authenticator: this.name, username, attributes, isSuperuser: false, rules: null, expiresAt: facts.notAfter },
+    };
   }
 }
 

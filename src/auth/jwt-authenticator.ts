@@ -61,7 +61,7 @@ export class JwtAuthenticator implements Authenticator {
     const attributes = attributesOf(settings.attributesClaim === '' ? undefined : payload[settings.attributesClaim]);
     return {
       effect: 'allow',
-      identity: { authenticator: this.name, username: name, attributes, isSuperuser: false, expiresAt },
+      identity: { authenticator: this.name, username: name, attributes, isSuperuser: false, rules: null, expiresAt },
     };
   }
 

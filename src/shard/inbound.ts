@@ -15,6 +15,7 @@ import { confirmSubacks } from './on-subscribe.ts';
 import { NO_SUBSCRIBER, STATUS_WORDS, STORED, UNSTORABLE } from './outcome.ts';
 import { deliverP2p } from './p2p.ts';
 import {
+  ASKS_BIT,
   KNOWN_BIT,
   RECORD_ACKS,
   RECORD_CONTROL,
@@ -52,7 +53,7 @@ export function handleRecord(shard: Shard, link: Link, word: number, bytes: Buff
     case RECORD_SHARED:
     case RECORD_RETAIN:
     case RECORD_RETAINED:
-      handleMessage(shard, link, kind, word, bytes, at);
+      handleMessage(shard, link, kind, word, bytes, at, end);
       return;
     case RECORD_ACKS:
       shard.mesh.acknowledge(link, bytes.readUInt32LE(at), flushAcks);
@@ -95,7 +96,7 @@ export function handleRecord(shard: Shard, link: Link, word: number, bytes: Buff
   }
 }
 
-function handleMessage(shard: Shard, link: Link, kind: number, word: number, bytes: Buffer, at: number): void {
+function handleMessage(shard: Shard, link: Link, kind: number, word: number, bytes: Buffer, at: number, end: number): void {
   const view = shard.view;
   const fields = shard.recordFields;
   readMessageRecord(bytes, at, word, view, fields);
@@ -117,7 +118,7 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
         idAt = view.topicAt + number;
         idEnd = view.topicEnd;
       }
-      outcome.note(deliverP2p(shard, view, bytes, idAt, idEnd, topicHash));
+      outcome.note(deliverP2p(shard, view, bytes, idAt, idEnd, topicHash, bytes, (word & ASKS_BIT) === 0 ? end : extraEnd, end));
       break;
     case RECORD_PUBLISH:
       deliverLocal(shard, view, routeOf(shard, bytes, view.topicAt, view.topicEnd, topicHash), null);

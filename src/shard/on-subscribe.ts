@@ -5,7 +5,6 @@
  *
  * Each Topic Filter of a packet has its own answer; one bad filter harms no other.
  */
-import type { SessionAccess } from '../access/session-access.ts';
 import type { Writer } from '../base/bytes.ts';
 import { V5, V311 } from '../protocol/packet-type.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
@@ -181,8 +180,9 @@ function subscribe(
     if (kind === 'own') return granted;
     if (kind === 'other') return ReasonCode.NotAuthorized;
   }
-  const { access } = session.connection!;
-  if (access !== null && !shard.authorization!.maySubscribe(access, session.clientId, filter, entry.qos)) return ReasonCode.NotAuthorized;
+  const connection = session.connection!;
+  if (connection.access !== null && !shard.authorization.maySubscribe(connection, session.clientId, filter, entry.qos))
+    return ReasonCode.NotAuthorized;
   const { root } = session;
   if (root.isStored && shard.journal.isDegraded) return ReasonCode.QuotaExceeded;
   if (session.subscriptions === null) session.subscriptions = new Map();
@@ -211,9 +211,10 @@ function subscribe(
  * Ends the subscriptions of a resumed session that its client may not have, or not any more: the rules may be others than when it subscribed, and so may be the client.
  * What waits in the queue was allowed when it came.
  */
-export function endForbidden(shard: Shard, session: ClientSession, access: SessionAccess): void {
+export function endForbidden(shard: Shard, session: ClientSession, connection: Connection): void {
+  if (connection.access === null) return;
   for (const [name, { filter, qos }] of [...(session.subscriptions ?? [])])
-    if (!shard.authorization!.maySubscribe(access, session.clientId, filter, qos)) unsubscribe(shard, session, name);
+    if (!shard.authorization.maySubscribe(connection, session.clientId, filter, qos)) unsubscribe(shard, session, name);
 }
 
 /** Subscriptions of a client, on all its streams. */

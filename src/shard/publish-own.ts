@@ -32,7 +32,7 @@ export function publishOwn(shard: Shard, own: OwnPublication): void {
     view.hasReservedUserProperties = kind !== 0;
     view.hasResponseTopic = kind !== 0 && findResponseTopic(message.bytes, message.topicEnd, message.propertiesEnd, range);
     if (kind === 0) routeMessage(shard, view, null);
-    else routeP2p(shard, view, kind, publisherId, null);
+    else routeP2p(shard, view, kind, publisherId, null, own.asked);
   }
   if (outcome.ack !== null && outcome.worst === UNSTORABLE) outcome.ack.worst = UNSTORABLE;
   if (outcome.ack === null || outcome.ack.remaining === 0) ownIsDone(own, outcome.worst === UNSTORABLE);

@@ -26,8 +26,9 @@ import { type Subscription, SubscriptionTree } from '../routing/subscriptions.ts
 import { TopicCache } from '../routing/topic-cache.ts';
 import { keepMessage, type Message } from '../session/message.ts';
 import type { Session } from '../session/session.ts';
+import type { AskedTarget } from '../session/will.ts';
 import { flushAcks } from './acks.ts';
-import { type Authorization, authorizationOf } from './authorization.ts';
+import { Authorization } from './authorization.ts';
 import type { Peer } from './channel.ts';
 import type { Connection } from './connection.ts';
 import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from './counters.ts';
@@ -114,8 +115,7 @@ export class Shard {
   readonly events: Events;
   readonly takeovers: Takeovers;
   readonly logins: Logins;
-  /** Null: everyone may do everything. */
-  readonly authorization: Authorization | null;
+  readonly authorization: Authorization;
   readonly journal: Journal;
   readonly origins: Origins;
   /** Publications of the broker itself that other shards have not taken yet, by their number in the journal. */
@@ -238,7 +238,7 @@ export class Shard {
     this.pendingOwn = new Map();
     this.p2pParents = new P2pParents(settings.p2p.parents);
     this.p2pParentSet = settings.p2p.parents === '*' ? '*' : new Set(settings.p2p.parents);
-    this.authorization = authorizationOf(this);
+    this.authorization = new Authorization(this, settings.authorization);
     this.routeSequence = 0;
     this.waitingSubacks = new Fifo();
     this.filterWorks = new Fifo();
@@ -317,10 +317,13 @@ export class Shard {
    * Publishes a message of the broker's own at the end of the turn.
    * @param publisherId Client Identifier in whose name it speaks (a Will), '' for the broker
    * @param isStored whether it must come even after a crash
+   * @param asked what its P2P targets must be asked
    */
-  publishLater(message: Message, publisherId = '', isStored = false): void {
+  publishLater(message: Message, publisherId = '', isStored = false, asked: readonly AskedTarget[] = []): void {
     const mustLast = isStored && message.qos > 0 && this.journal.isOn;
-    this.outbox.push(mustLast ? beginOwn(this, message, publisherId, '') : new OwnPublication(this, message, publisherId, ''));
+    this.outbox.push(
+      mustLast ? beginOwn(this, message, publisherId, '', asked) : new OwnPublication(this, message, publisherId, '', asked),
+    );
   }
 
   /** A number for a session, a mailbox or a publication that no other has or had, also over restarts. */
