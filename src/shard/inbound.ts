@@ -21,6 +21,7 @@ import {
   RECORD_CONTROL,
   RECORD_DATAGRAM,
   RECORD_HANDOFF,
+  RECORD_OBSERVED,
   RECORD_ORIGIN_DONE,
   RECORD_P2P,
   RECORD_PUBLISH,
@@ -53,6 +54,7 @@ export function handleRecord(shard: Shard, link: Link, word: number, bytes: Buff
     case RECORD_SHARED:
     case RECORD_RETAIN:
     case RECORD_RETAINED:
+    case RECORD_OBSERVED:
       handleMessage(shard, link, kind, word, bytes, at, end);
       return;
     case RECORD_ACKS:
@@ -122,6 +124,10 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
       break;
     case RECORD_PUBLISH:
       deliverLocal(shard, view, routeOf(shard, bytes, view.topicAt, view.topicEnd, topicHash), null);
+      if (!outcome.wasTaken && outcome.worst === 0) outcome.note(NO_SUBSCRIBER);
+      break;
+    case RECORD_OBSERVED:
+      deliverLocal(shard, view, routeOf(shard, bytes, extraAt, extraEnd, topicHash), null);
       if (!outcome.wasTaken && outcome.worst === 0) outcome.note(NO_SUBSCRIBER);
       break;
     case RECORD_SHARED:

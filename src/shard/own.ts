@@ -25,6 +25,8 @@ export class OwnPublication {
   readonly shareKey: string;
   /** What its P2P targets must be asked. */
   readonly asked: readonly AskedTarget[];
+  /** Where observers of P2P messages are looked for, where this is a copy for them (`observe.ts`); else null. */
+  observed: Uint8Array | null;
   /** Number in the journal; 0: it is not stored. */
   id: number;
   /** Record that holds its entry, and where in it. */
@@ -37,6 +39,7 @@ export class OwnPublication {
     this.publisherId = publisherId;
     this.shareKey = shareKey;
     this.asked = asked;
+    this.observed = null;
     this.id = 0;
     this.record = 0;
     this.entryAt = 0;

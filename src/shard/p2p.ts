@@ -22,6 +22,7 @@ import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { deliver } from './deliver.ts';
 import { hasTaken } from './durable.ts';
+import { copyForObservers, hasObservers } from './observe.ts';
 import { DELIVERED, DENIED, DROPPED, MAILBOX, NO_SESSION, QUEUED } from './outcome.ts';
 import { isReceiptKey, isReportKey, isTargetKey, RESERVED_PREFIX } from './p2p-request.ts';
 import { receiptOf } from './receipt.ts';
@@ -249,6 +250,7 @@ export function deliverP2p(
     session === undefined
       ? withoutSession(shard, view, id, at, end, hash)
       : deliver(shard, p2pReceiver(session), view, view.qos, false, null, 0, null);
+  if (result <= MAILBOX && hasObservers(shard)) copyForObservers(shard, view, id, at, end);
   if (result === DELIVERED) shard.counters[P2P_DELIVERED]!++;
   else if (result === QUEUED) shard.counters[P2P_QUEUED]!++;
   else if (view.wantsReceipt && result > MAILBOX) receiptOf(shard, shard.keep(view), readText(id, at, end), 'dropped', false);

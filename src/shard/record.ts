@@ -15,7 +15,7 @@
  *   control:     msgpackr
  *   jumbo:       | u32 kind word |                     the body waits on the MessagePort of the same pair of shards
  *
- * `extra` is the target's Client Identifier (p2p), the group (shared) or nothing; `number` is the query (retained answer) or the offset of the Client
+ * `extra` is the target's Client Identifier (p2p), the group (shared), an address (observed) or nothing; `number` is the query (retained answer) or the offset of the Client
  * Identifier in the topic (p2p, when `extra` is empty). `origin` is the number of the publisher's session for QoS 2, negative when it is not stored, else 0.
  *
  * Hot path.
@@ -51,6 +51,9 @@ export const RECORD_RELAY_TO_OWNER = 16;
 
 /** A UDP datagram of a connection that the receiving shard holds. */
 export const RECORD_DATAGRAM = 17;
+
+/** A copy of a P2P message for observers on the receiving shard; `extra` is where they are looked for. */
+export const RECORD_OBSERVED = 18;
 
 /** Where a signal of a relay stands in the type word. */
 const SIGNAL_SHIFT = 8;

@@ -499,7 +499,7 @@ export class Recovery {
     this.buildQueue(session, holder);
     if (holder.subscriptions.size > 0) session.subscriptions = new Map();
     for (const object of holder.subscriptions.values()) {
-      const subscription = subscriptionOfObject(session, object);
+      const subscription = subscriptionOfObject(session, object, shard.settings.p2p.enabled ? shard.p2pParentSet : null);
       session.subscriptions!.set(object.filter, subscription);
       install(shard, subscription, false);
     }

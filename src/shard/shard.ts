@@ -142,6 +142,9 @@ export class Shard {
   /** Connections that stopped reading. */
   readonly paused: Set<Connection>;
   isOverloaded: boolean;
+  /** Whether anybody observes P2P messages, as of this version of the subscriptions. */
+  isObserved: boolean;
+  observersAsOf: number;
   /** Bytes of first packets that are not whole yet. */
   admissionBytes: number;
   /** Milliseconds since the shard started, as of this turn, modulo 2^30: a small integer, so that storing it allocates nothing. */
@@ -250,6 +253,8 @@ export class Shard {
     this.dirtyQueries = [];
     this.paused = new Set();
     this.isOverloaded = false;
+    this.isObserved = false;
+    this.observersAsOf = -1;
     this.admissionBytes = 0;
     this.turnMilliseconds = 0;
     this.isStopping = false;

@@ -8,6 +8,8 @@ import { unpackAttributes } from '../access/attribute-bytes.ts';
 import { packObject, unpackObject } from '../base/pack.ts';
 import type { ProtocolVersion } from '../protocol/packet-type.ts';
 import { parseShared } from '../protocol/topic.ts';
+import { filterOfObserver, observedFilter } from '../routing/observed-filter.ts';
+import { classifyP2pFilter } from '../routing/p2p-address.ts';
 import { Message } from '../session/message.ts';
 import { Session, type StoredHolder } from '../session/session.ts';
 import { type AskedTarget, Will } from '../session/will.ts';
@@ -84,7 +86,8 @@ export function willOfObject(will: WillObject | undefined): Will | null {
 }
 
 function subscriptionObject(subscription: ClientSubscription): SubscriptionObject {
-  const { filter, shareName, qos, noLocal, retainAsPublished, retainHandling, identifier } = subscription;
+  const { shareName, qos, noLocal, retainAsPublished, retainHandling, identifier } = subscription;
+  const filter = filterOfObserver(subscription.filter) ?? subscription.filter;
   return {
     filter: shareName === '' ? filter : `$share/${shareName}/${filter}`,
     qos,
@@ -95,11 +98,17 @@ function subscriptionObject(subscription: ClientSubscription): SubscriptionObjec
   };
 }
 
-export function subscriptionOfObject(session: ClientSession, object: SubscriptionObject): ClientSubscription {
+/** @param parents of P2P addresses: a filter for those of other clients is an observer's; null: there are none */
+export function subscriptionOfObject(
+  session: ClientSession,
+  object: SubscriptionObject,
+  parents: '*' | ReadonlySet<string> | null,
+): ClientSubscription {
   const shared = parseShared(object.filter);
+  const isObserver = !shared && parents !== null && classifyP2pFilter(object.filter, session.clientId, parents) === 'other';
   return {
     subscriber: session,
-    filter: shared ? shared.filter : object.filter,
+    filter: isObserver ? observedFilter(object.filter) : shared ? shared.filter : object.filter,
     shareName: shared ? shared.shareName : '',
     qos: object.qos,
     noLocal: object.noLocal ?? false,

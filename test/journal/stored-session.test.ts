@@ -196,7 +196,7 @@ function checkSession(found: SessionObject, session: ClientSession): void {
   assert.deepEqual(packAttributes(found.attributes ?? {}), session.attributes);
   checkWill(willOfObject(found.will), session.will);
   assert.deepEqual(found.received ?? [], session.received?.stored() ?? []);
-  const restored = (found.subscriptions ?? []).map((one) => subscriptionOfObject(session, one));
+  const restored = (found.subscriptions ?? []).map((one) => subscriptionOfObject(session, one, null));
   const expected = [...(session.subscriptions?.values() ?? [])];
   assert.equal(restored.length, expected.length);
   // Not the subscriber, whose subscriptions they are.
@@ -262,7 +262,7 @@ describe('subscriptions', () => {
         const found = throughJournal<SubscriptionObject>(kinds.ENTRY_SUBSCRIBED, session.id, packSubscription(subscription), shift);
         // The key under which the session has it.
         assert.equal(found.filter, nameOf(subscription));
-        checkSubscription(subscriptionOfObject(session, found), subscription);
+        checkSubscription(subscriptionOfObject(session, found, null), subscription);
       }),
       { numRuns: 300 },
     );
@@ -287,7 +287,7 @@ describe('subscriptions', () => {
                   identifier,
                 };
                 const found = throughJournal<SubscriptionObject>(kinds.ENTRY_SUBSCRIBED, 1, packSubscription(subscription), 0);
-                checkSubscription(subscriptionOfObject(session, found), subscription);
+                checkSubscription(subscriptionOfObject(session, found, null), subscription);
               }
   });
 
