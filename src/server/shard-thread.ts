@@ -12,6 +12,7 @@ import { beginStop, endRevoked, peerDied, peerRestarted, quiesce } from '../shar
 import { startStatistics } from '../shard/statistics.ts';
 import { Transit } from '../transports/descriptor.ts';
 import { adoptHandedOff, createReadBuffer } from '../transports/tcp.ts';
+import type { LiveChange } from './live-settings.ts';
 import { recoverShard } from './recover-shard.ts';
 import { ShardListeners } from './shard-listeners.ts';
 import { StoreLink } from './store-link.ts';
@@ -44,6 +45,12 @@ if (start.settings.auth.authenticators.length > 0)
     ask: (login, asked) => tell({ kind: 'login', login, asked }),
     leave: (login) => tell({ kind: 'login-gone', login }),
   };
+
+/** Takes the sections of the settings that have changed. */
+function applySettings({ authorization }: LiveChange): void {
+  if (authorization !== undefined)
+    shard.accessRenewal.begin(authorization, () => log.info({}, 'the new statements hold for all clients of this shard'));
+}
 
 async function serve(): Promise<void> {
   const ports = await listeners.listen(start.listeners, start.certificates);
@@ -78,6 +85,9 @@ port.on('message', (message: ToShard) => {
       return;
     case 'revoked':
       endRevoked(shard, message.authenticator, new Set(message.usernames));
+      return;
+    case 'settings':
+      applySettings(message.change);
       return;
     case 'certificates':
       listeners.reload(message.listener, message.files);

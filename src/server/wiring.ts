@@ -14,6 +14,7 @@ import type { Login, LoginVerdict } from '../shard/login.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';
 import { RATE_BYTES } from '../transports/rate.ts';
+import type { LiveChange } from './live-settings.ts';
 import type { StoreStart } from './store-link.ts';
 
 const WAKE_BYTES_PER_SHARD = 64;
@@ -61,6 +62,8 @@ export type ToShard =
   | { readonly kind: 'certificates'; readonly listener: number; readonly files: CertificateFiles }
   | { readonly kind: 'verdict'; readonly login: number; readonly verdict: LoginVerdict }
   /** These names may be used no more, or not with what was shown for them. */
+  /** Sections of the settings that are others from now on. */
+  | { readonly kind: 'settings'; readonly change: LiveChange }
   | { readonly kind: 'revoked'; readonly authenticator: string; readonly usernames: readonly string[] }
   | { readonly kind: 'quiesce'; readonly round: number }
   | { readonly kind: 'stop' }

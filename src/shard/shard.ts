@@ -27,6 +27,7 @@ import { TopicCache } from '../routing/topic-cache.ts';
 import { keepMessage, type Message } from '../session/message.ts';
 import type { Session } from '../session/session.ts';
 import type { AskedTarget } from '../session/will.ts';
+import { AccessRenewal } from './access-renewal.ts';
 import { flushAcks } from './acks.ts';
 import { Authorization } from './authorization.ts';
 import type { Peer } from './channel.ts';
@@ -116,6 +117,7 @@ export class Shard {
   readonly takeovers: Takeovers;
   readonly logins: Logins;
   readonly authorization: Authorization;
+  readonly accessRenewal: AccessRenewal;
   readonly journal: Journal;
   readonly origins: Origins;
   /** Publications of the broker itself that other shards have not taken yet, by their number in the journal. */
@@ -242,6 +244,7 @@ export class Shard {
     this.p2pParents = new P2pParents(settings.p2p.parents);
     this.p2pParentSet = settings.p2p.parents === '*' ? '*' : new Set(settings.p2p.parents);
     this.authorization = new Authorization(this, settings.authorization);
+    this.accessRenewal = new AccessRenewal(this);
     this.routeSequence = 0;
     this.waitingSubacks = new Fifo();
     this.filterWorks = new Fifo();
