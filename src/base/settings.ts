@@ -193,6 +193,8 @@ export interface JwtSettings {
   readonly usernameClaim: string;
   /** Claim that is an object of attributes; '': none. */
   readonly attributesClaim: string;
+  /** Claim with rules about what the client may do; '': none. */
+  readonly aclClaim: string;
 }
 
 /** A service that is asked over HTTP. In `headers` and `body`, `${ClientId}`, `${Username}`, `${Password}` and `${Address}` are replaced. */
