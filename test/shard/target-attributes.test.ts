@@ -204,3 +204,30 @@ test('a session remembers what its client was', async (t) => {
   await group.settle();
   assert.deepEqual(codes(sender, types.PUBACK), [0, 0x87]);
 });
+
+test('what waits for a shard that is down is asked of its successor', async (t) => {
+  const group = await shards(t, oneGroup);
+  const sender = await client(group, 0, { group: 'a' });
+  const friend = await client(group, 1, { group: 'a' });
+  const foe = await client(group, 1, { group: 'b' });
+  const { mesh } = group.shards[0]!;
+  const link = mesh.links[1]!;
+  link.isLive = false;
+  for (const [index, target] of [friend, foe].entries()) {
+    sender.publish(`x/p2p/${target.clientId}`, 'one', 1, 2 * index + 1);
+    sender.publish(`x/p2p/${target.clientId}`, 'two', 2, 2 * index + 2);
+  }
+  await group.settle();
+  assert.deepEqual([codes(sender, types.PUBACK), codes(sender, types.PUBREC)], [[], []]);
+  link.isLive = true;
+  mesh.resend(1);
+  await group.settle();
+  assert.deepEqual(
+    [codes(sender, types.PUBACK), codes(sender, types.PUBREC)],
+    [
+      [0, 0x87],
+      [0, 0x87],
+    ],
+  );
+  assert.deepEqual([friend.payloads(), foe.payloads()], [['one', 'two'], []]);
+});
