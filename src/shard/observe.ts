@@ -9,7 +9,7 @@
  *
  * Hot path.
  */
-import { Writer } from '../base/bytes.ts';
+import { utf8Bytes, Writer } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import { OBSERVED_LEVEL, observedFilter } from '../routing/observed-filter.ts';
@@ -32,7 +32,7 @@ const TOPIC_BYTES_MAX = 65_535;
 const prefixBytes = Buffer.from(observedFilter(''));
 const middleBytes = Buffer.from('/p2p/');
 /** User Property `p2p-observed: 1`, as on the wire. */
-const markBytes = Buffer.concat([Buffer.from([0x26, 0, 12]), Buffer.from('p2p-observed'), Buffer.from([0, 1, 0x31])]);
+const markBytes = utf8Bytes('&\u0000\u000cp2p-observed\u0000\u00011');
 
 const address = new P2pAddress();
 const key = new Writer(256);
