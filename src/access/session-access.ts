@@ -4,11 +4,16 @@
  * Statements are asked in their order, and the first that matches decides; where none does, the answer is no. A deny statement matches a subscription that
  * overlaps it, an allow statement only one that it covers: so a wider filter never gets around a deny, and never sees more than was allowed.
  *
+ * Where it depends on attributes of a P2P message's target, which other shards know, the decision is a question (`target-question.ts`).
+ *
  * Hot path.
  */
+import { equalBytes } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
+import { addressFilter, coversAddresses, overlapsAddresses } from './address-filter.ts';
 import { DecisionCache, NOT_CACHED } from './decision-cache.ts';
 import { type Pattern, patternMatches } from './pattern.ts';
+import { QUESTION_BYTES_MAX, questionOf, type TargetQuestion } from './target-question.ts';
 import { covers, overlaps, type TopicPattern, topicMatches } from './topic-pattern.ts';
 
 /** A statement for one client. */
@@ -24,6 +29,8 @@ export interface BoundStatement {
   readonly topics: readonly TopicPattern[] | null;
   /** Of P2P: Client Identifiers of targets; null: any. */
   readonly targets: readonly Pattern[] | null;
+  /** Of P2P: what must be asked of the target; null: nothing. */
+  readonly question: Uint8Array | null;
 }
 
 /** Statements about each action, in their order. */
@@ -31,6 +38,7 @@ export interface BoundStatements {
   readonly publish: readonly BoundStatement[];
   readonly subscribe: readonly BoundStatement[];
   readonly p2p: readonly BoundStatement[];
+  readonly observe: readonly BoundStatement[];
 }
 
 /** How often the cache knew. */
@@ -54,20 +62,38 @@ export function statementOf(decision: number): number {
   return decision >= 0 ? decision : -2 - decision;
 }
 
+/** Decisions from here down to NOT_CACHED are questions, by their place in the client's list. */
+const ASKED = -0x20000000;
+/** Questions that one client has ready; more differ by so many targets and statements that they are made anew each time. */
+const QUESTIONS_MAX = 16;
+
+/** Whether the decision is a question to the target. */
+export function asksTarget(decision: number): boolean {
+  return decision <= ASKED;
+}
+
 /** Bit of `kind` that tells a target from a topic. */
 const P2P = 8;
 const RETAIN = 4;
 
 export class SessionAccess {
   private readonly statements: BoundStatements;
+  private readonly clientIdBytes: Uint8Array;
   private readonly tally: CacheTally;
   /** Made when the client first publishes. */
   private cache: DecisionCache | null;
+  /** Made when the first question is asked. */
+  private questions: TargetQuestion[] | null;
+  /** A question that did not find a place among them. */
+  private lastQuestion: TargetQuestion | null;
 
-  constructor(statements: BoundStatements, tally: CacheTally) {
+  constructor(statements: BoundStatements, clientIdBytes: Uint8Array, tally: CacheTally) {
     this.statements = statements;
+    this.clientIdBytes = clientIdBytes;
     this.tally = tally;
     this.cache = null;
+    this.questions = null;
+    this.lastQuestion = null;
   }
 
   /** Judges a PUBLISH to the Topic Name `bytes[at, end)`. @returns the decision */
@@ -75,7 +101,7 @@ export class SessionAccess {
     return this.cached(bytes, at, end, isRetained ? qos | RETAIN : qos);
   }
 
-  /** Judges a P2P message to the client `bytes[at, end)`. @returns the decision */
+  /** Judges a P2P message to the client `bytes[at, end)`. @returns the decision, which may be a question */
   publishTo(bytes: Uint8Array, at: number, end: number, qos: number): number {
     return this.cached(bytes, at, end, qos | P2P);
   }
@@ -86,6 +112,26 @@ export class SessionAccess {
     for (let i = 0; i < list.length; i++) {
       const statement = list[i]!;
       if ((statement.qos & (1 << qos)) !== 0 && concerns(statement, filter)) return decisionOf(statement);
+    }
+    return UNDECIDED;
+  }
+
+  /** The question behind a decision; valid until the next is asked for. */
+  questionOf(decision: number): TargetQuestion {
+    return this.questions?.[ASKED - decision] ?? this.lastQuestion!;
+  }
+
+  /** Judges an observer of P2P messages, by the filter `first/p2p/…` of other clients. @returns the decision */
+  observe(filter: string, qos: number): number {
+    const list = this.statements.observe;
+    const asked = addressFilter(filter);
+    for (let i = 0; i < list.length; i++) {
+      const { isAllow, targets, qos: mask } = list[i]!;
+      if ((mask & (1 << qos)) === 0) continue;
+      let matches = targets === null;
+      for (let n = 0; targets !== null && n < targets.length && !matches; n++)
+        matches = isAllow ? coversAddresses(targets[n]!, asked) : overlapsAddresses(targets[n]!, asked);
+      if (matches) return decisionOf(list[i]!);
     }
     return UNDECIDED;
   }
@@ -101,7 +147,7 @@ export class SessionAccess {
     }
     tally.counters[tally.misses]!++;
     const decision = (kind & P2P) !== 0 ? this.judgeTarget(bytes, at, end, kind & 3) : this.judgeTopic(bytes, at, end, kind);
-    this.cache.set(bytes, at, end, hash, kind, decision);
+    if (decision > ASKED - QUESTIONS_MAX) this.cache.set(bytes, at, end, hash, kind, decision);
     return decision;
   }
 
@@ -121,15 +167,49 @@ export class SessionAccess {
 
   private judgeTarget(bytes: Uint8Array, at: number, end: number, qos: number): number {
     const list = this.statements.p2p;
+    // Statements before the one that decides, which would have decided if the target is as they say.
+    let asked: BoundStatement[] | null = null;
+    let decision = UNDECIDED;
     for (let i = 0; i < list.length; i++) {
       const statement = list[i]!;
-      if ((statement.qos & (1 << qos)) === 0) continue;
-      const { targets } = statement;
-      if (targets === null) return decisionOf(statement);
-      for (let n = 0; n < targets.length; n++) if (patternMatches(targets[n]!, bytes, at, end)) return decisionOf(statement);
+      if ((statement.qos & (1 << qos)) === 0 || !isTarget(statement, bytes, at, end)) continue;
+      if (statement.question === null) {
+        decision = decisionOf(statement);
+        break;
+      }
+      asked ??= [];
+      asked.push(statement);
     }
-    return UNDECIDED;
+    return asked === null ? decision : this.ask(asked, decision);
   }
+
+  /** Cold: once for each target, and then out of the cache. */
+  private ask(asked: BoundStatement[], otherwise: number): number {
+    // What says the same as what is behind it need not be asked.
+    while (asked.length > 0 && asked.at(-1)!.isAllow === otherwise >= 0) asked.pop();
+    if (asked.length === 0) return otherwise;
+    const entries: Uint8Array[] = [];
+    for (let i = 0; i < asked.length; i++) entries.push(asked[i]!.question!);
+    const question = questionOf(this.clientIdBytes, entries, otherwise);
+    // Whatever the target is, it must not be reached by way of a question that is too long.
+    if (question.length > QUESTION_BYTES_MAX) return UNDECIDED;
+    this.questions ??= [];
+    const { questions } = this;
+    for (let i = 0; i < questions.length; i++) if (sameBytes(questions[i]!, question)) return ASKED - i;
+    if (questions.length < QUESTIONS_MAX) return ASKED + 1 - questions.push(question);
+    this.lastQuestion = question;
+    return ASKED - QUESTIONS_MAX;
+  }
+}
+
+function isTarget({ targets }: BoundStatement, bytes: Uint8Array, at: number, end: number): boolean {
+  if (targets === null) return true;
+  for (let n = 0; n < targets.length; n++) if (patternMatches(targets[n]!, bytes, at, end)) return true;
+  return false;
+}
+
+function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
+  return equalBytes(one, 0, one.length, other, 0, other.length);
 }
 
 function concerns(statement: BoundStatement, filter: string): boolean {

@@ -8,15 +8,31 @@
  * Hot path.
  */
 import { utf8Bytes } from '../base/bytes.ts';
-import { ANY, beginsWithStar, bindPieces, isAny, type Pattern, type Piece, patternMatches, readPieces, type Variables } from './pattern.ts';
+import {
+  ANY,
+  beginsWithStar,
+  bindPieces,
+  isAny,
+  literalPattern,
+  type Pattern,
+  type Piece,
+  patternMatches,
+  readPieces,
+  type Variables,
+} from './pattern.ts';
 
 const SLASH = 0x2f;
 const DOLLAR = 0x24;
+
+/** Before a text whose wildcards and variables are plain characters. No topic of a configuration holds it. */
+export const LITERAL = '\u0000';
 
 /** A topic pattern of a statement, before the client is known. */
 export interface TopicTemplate {
   readonly levels: readonly (readonly Piece[])[];
   readonly hasHash: boolean;
+  /** Of a literal text with wildcards: the only filter that it is about; else null. */
+  readonly literal: string | null;
   /** The pattern, where it is the same for all clients; else null. */
   readonly shared: TopicPattern | null;
 }
@@ -29,33 +45,44 @@ export interface TopicPattern {
   readonly hasHash: boolean;
   /** It begins with a wildcard. */
   readonly skipsDollar: boolean;
+  readonly literal: string | null;
 }
 
 /** Takes a valid pattern apart. */
 export function readTopic(text: string): TopicTemplate {
+  if (text.startsWith(LITERAL)) return readLiteral(text.substring(LITERAL.length));
   const levels: Piece[][] = [];
   const parts = text.split('/');
   const hasHash = parts.at(-1) === '#';
   if (hasHash) parts.pop();
   for (const part of parts) levels.push(part === '+' ? [ANY] : readPieces(part, false));
-  const template = { levels, hasHash, shared: null };
+  const template = { levels, hasHash, literal: null, shared: null };
   const hasVariables = levels.some((pieces) => pieces.some((piece) => typeof piece === 'string'));
   return hasVariables ? template : { ...template, shared: bindTopic(template, NO_VARIABLES) };
 }
 
-const NO_VARIABLES: Variables = { ClientId: ANY, Username: ANY };
+function readLiteral(text: string): TopicTemplate {
+  const levels: Piece[][] = [];
+  for (const part of text.split('/')) levels.push([literalPattern(part)]);
+  const literal = text.includes('+') || text.includes('#') ? text : null;
+  const template: TopicTemplate = { levels, hasHash: false, literal, shared: null };
+  return { ...template, shared: bindTopic(template, NO_VARIABLES) };
+}
+
+/** For what has none. */
+export const NO_VARIABLES: Variables = { valueOf: () => ANY };
 
 /** The pattern for one client. */
 export function bindTopic(template: TopicTemplate, variables: Variables): TopicPattern {
   if (template.shared !== null) return template.shared;
-  const { hasHash } = template;
+  const { hasHash, literal } = template;
   // Every client keeps one: an array that grows by push has room for 17.
   const levels = new Array<Pattern>(template.levels.length);
   for (let i = 0; i < levels.length; i++) levels[i] = bindPieces(template.levels[i]!, variables);
   const first = template.levels[0]?.[0];
   // What stands for a value that cannot be used denies `$` topics as well.
   const skipsDollar = template.levels.length === 0 || (typeof first === 'object' && beginsWithStar(first));
-  return { levels, hasHash, skipsDollar };
+  return { levels, hasHash, skipsDollar, literal };
 }
 
 /** Whether it matches the Topic Name `bytes[at, end)`. */
@@ -92,6 +119,7 @@ function readFilter(filter: string): AskedFilter {
 
 /** Whether every topic that a valid Topic Filter (without `$share/…/`) matches is one of the pattern. */
 export function covers(pattern: TopicPattern, filter: string): boolean {
+  if (pattern.literal !== null) return pattern.literal === filter;
   const asked = readFilter(filter);
   const { levels, hasHash } = pattern;
   if (pattern.skipsDollar && filter.charCodeAt(0) === DOLLAR) return false;
@@ -110,6 +138,7 @@ export function covers(pattern: TopicPattern, filter: string): boolean {
 
 /** Whether some topic is one of the pattern and matches a valid Topic Filter (without `$share/…/`). */
 export function overlaps(pattern: TopicPattern, filter: string): boolean {
+  if (pattern.literal !== null) return pattern.literal === filter;
   const asked = readFilter(filter);
   const { levels } = pattern;
   const isDollar = filter.charCodeAt(0) === DOLLAR;

@@ -91,7 +91,15 @@ export class CertificateAuthenticator implements Authenticator {
     }
     // A connection may outlive the handshake that has checked the certificate by far.
     const expiresAt = facts.notAfter;
-    const identity = { authenticator: this.name, proof: facts.fingerprint, username, attributes, isSuperuser: false, expiresAt };
+    const identity = {
+      authenticator: this.name,
+      proof: facts.fingerprint,
+      username,
+      attributes,
+      isSuperuser: false,
+      rules: null,
+      expiresAt,
+    };
     return { effect: 'allow', identity };
   }
 

@@ -10,6 +10,7 @@
  */
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { ANYBODY, type Login, type LoginVerdict } from '../shard/login.ts';
+import { attributesProblem } from './attributes.ts';
 import { type Authenticator, Unasked } from './authenticator.ts';
 import type { FailedLogins } from './failed-logins.ts';
 import { Gone, TooMany } from './turns.ts';
@@ -77,6 +78,12 @@ export class Chain {
         const finding = await authenticator.judge(login, signal);
         if (finding.effect === 'allow') {
           const { identity } = finding;
+          const problem = attributesProblem(identity.attributes);
+          if (problem !== null) {
+            causes.push(`${authenticator.name}: ${problem}`);
+            isDenied = true;
+            break;
+          }
           if (identity.expiresAt === 0 || identity.expiresAt > Date.now()) return { code: ReasonCode.Success, cause: '', identity };
           causes.push(`${authenticator.name}: the proof has ended`);
           isDenied = true;

@@ -115,7 +115,7 @@ export class HttpAuthenticator implements Authenticator {
   }
 
   private allow(attributes: Record<string, string>, isSuperuser: boolean, expiresAt: number): Finding {
-    return { effect: 'allow', identity: { authenticator: this.name, username: null, attributes, isSuperuser, expiresAt } };
+    return { effect: 'allow', identity: { authenticator: this.name, username: null, attributes, isSuperuser, rules: null, expiresAt } };
   }
 
   /** Secrets are among what is asked: a digest under a key that never leaves memory stands for all of it. */

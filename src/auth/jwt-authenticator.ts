@@ -9,7 +9,8 @@ import { createPublicKey, createSecretKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import type { JwtSettings } from '../base/settings.ts';
-import type { Login } from '../shard/login.ts';
+import type { Identity, Login } from '../shard/login.ts';
+import { AclProblem, rulesOf } from './acl-claim.ts';
 import { attributesOf } from './attributes.ts';
 import { type Authenticator, deny, type Finding, ignore } from './authenticator.ts';
 
@@ -58,10 +59,17 @@ export class JwtAuthenticator implements Authenticator {
     // The token itself is a secret: it must not be what events and logs call the client.
     const name = (username as string | undefined) ?? (settings.from === 'username' ? (payload.sub ?? '') : null);
     const expiresAt = payload.exp === undefined ? 0 : payload.exp * 1000;
+    let rules: Identity['rules'] = null;
+    try {
+      if (settings.aclClaim !== '') rules = rulesOf(payload[settings.aclClaim]);
+    } catch (error) {
+      if (error instanceof AclProblem) return deny(`claim ${settings.aclClaim} ${error.message}`);
+      throw error;
+    }
     const attributes = attributesOf(settings.attributesClaim === '' ? undefined : payload[settings.attributesClaim]);
     return {
       effect: 'allow',
-      identity: { authenticator: this.name, username: name, attributes, isSuperuser: false, expiresAt },
+      identity: { authenticator: this.name, username: name, attributes, isSuperuser: false, rules, expiresAt },
     };
   }
 

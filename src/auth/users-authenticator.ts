@@ -40,7 +40,7 @@ export class UsersAuthenticator implements Authenticator {
     const current = this.users.get(username);
     if (current?.password !== user.password) return deny('wrong password');
     const { attributes, isSuperuser } = current;
-    return { effect: 'allow', identity: { authenticator: this.name, username: null, attributes, isSuperuser, expiresAt: 0 } };
+    return { effect: 'allow', identity: { authenticator: this.name, username: null, attributes, isSuperuser, rules: null, expiresAt: 0 } };
   }
 
   private async isRight(user: User, password: Uint8Array, signal: AbortSignal): Promise<boolean> {

@@ -193,6 +193,8 @@ export interface JwtSettings {
   readonly usernameClaim: string;
   /** Claim that is an object of attributes; '': none. */
   readonly attributesClaim: string;
+  /** Claim with rules about what the client may do; '': none. */
+  readonly aclClaim: string;
 }
 
 /** A service that is asked over HTTP. In `headers` and `body`, `${ClientId}`, `${Username}`, `${Password}` and `${Address}` are replaced. */
@@ -263,14 +265,20 @@ export interface StatementSettings {
   readonly effect: 'allow' | 'deny';
   /** Topics, or the addresses of clients. */
   readonly resource: 'topic' | 'p2p';
-  readonly actions: readonly ('connect' | 'publish' | 'subscribe')[];
+  readonly actions: readonly ('connect' | 'publish' | 'subscribe' | 'observe')[];
   /** Topic Filters with `+`, `#`, `*` and variables. */
   readonly topics: readonly string[] | null;
   /** Client Identifiers that a P2P message goes to: patterns with `*`, `?` and variables. */
   readonly targets: readonly string[] | null;
-  /** Patterns with `*` and `?`, as are `usernames`. */
+  /** Attributes that sender and target of a P2P message must both have, with one value. */
+  readonly same: readonly string[] | null;
+  /** Attributes of the target of a P2P message: patterns with `*` and `?`, one of which must match. */
+  readonly targetAttributes: Readonly<Record<string, readonly string[]>> | null;
+  /** Patterns with `*`, `?` and variables, as are `usernames`. */
   readonly clientIds: readonly string[] | null;
   readonly usernames: readonly string[] | null;
+  /** Attributes of the client, each with patterns. */
+  readonly attributes: Readonly<Record<string, readonly string[]>> | null;
   /** Addresses and networks (`address/bits`). */
   readonly addresses: readonly string[] | null;
   readonly qos: readonly number[] | null;

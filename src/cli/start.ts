@@ -6,6 +6,7 @@
  */
 import { basename, relative } from 'node:path';
 import { addressName } from '../base/network.ts';
+import type { Settings } from '../base/settings.ts';
 import type { Broker } from '../server/broker.ts';
 import { StopRequest } from './stop-request.ts';
 import { programVersion } from './version.ts';
@@ -24,7 +25,8 @@ export interface StartOptions {
  */
 export async function start(options: StartOptions): Promise<number> {
   const [{ loadSettings }, { startBroker }] = await Promise.all([import('../server/config.ts'), import('../server/broker.ts')]);
-  const settings = await loadSettings({ file: options.config, env: process.env, set: options.set, shards: options.shards });
+  const read = (): Promise<Settings> => loadSettings({ file: options.config, env: process.env, set: options.set, shards: options.shards });
+  const settings = await read();
   // From here on a signal is a request: one that comes while the broker starts stops it as soon as it runs.
   let stop = (): void => {};
   const isAskedToStop = new Promise<void>((resolve) => {
@@ -32,7 +34,7 @@ export async function start(options: StartOptions): Promise<number> {
   });
   const request = new StopRequest(stop, () => process.exit(1));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => request.signal(performance.now()));
-  const broker = await startBroker(settings);
+  const broker = await startBroker(settings, read);
   process.on('SIGHUP', () => broker.reload());
   process.stderr.write(`${greeting(broker, settings.shards, commandName())}\n`);
   const stopped = isAskedToStop.then(() => broker.stop());

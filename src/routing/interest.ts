@@ -65,6 +65,11 @@ export class InterestTree {
     return this.tree.size;
   }
 
+  /** Whether any shard wants a filter below this first level. */
+  hasBelow(level: string): boolean {
+    return this.tree.hasBelow(level);
+  }
+
   /** Shard `shard` wants messages that match `filter` for ordinary subscriptions. */
   add(filter: string, shard: number): void {
     const entry = this.entryOf(filter);

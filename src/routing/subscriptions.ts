@@ -142,6 +142,11 @@ export class SubscriptionTree<S extends object> {
     return UNSUBSCRIBED_LAST;
   }
 
+  /** Whether there is a filter below this first level. */
+  hasBelow(level: string): boolean {
+    return this.tree.hasBelow(level);
+  }
+
   /** The subscription of a subscriber to exactly this (shareName, filter), or undefined. */
   get(subscriber: S, filter: string, shareName: string): Subscription<S> | undefined {
     if (shareName !== '') return this.groupOf(shareName, filter)?.get(subscriber);

@@ -84,6 +84,11 @@ export class TopicTree<V> {
     return endsInRest(filter) ? node.restValue : node.value;
   }
 
+  /** Whether there is a value below this first level. */
+  hasBelow(level: string): boolean {
+    return this.root.child(level) !== null;
+  }
+
   /** Sets the value of a filter and returns the value that it replaces. */
   set(filter: string, value: V): V | undefined {
     const node = this.descend(filter, true)!;

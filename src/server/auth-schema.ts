@@ -65,6 +65,7 @@ const jwt = z
     claims: z.record(z.string(), text(checkText).schema).prefault({}),
     usernameClaim: text(checkText).schema.optional(),
     attributesClaim: text(checkText).schema.optional(),
+    aclClaim: text(checkText).schema.optional(),
   })
   .check(({ value, issues }) => {
     const wrong = (path: string, message: string): void => {
@@ -111,7 +112,16 @@ const certificate = z.strictObject({
 interface JwtFile
   extends Omit<
     JwtSettings,
-    'refreshMilliseconds' | 'secret' | 'publicKey' | 'jwks' | 'jwksUrl' | 'issuer' | 'audience' | 'usernameClaim' | 'attributesClaim'
+    | 'refreshMilliseconds'
+    | 'secret'
+    | 'publicKey'
+    | 'jwks'
+    | 'jwksUrl'
+    | 'issuer'
+    | 'audience'
+    | 'usernameClaim'
+    | 'attributesClaim'
+    | 'aclClaim'
   > {
   readonly refresh: number;
   readonly secret?: string | undefined;
@@ -122,6 +132,7 @@ interface JwtFile
   readonly audience?: string | undefined;
   readonly usernameClaim?: string | undefined;
   readonly attributesClaim?: string | undefined;
+  readonly aclClaim?: string | undefined;
 }
 
 interface HttpFile extends Omit<HttpSettings, 'connectMilliseconds' | 'readMilliseconds' | 'cacheMilliseconds'> {
@@ -151,7 +162,7 @@ function authenticatorSettings(file: AuthenticatorFile): AuthenticatorSettings {
     const { connectTimeout, readTimeout, cache, ...same } = file;
     return { ...same, connectMilliseconds: connectTimeout, readMilliseconds: readTimeout, cacheMilliseconds: cache };
   }
-  const { refresh, secret, publicKey, jwks, jwksUrl, issuer, audience, usernameClaim, attributesClaim, ...same } = file;
+  const { refresh, secret, publicKey, jwks, jwksUrl, issuer, audience, usernameClaim, attributesClaim, aclClaim, ...same } = file;
   return {
     ...same,
     refreshMilliseconds: refresh,
@@ -163,6 +174,7 @@ function authenticatorSettings(file: AuthenticatorFile): AuthenticatorSettings {
     audience: audience ?? '',
     usernameClaim: usernameClaim ?? '',
     attributesClaim: attributesClaim ?? '',
+    aclClaim: aclClaim ?? '',
   };
 }
 

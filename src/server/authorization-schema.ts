@@ -4,6 +4,7 @@
  * What belongs to one resource only (`topics`, `retain`; `targets`) is an error with the other. A statement that could be read in two ways is refused.
  */
 import { z } from 'zod';
+import { VARIABLE } from '../access/pattern.ts';
 import type { AuthorizationSettings, StatementSettings } from '../base/settings.ts';
 import { filterError } from '../protocol/topic.ts';
 import { key, optionalKey, section } from './config-key.ts';
@@ -12,13 +13,19 @@ import { checkNetwork } from './listener-schema.ts';
 
 type Action = StatementSettings['actions'][number];
 
-const ACTIONS: readonly Action[] = ['connect', 'publish', 'subscribe'];
-const VARIABLES = /\$\{(ClientId|Username)\}/g;
+const ACTIONS: readonly Action[] = ['connect', 'publish', 'subscribe', 'observe'];
+const VARIABLES = new RegExp(VARIABLE.source, 'g');
+const VARIABLE_NAMES = '${ClientId}, ${Username}, ${Attribute.name} and ${Certificate.Subject.CommonName} or another part of the subject';
+/** Attributes that one statement may name in a key. */
+const ATTRIBUTES_MAX = 8;
+/** Patterns for one attribute of the target: they travel with messages. */
+const TARGET_PATTERNS_MAX = 32;
+const ATTRIBUTE_LENGTH_MAX = 256;
 /** Levels of a topic in a statement; as many as a topic may have at all. */
 const LEVELS_MAX = 2_000;
 
 function checkVariables(value: string): string | undefined {
-  return value.replace(VARIABLES, '').includes('${') ? 'expected no variables but ${ClientId} and ${Username}' : undefined;
+  return value.replace(VARIABLES, '').includes('${') ? `expected no variables but ${VARIABLE_NAMES}` : undefined;
 }
 
 function checkTopic(value: string): string | undefined {
@@ -33,7 +40,13 @@ function checkTarget(value: string): string | undefined {
 }
 
 function checkIdentity(value: string): string | undefined {
-  return value.includes('${') ? `expected a pattern such as gw-* without variables, not ${show(value)}` : undefined;
+  return checkVariables(value);
+}
+
+/** Names and values of attributes. */
+function checkAttribute(value: string): string | undefined {
+  if (value === '' || value.length > ATTRIBUTE_LENGTH_MAX) return `expected 1 to ${ATTRIBUTE_LENGTH_MAX} characters, not ${show(value)}`;
+  return value.includes('${') ? `expected a text without variables, not ${show(value)}` : undefined;
 }
 
 /** A list with at least one of these values. */
@@ -54,6 +67,22 @@ function texts(check: (value: string) => string | undefined, such: string): Kind
   return { ...kind, schema };
 }
 
+/** Attributes and patterns for each. */
+function attributeMap(): Kind<Readonly<Record<string, readonly string[]>>> {
+  const such = "patterns such as { group: [pumps, 'valve-*'] }";
+  const patterns = texts(checkAttribute, 'patterns such as [pumps]').schema;
+  const schema = z
+    .record(z.string(), patterns, { error: (issue) => `expected attributes with ${such}, not ${show(issue.input)}` })
+    .check(({ value, issues }) => {
+      const names = Object.keys(value);
+      const problem = names.map(checkAttribute).find((one) => one !== undefined);
+      if (problem !== undefined) issues.push({ code: 'custom', message: problem, input: value });
+      if (names.length === 0 || names.length > ATTRIBUTES_MAX)
+        issues.push({ code: 'custom', message: `expected 1 to ${ATTRIBUTES_MAX} attributes with ${such}`, input: value });
+    });
+  return { schema, type: 'attributes, each with a list of texts', verbatim: false };
+}
+
 /** A key without default. */
 function required<T>(kind: Kind<T>, text: string): z.ZodType<T, unknown> {
   return kind.schema.meta({ type: kind.type, default: '', text, verbatim: kind.verbatim } satisfies KeyFacts);
@@ -61,7 +90,7 @@ function required<T>(kind: Kind<T>, text: string): z.ZodType<T, unknown> {
 
 const shape = {
   effect: required(choice('allow', 'deny'), 'What the statement does where it matches.'),
-  actions: required(some(...ACTIONS), 'What it is about. With `resource: p2p` only `publish`.'),
+  actions: required(some(...ACTIONS), 'What it is about. With `resource: p2p` only `publish` and `observe`.'),
   resource: key(
     choice('topic', 'p2p'),
     'topic',
@@ -70,18 +99,37 @@ const shape = {
   topics: optionalKey(
     texts(checkTopic, "topics such as ['fleet/${ClientId}/#']"),
     'any',
-    'Topic filters with `+` and `#`; `*` stands for any characters of a level, `${ClientId}` and `${Username}` for the client’s own.',
+    'Topic filters with `+` and `#`; `*` stands for any characters of a level, `${ClientId}` and other variables for the client’s own.',
   ),
   targets: optionalKey(
     texts(checkTarget, 'client IDs such as [dev-*]'),
     'any',
-    'With `resource: p2p`: whom the message goes to, by patterns with `*`, `?`, `${ClientId}` and `${Username}`.',
+    'With `resource: p2p`: whom the message goes to, by patterns with `*`, `?` and variables.',
   ),
-  clientIds: optionalKey(texts(checkIdentity, 'client IDs such as [gw-*]'), 'any', 'Whose action it is, by patterns with `*` and `?`.'),
+  same: optionalKey(
+    texts(checkAttribute, 'attributes such as [group]'),
+    'none',
+    'With `resource: p2p`: attributes that sender and target must both have, with one value.',
+  ),
+  targetAttributes: optionalKey(
+    attributeMap(),
+    'any',
+    'With `resource: p2p`: attributes that the target must have, each with patterns, of which one must match.',
+  ),
+  clientIds: optionalKey(
+    texts(checkIdentity, 'client IDs such as [gw-*]'),
+    'any',
+    'Whose action it is, by patterns with `*`, `?` and variables.',
+  ),
   usernames: optionalKey(
     texts(checkIdentity, 'usernames such as [gw-*]'),
     'any',
     'The same for the username. A client without one matches only where this is not written.',
+  ),
+  attributes: optionalKey(
+    attributeMap(),
+    'any',
+    'Attributes that the client must have from its login, each with patterns, of which one must match: `{ group: [pumps, valve-*] }`.',
   ),
   addresses: optionalKey(texts(checkNetwork, 'networks such as [10.0.0.0/8]'), 'any', 'Where the client is, by addresses and networks.'),
   qos: optionalKey(some(0, 1, 2), 'any', 'QoS of the message, or the QoS that a subscription asks for.'),
@@ -104,12 +152,20 @@ const statement: z.ZodType<StatementFile, unknown> = z
     };
     const { actions } = value;
     if (value.resource === 'p2p') {
-      if (actions.some((action) => action !== 'publish')) wrong('actions', 'a p2p statement is about publish only');
+      if (actions.some((action) => action !== 'publish' && action !== 'observe'))
+        wrong('actions', 'a p2p statement is about publish and observe only');
+      const asksTarget = value.same !== undefined || value.targetAttributes !== undefined;
+      if (actions.includes('observe') && asksTarget) wrong('actions', 'an observer hears of targets that are not known yet: write targets');
+      if ((value.same?.length ?? 0) > ATTRIBUTES_MAX) wrong('same', `expected at most ${ATTRIBUTES_MAX} attributes`);
+      if (Object.values(value.targetAttributes ?? {}).some((patterns) => patterns.length > TARGET_PATTERNS_MAX))
+        wrong('targetAttributes', `expected at most ${TARGET_PATTERNS_MAX} patterns for an attribute`);
       if (value.topics !== undefined) wrong('topics', 'a p2p statement has targets, not topics');
       if (value.retain !== undefined) wrong('retain', 'a P2P message is never retained');
       return;
     }
-    if (value.targets !== undefined) wrong('targets', 'targets belong to resource: p2p');
+    if (actions.includes('observe')) wrong('actions', 'observe belongs to resource: p2p');
+    for (const name of ['targets', 'same', 'targetAttributes'] as const)
+      if (value[name] !== undefined) wrong(name, `${name} belongs to resource: p2p`);
     if (value.retain !== undefined && actions.includes('subscribe'))
       wrong('retain', 'retain is about publish only; write a statement for subscribe of its own');
     if (actions.every((action) => action === 'connect')) {
@@ -164,8 +220,11 @@ export function authorizationSettings(file: AuthorizationFile): AuthorizationSet
         actions: one.actions,
         topics: one.topics ?? null,
         targets: one.targets ?? null,
+        same: one.same ?? null,
+        targetAttributes: one.targetAttributes ?? null,
         clientIds: one.clientIds ?? null,
         usernames: one.usernames ?? null,
+        attributes: one.attributes ?? null,
         addresses: one.addresses ?? null,
         qos: one.qos ?? null,
         retain: one.retain ?? null,

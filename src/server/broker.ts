@@ -20,6 +20,7 @@ import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { CertificateWatch } from './certificate-watch.ts';
+import { LiveSettings, liveSections } from './live-settings.ts';
 import type { LoginDesk } from './login-desk.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
@@ -51,7 +52,7 @@ export interface Broker {
   stop(): Promise<void>;
   /** Resolves with the exit code when the broker stops, also by itself. */
   readonly done: Promise<number>;
-  /** Reads the certificates of all listeners again, and what the authenticators read. */
+  /** Reads the configuration again, the certificates of all listeners, and what the authenticators read. */
   reload(): void;
   /** Ends one shard's thread as a fault would. For tests of the restart. */
   crashShard(index: number): void;
@@ -59,10 +60,14 @@ export interface Broker {
 
 /**
  * Starts the broker.
+ * @param readAgain reads the configuration again for `reload`; without it, its sections stay as they are
  * @returns when every listener accepts connections
  * @throws StartError with one clear line when an address cannot be bound
  */
-export async function startBroker(settings: Settings): Promise<Broker> {
+export async function startBroker(
+  settings: Settings,
+  readAgain: () => Promise<Settings> = () => Promise.resolve(settings),
+): Promise<Broker> {
   const log = createLog(settings.log.level, { shard: 'main' });
   let resolved = settings;
   if (!canHandOff() && settings.shards > 1) {
@@ -85,7 +90,8 @@ export async function startBroker(settings: Settings): Promise<Broker> {
   try {
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
     const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
-    supervisor = new Supervisor(resolved, bound, log, store, certificates, desk);
+    const live = new LiveSettings(settings, readAgain, log);
+    supervisor = new Supervisor(resolved, live, bound, log, store, certificates, desk);
     await supervisor.start();
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
@@ -154,7 +160,9 @@ class Supervisor implements Broker {
   private readonly desk: LoginDesk | null;
   private readonly ticketSecret: Uint8Array;
   private readonly quicSecret: Uint8Array;
+  /** As the broker has started; `live` has what has changed since. */
   private readonly settings: Settings;
+  private readonly live: LiveSettings;
   private readonly bound: BoundListener[];
   private readonly log: Log;
   private readonly memory: SharedMemory;
@@ -171,6 +179,7 @@ class Supervisor implements Broker {
 
   constructor(
     settings: Settings,
+    live: LiveSettings,
     bound: BoundListener[],
     log: Log,
     store: StoreOwner | null,
@@ -191,6 +200,10 @@ class Supervisor implements Broker {
       for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'certificates', listener, files });
     };
     this.desk = desk;
+    this.live = live;
+    live.changed = (change) => {
+      for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'settings', change });
+    };
     this.ticketSecret = randomBytes(48);
     this.quicSecret = randomBytes(32);
     this.memory = new SharedMemory(settings.shards);
@@ -256,7 +269,7 @@ class Supervisor implements Broker {
 
   private spawn(index: number, links: readonly (LinkWiring | null)[], awaitsSnapshots: boolean, store: StoreStart | null): Worker {
     const start: ShardStart = {
-      settings: this.settings,
+      settings: { ...this.settings, ...liveSections(this.live.current) },
       index,
       links,
       wake: this.memory.wake,
@@ -445,6 +458,7 @@ class Supervisor implements Broker {
   }
 
   reload(): void {
+    this.live.reload();
     this.certificates.reload();
     this.desk?.reload();
   }

@@ -13,6 +13,7 @@ import { startStatistics } from '../shard/statistics.ts';
 import { type CertificateFiles, revocationOf } from '../transports/certificates.ts';
 import { Transit } from '../transports/descriptor.ts';
 import { adoptHandedOff, createReadBuffer } from '../transports/tcp.ts';
+import type { LiveChange } from './live-settings.ts';
 import { recoverShard } from './recover-shard.ts';
 import { ShardListeners } from './shard-listeners.ts';
 import { StoreLink } from './store-link.ts';
@@ -45,6 +46,16 @@ if (start.settings.auth.authenticators.length > 0)
     ask: (login, asked) => tell({ kind: 'login', login, asked }),
     leave: (login) => tell({ kind: 'login-gone', login }),
   };
+
+/** Takes the sections of the settings that have changed. */
+function applySettings({ authorization, quotas }: LiveChange): void {
+  if (quotas !== undefined) {
+    shard.quotas.replace(quotas);
+    log.info({}, 'the new quotas hold for all clients of this shard');
+  }
+  if (authorization !== undefined)
+    shard.accessRenewal.begin(authorization, () => log.info({}, 'the new statements hold for all clients of this shard'));
+}
 
 async function serve(): Promise<void> {
   const ports = await listeners.listen(start.listeners, start.certificates);
@@ -90,6 +101,9 @@ port.on('message', (message: ToShard) => {
     case 'event':
       shard.startTurn();
       shard.events.certificate(message.name, message.facts);
+      return;
+    case 'settings':
+      applySettings(message.change);
       return;
     case 'certificates':
       reloadCertificates(message.listener, message.files);

@@ -16,6 +16,7 @@ import { quotaBytes } from '../shard/quotas.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';
 import { RATE_BYTES } from '../transports/rate.ts';
+import type { LiveChange } from './live-settings.ts';
 import type { StoreStart } from './store-link.ts';
 
 const WAKE_BYTES_PER_SHARD = 64;
@@ -68,6 +69,8 @@ export type ToShard =
   | { readonly kind: 'revoked'; readonly authenticator: string; readonly proofs: readonly string[] }
   /** One of this process, to be published by one shard. */
   | { readonly kind: 'event'; readonly name: CertificateEvent; readonly facts: object }
+  /** Sections of the settings that are others from now on. */
+  | { readonly kind: 'settings'; readonly change: LiveChange }
   | { readonly kind: 'quiesce'; readonly round: number }
   | { readonly kind: 'stop' }
   /** The thread ends, and takes what is not Node's own along. */

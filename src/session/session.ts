@@ -38,6 +38,8 @@ export class Session<C extends object, S extends object> implements StoredHolder
   /** Version of the last connection; decides how refusals are told. */
   version: ProtocolVersion;
   username: string | undefined;
+  /** What its login has said of the client, as `access/attribute-bytes.ts` lays it out; null: nothing. */
+  attributes: Uint8Array | null;
   /** Seconds that the session lives on without a connection; 0 ends with it, NEVER_EXPIRES stays. */
   expirySeconds: number;
   /** By filter as the client wrote it, `$share/…` included. */
@@ -76,6 +78,7 @@ export class Session<C extends object, S extends object> implements StoredHolder
     this.connection = null;
     this.version = version;
     this.username = undefined;
+    this.attributes = null;
     this.expirySeconds = 0;
     this.subscriptions = null;
     this.inflight = null;

@@ -4,16 +4,25 @@
  */
 import type { Message } from './message.ts';
 
+/** A target of the Will, and what must be asked of it before it gets the Will (`access/target-question.ts`). */
+export interface AskedTarget {
+  /** UTF-8 of its Client Identifier. */
+  readonly target: Uint8Array;
+  readonly question: Uint8Array;
+}
+
 export class Will {
   /** Its `expiresAt` is 0: the Message Expiry Interval of a will starts when it is published. */
   readonly message: Message;
   readonly delaySeconds: number;
   /** Message Expiry Interval in seconds, -1: none. */
   readonly expirySeconds: number;
+  readonly asked: readonly AskedTarget[];
 
-  constructor(message: Message, delaySeconds: number, expirySeconds: number) {
+  constructor(message: Message, delaySeconds: number, expirySeconds: number, asked: readonly AskedTarget[]) {
     this.message = message;
     this.delaySeconds = delaySeconds;
     this.expirySeconds = expirySeconds;
+    this.asked = asked;
   }
 }

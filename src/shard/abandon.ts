@@ -97,7 +97,7 @@ function redistribute(shard: Shard, delivery: Delivery): boolean {
   const { outcome } = shard;
   outcome.begin(null, 0, view.qos);
   // Until another shard has taken it, the message is this shard's to remember.
-  if (delivery.sequence !== 0) outcome.own = beginOwn(shard, delivery.message, '', key);
+  if (delivery.sequence !== 0) outcome.own = beginOwn(shard, delivery.message, '', key, []);
   shard.newMessage();
   shard.kept = delivery.message;
   routeToGroup(shard, view, share, 0, topicHash);

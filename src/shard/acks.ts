@@ -87,6 +87,11 @@ export function flushAcks(ack: PendingAck): void {
       refuse(connection, ReasonCode.QuotaExceeded);
       return;
     }
+    if (connection.version !== V5 && head.reason === ReasonCode.NotAuthorized && closesV3(connection)) {
+      head.session!.received?.remove(head.packetId);
+      refuse(connection, ReasonCode.NotAuthorized); // [MQTT-3.3.5-2]
+      return;
+    }
     acks.shift();
     if (head.qos === 2) {
       connection.pendingQos2--;
@@ -94,6 +99,10 @@ export function flushAcks(ack: PendingAck): void {
     }
     acknowledge(connection, head.packetId, head.qos, head.reason, head.statuses, isUnstorable);
   }
+}
+
+function closesV3(connection: Connection): boolean {
+  return connection.access !== null && connection.shard.authorization.closesV3;
 }
 
 /** The message of `earlier` has come again over a new connection before it was everywhere: its PUBREC waits for the same. */

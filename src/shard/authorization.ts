@@ -2,25 +2,30 @@
  * Authorization: asks the statements whether a client may do what it asks for, counts the refusals and writes them to the log, a few lines a second at most.
  *
  *   CONNECT → `admit` → SessionAccess of the connection ─┬─ PUBLISH → `mayPublish`, or `mayPublishTo` for each P2P target
- *                                                        └─ SUBSCRIBE → `maySubscribe`
+ *                                                        └─ SUBSCRIBE → `maySubscribe`, `mayObserve`
  *
- * A shard has one where the configuration has statements, and null where everyone may do everything.
+ * A connection that is not judged has no SessionAccess: there are no statements, or its client is a superuser. What a P2P target is may be known to another
+ * shard only: then `question` goes along with the message, and `answer` is asked over there.
+ *
+ * Statements may be replaced at any time. Each connection then has the access `stale`, and gets its own anew when it is next asked for.
  *
  * Hot path.
  */
 
-import { type SessionAccess, statementOf } from '../access/session-access.ts';
-import { type Identity, Statements } from '../access/statement.ts';
-import { readText, utf8Bytes } from '../base/bytes.ts';
-import type { AuthorizationSettings, StatementSettings } from '../base/settings.ts';
-import type { WillPacket } from '../protocol/connect.ts';
-import { findResponseTopic, PropertyRange } from '../protocol/property.ts';
+import { asksTarget, SessionAccess, statementOf } from '../access/session-access.ts';
+import { OWN_RULES, Statements, type Subject } from '../access/statement.ts';
+import { answerOf, NO_QUESTION, senderAt, senderEnd, type TargetQuestion } from '../access/target-question.ts';
+import { cloneBytes, readText } from '../base/bytes.ts';
+import type { AuthorizationSettings } from '../base/settings.ts';
+import { findResponseTopic, PropertyRange, UserPropertyReader } from '../protocol/property.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import { NOT_P2P, P2P_TARGET, P2pAddress, parseP2pTopic } from '../routing/p2p-address.ts';
+import type { AskedTarget } from '../session/will.ts';
 import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
-import { addressOf } from './login.ts';
-import type { Shard } from './shard.ts';
+import { addressOf, type Identity } from './login.ts';
+import { isReceiptKey, isTargetKey } from './p2p-request.ts';
+import type { ClientSession, Shard } from './shard.ts';
 
 const DENIED_CONNECT = counter('authorization/denied/connect');
 const DENIED_PUBLISH = counter('authorization/denied/publish');
@@ -35,69 +40,158 @@ const LINES_PER_SECOND = 10;
 
 const RECEIPT_QOS = 1;
 
+const userProperties = new UserPropertyReader();
+
 export class Authorization {
   /** MQTT 3.1 and 3.1.1: a refused PUBLISH of QoS 1 or 2 ends the connection, instead of an acknowledgement. */
-  readonly closesV3: boolean;
+  closesV3: boolean;
+  /** After `mayPublishTo` said yes: what is left to ask the target; NO_QUESTION: nothing. */
+  question: TargetQuestion;
+  /** Access of connections that must get theirs anew. */
+  readonly stale: SessionAccess;
   private readonly shard: Shard;
-  private readonly statements: Statements;
+  /** Null: everyone may do everything. */
+  private statements: Statements | null;
+  /** For clients that bring rules along where there are no statements. */
+  private readonly noStatements: Statements;
   private readonly address: P2pAddress;
   private readonly range: PropertyRange;
   /** Second of the last line, and lines in it. */
   private second: number;
   private lines: number;
 
-  constructor(shard: Shard, statements: readonly StatementSettings[], deniedV3: AuthorizationSettings['deniedV3']) {
-    this.closesV3 = deniedV3 === 'close';
+  constructor(shard: Shard, settings: AuthorizationSettings) {
     this.shard = shard;
-    this.statements = new Statements(statements, { counters: shard.counters, hits: CACHE_HITS, misses: CACHE_MISSES });
+    this.closesV3 = false;
+    this.question = NO_QUESTION;
+    this.statements = null;
+    const tally = { counters: shard.counters, hits: CACHE_HITS, misses: CACHE_MISSES };
+    this.noStatements = new Statements([], tally);
+    this.stale = new SessionAccess({ publish: [], subscribe: [], p2p: [], observe: [] }, NO_QUESTION, tally);
     this.address = new P2pAddress();
     this.range = new PropertyRange();
     this.second = 0;
     this.lines = 0;
+    this.replace(settings);
   }
 
-  /** Judges a CONNECT and its Will. @returns what the client may do; null: it may not connect */
-  admit(connection: Connection, clientId: string, username: string | undefined, will: WillPacket | undefined): SessionAccess | null {
-    const identity: Identity = { clientId, username, address: addressOf(connection.peer.name) };
-    const decision = this.statements.connect(identity);
-    if (decision < 0) {
-      this.shard.counters[DENIED_CONNECT]!++;
-      if (this.mayLog()) this.log(clientId, 'connect', undefined, decision);
-      return null;
+  /** Judges by other statements from now on. The caller sees to the connections. */
+  replace({ statements, deniedV3 }: AuthorizationSettings): void {
+    const tally = { counters: this.shard.counters, hits: CACHE_HITS, misses: CACHE_MISSES };
+    this.statements = statements === null ? null : new Statements(statements, tally);
+    this.closesV3 = deniedV3 === 'close';
+  }
+
+  /** Whether this client's actions are judged at all. */
+  judges({ isSuperuser, rules }: Identity): boolean {
+    return !isSuperuser && (this.statements !== null || rules !== null);
+  }
+
+  /**
+   * Judges a CONNECT and its Will, and sets the access of the connection.
+   * @param will as the message that it will be; null: none
+   * @returns whether the client may connect
+   */
+  admit(connection: Connection, clientId: string, username: string | undefined, identity: Identity, will: MessageView | null): boolean {
+    if (!this.judges(identity)) return true;
+    const subject: Subject = { clientId, username, address: addressOf(connection.peer.name), attributes: identity.attributes };
+    const isAllowed = this.mayConnect(subject);
+    if (isAllowed) {
+      connection.access = (this.statements ?? this.noStatements).accessOf(subject, identity.rules);
+      if (will === null || this.mayLeave(connection.access, clientId, will, null)) return true;
     }
-    const access = this.statements.accessOf(identity);
-    if (will === undefined || this.mayLeave(access, clientId, will)) return access;
     this.shard.counters[DENIED_CONNECT]!++;
-    return null;
+    return false;
+  }
+
+  /** Judges the CONNECT of a client that is connected, which the statements may not allow any more. */
+  mayStay(connection: Connection): boolean {
+    if (this.mayConnect(subjectOf(connection))) return true;
+    this.shard.counters[DENIED_CONNECT]!++;
+    return false;
+  }
+
+  private mayConnect(subject: Subject): boolean {
+    const decision = this.statements === null ? 0 : this.statements.connect(subject);
+    if (decision >= 0) return true;
+    if (this.mayLog()) this.log(subject.clientId, 'connect', undefined, decision);
+    return false;
+  }
+
+  /** What the client may do. Only for connections that are judged. */
+  accessOf(connection: Connection): SessionAccess {
+    const access = connection.access!;
+    if (access !== this.stale) return access;
+    const { control } = connection;
+    connection.access =
+      control === null
+        ? (this.statements ?? this.noStatements).accessOf(subjectOf(connection), connection.identity!.rules)
+        : this.accessOf(control);
+    return connection.access;
   }
 
   /** Judges an ordinary PUBLISH. */
-  mayPublish(access: SessionAccess, clientId: string, view: MessageView): boolean {
+  mayPublish(connection: Connection, view: MessageView): boolean {
     const { topicBytes, topicAt, topicEnd } = view;
-    const decision = access.publish(topicBytes, topicAt, topicEnd, view.qos, view.isRetained);
+    const decision = this.accessOf(connection).publish(topicBytes, topicAt, topicEnd, view.qos, view.isRetained);
     if (decision >= 0) return true;
     this.shard.counters[NOT_AUTHORIZED]!++;
-    return this.refusePublish(clientId, 'publish', topicBytes, topicAt, topicEnd, decision);
+    return this.refusePublish(connection.session!.clientId, 'publish', topicBytes, topicAt, topicEnd, decision);
   }
 
-  /** Judges a P2P message to one target, the client `bytes[at, end)`. */
-  mayPublishTo(access: SessionAccess, clientId: string, bytes: Uint8Array, at: number, end: number, qos: number): boolean {
-    if (this.mayReachClient(access, clientId, bytes, at, end, qos)) return true;
+  /** Judges a P2P message to one target, the client `bytes[at, end)`. Sets `question`. */
+  mayPublishTo(connection: Connection, bytes: Uint8Array, at: number, end: number, qos: number): boolean {
+    if (this.mayReachClient(this.accessOf(connection), connection.session!.clientId, bytes, at, end, qos)) return true;
     this.shard.counters[NOT_AUTHORIZED]!++;
+    return false;
+  }
+
+  /**
+   * Answers `question[at, end)` of a P2P message to the client `id[idAt, idEnd)`, which this shard owns.
+   * @param attributes of the target; null: it has none, or no session
+   */
+  answer(
+    question: Uint8Array,
+    at: number,
+    end: number,
+    attributes: Uint8Array | null,
+    id: Uint8Array,
+    idAt: number,
+    idEnd: number,
+  ): boolean {
+    const decision = answerOf(question, at, end, attributes);
+    if (decision >= 0) return true;
+    this.shard.counters[NOT_AUTHORIZED]!++;
+    this.shard.counters[DENIED_PUBLISH]!++;
+    if (this.mayLog())
+      this.log(readText(question, senderAt(at), senderEnd(question, at)), 'publish to client', readText(id, idAt, idEnd), decision);
     return false;
   }
 
   /** Judges a valid Topic Filter without `$share/…/`. */
-  maySubscribe(access: SessionAccess, clientId: string, filter: string, qos: number): boolean {
-    const decision = access.subscribe(filter, qos);
+  maySubscribe(connection: Connection, clientId: string, filter: string, qos: number): boolean {
+    return this.hears(clientId, 'subscribe', filter, this.accessOf(connection).subscribe(filter, qos));
+  }
+
+  /** Judges a filter for P2P messages of other clients. Nobody may unless it is granted. */
+  mayObserve(connection: Connection, clientId: string, filter: string, qos: number): boolean {
+    if (connection.access === null) return (connection.control ?? connection).identity?.isSuperuser ?? false;
+    return this.hears(clientId, 'observe', filter, this.accessOf(connection).observe(filter, qos));
+  }
+
+  private hears(clientId: string, action: string, filter: string, decision: number): boolean {
     if (decision >= 0) return true;
     this.shard.counters[DENIED_SUBSCRIBE]!++;
-    if (this.mayLog()) this.log(clientId, 'subscribe', filter, decision);
+    if (this.mayLog()) this.log(clientId, action, filter, decision);
     return false;
   }
 
   /** Whether the receipt that a P2P message asks for may go to its Response Topic: the broker must not say there what the client itself may not. */
-  mayHaveReceipt(access: SessionAccess, clientId: string, view: MessageView): boolean {
+  mayHaveReceipt(connection: Connection, view: MessageView): boolean {
+    return this.mayAnswerTo(this.accessOf(connection), connection.session!.clientId, view);
+  }
+
+  private mayAnswerTo(access: SessionAccess, clientId: string, view: MessageView): boolean {
     const { range } = this;
     if (!findResponseTopic(view.propertyBytes, view.propertiesAt, view.propertiesEnd, range)) return false;
     return this.mayReach(access, clientId, view.propertyBytes, range.at, range.end);
@@ -105,7 +199,11 @@ export class Authorization {
 
   private mayReachClient(access: SessionAccess, clientId: string, bytes: Uint8Array, at: number, end: number, qos: number): boolean {
     const decision = access.publishTo(bytes, at, end, qos);
-    return decision >= 0 || this.refusePublish(clientId, 'publish to client', bytes, at, end, decision);
+    this.question = NO_QUESTION;
+    if (decision >= 0) return true;
+    if (!asksTarget(decision)) return this.refusePublish(clientId, 'publish to client', bytes, at, end, decision);
+    this.question = access.questionOf(decision);
+    return true;
   }
 
   private mayReach(access: SessionAccess, clientId: string, bytes: Uint8Array, at: number, end: number): boolean {
@@ -117,29 +215,61 @@ export class Authorization {
     }
     // A client is told on its own address what became of its message.
     if (kind !== P2P_TARGET || readText(bytes, address.clientIdAt, address.clientIdEnd) === clientId) return kind === P2P_TARGET;
-    return this.mayReachClient(access, clientId, bytes, address.clientIdAt, address.clientIdEnd, RECEIPT_QOS);
+    // A receipt is sent long after the question could be asked: only who may write to the client whatever it is has one there.
+    return (
+      this.mayReachClient(access, clientId, bytes, address.clientIdAt, address.clientIdEnd, RECEIPT_QOS) && this.question === NO_QUESTION
+    );
   }
 
-  /** Judges a Will as the PUBLISH that it will be, with all that it asks for: it is not judged again. */
-  private mayLeave(access: SessionAccess, clientId: string, will: WillPacket): boolean {
-    const { topicBytes, qos, retain, properties } = will;
-    const kind = this.kindOf(topicBytes, 0, topicBytes.length);
+  /**
+   * Judges a Will as the PUBLISH that it will be, with all that it asks for: it is not judged again, but for questions that only its targets can answer.
+   * @param asked gets those; null: they are not wanted
+   */
+  private mayLeave(access: SessionAccess, clientId: string, view: MessageView, asked: AskedTarget[] | null): boolean {
+    const { topicBytes, topicAt, topicEnd, qos } = view;
+    const kind = this.kindOf(topicBytes, topicAt, topicEnd);
     if (kind === NOT_P2P) {
-      const decision = access.publish(topicBytes, 0, topicBytes.length, qos, retain);
-      return decision >= 0 || this.refusePublish(clientId, 'will', topicBytes, 0, topicBytes.length, decision);
+      const decision = access.publish(topicBytes, topicAt, topicEnd, qos, view.isRetained);
+      return decision >= 0 || this.refusePublish(clientId, 'will', topicBytes, topicAt, topicEnd, decision);
     }
     const { clientIdAt, clientIdEnd } = this.address;
-    if (kind === P2P_TARGET && !this.mayReachClient(access, clientId, topicBytes, clientIdAt, clientIdEnd, qos)) return false;
+    if (kind === P2P_TARGET && !this.mayWrite(access, clientId, topicBytes, clientIdAt, clientIdEnd, qos, asked)) return false;
     let wantsReceipt = false;
-    for (const [key, value] of properties.userProperties ?? []) {
-      if (key === 'p2p-receipt') wantsReceipt ||= value === '1' && qos > 0;
-      if (key !== 'p2p-target' || kind === P2P_TARGET) continue;
-      const target = utf8Bytes(value);
-      if (!this.mayReachClient(access, clientId, target, 0, target.length, qos)) return false;
+    const { propertyBytes } = view;
+    userProperties.reset(propertyBytes, view.propertiesAt, view.propertiesEnd);
+    while (userProperties.next()) {
+      wantsReceipt ||= qos > 0 && isReceiptKey(propertyBytes, userProperties);
+      if (kind === P2P_TARGET || !isTargetKey(propertyBytes, userProperties)) continue;
+      if (!this.mayWrite(access, clientId, propertyBytes, userProperties.valueAt, userProperties.valueEnd, qos, asked)) return false;
     }
-    if (!wantsReceipt || properties.responseTopic === undefined) return true;
-    const topic = utf8Bytes(properties.responseTopic);
-    return this.mayReach(access, clientId, topic, 0, topic.length);
+    const range = this.range;
+    if (!wantsReceipt || !findResponseTopic(propertyBytes, view.propertiesAt, view.propertiesEnd, range)) return true;
+    return this.mayReach(access, clientId, propertyBytes, range.at, range.end);
+  }
+
+  private mayWrite(
+    access: SessionAccess,
+    clientId: string,
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    qos: number,
+    asked: AskedTarget[] | null,
+  ): boolean {
+    if (!this.mayReachClient(access, clientId, bytes, at, end, qos)) return false;
+    if (this.question !== NO_QUESTION && asked !== null) asked.push({ target: cloneBytes(bytes, at, end), question: this.question });
+    return true;
+  }
+
+  /**
+   * Judges the Will of a connected client.
+   * @returns what its targets must be asked when it is published; null: it may not be left
+   */
+  judgeWill(connection: Connection, clientId: string, will: MessageView): readonly AskedTarget[] | null {
+    if (connection.access === null) return NOTHING_ASKED;
+    const asked: AskedTarget[] = [];
+    if (!this.mayLeave(this.accessOf(connection), clientId, will, asked)) return null;
+    return asked.length === 0 ? NOTHING_ASKED : asked;
   }
 
   /** What `p2pKind` would say, with an address of its own. */
@@ -174,12 +304,14 @@ export class Authorization {
 
   private log(client: string, action: string, topic: string | undefined, decision: number): void {
     const index = statementOf(decision);
-    this.shard.log.info({ client, action, topic, statement: index < 0 ? 'none' : index }, 'not authorized');
+    const statement = index < 0 ? 'none' : index < OWN_RULES ? index : 'token '.concat(String(index - OWN_RULES));
+    this.shard.log.info({ client, action, topic, statement }, 'not authorized');
   }
 }
 
-/** What a shard asks; null where the configuration has no statements. */
-export function authorizationOf(shard: Shard): Authorization | null {
-  const { statements, deniedV3 } = shard.settings.authorization;
-  return statements === null ? null : new Authorization(shard, statements, deniedV3);
+const NOTHING_ASKED: readonly AskedTarget[] = [];
+
+function subjectOf(connection: Connection): Subject {
+  const { clientId, username } = connection.session as ClientSession;
+  return { clientId, username, address: addressOf(connection.peer.name), attributes: connection.identity!.attributes };
 }

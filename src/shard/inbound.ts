@@ -15,11 +15,13 @@ import { confirmSubacks } from './on-subscribe.ts';
 import { NO_SUBSCRIBER, STATUS_WORDS, STORED, UNSTORABLE } from './outcome.ts';
 import { deliverP2p } from './p2p.ts';
 import {
+  ASKS_BIT,
   KNOWN_BIT,
   RECORD_ACKS,
   RECORD_CONTROL,
   RECORD_DATAGRAM,
   RECORD_HANDOFF,
+  RECORD_OBSERVED,
   RECORD_ORIGIN_DONE,
   RECORD_P2P,
   RECORD_PUBLISH,
@@ -52,7 +54,8 @@ export function handleRecord(shard: Shard, link: Link, word: number, bytes: Buff
     case RECORD_SHARED:
     case RECORD_RETAIN:
     case RECORD_RETAINED:
-      handleMessage(shard, link, kind, word, bytes, at);
+    case RECORD_OBSERVED:
+      handleMessage(shard, link, kind, word, bytes, at, end);
       return;
     case RECORD_ACKS:
       shard.mesh.acknowledge(link, bytes.readUInt32LE(at), flushAcks);
@@ -95,7 +98,7 @@ export function handleRecord(shard: Shard, link: Link, word: number, bytes: Buff
   }
 }
 
-function handleMessage(shard: Shard, link: Link, kind: number, word: number, bytes: Buffer, at: number): void {
+function handleMessage(shard: Shard, link: Link, kind: number, word: number, bytes: Buffer, at: number, end: number): void {
   const view = shard.view;
   const fields = shard.recordFields;
   readMessageRecord(bytes, at, word, view, fields);
@@ -117,10 +120,14 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
         idAt = view.topicAt + number;
         idEnd = view.topicEnd;
       }
-      outcome.note(deliverP2p(shard, view, bytes, idAt, idEnd, topicHash));
+      outcome.note(deliverP2p(shard, view, bytes, idAt, idEnd, topicHash, bytes, (word & ASKS_BIT) === 0 ? end : extraEnd, end));
       break;
     case RECORD_PUBLISH:
       deliverLocal(shard, view, routeOf(shard, bytes, view.topicAt, view.topicEnd, topicHash), null);
+      if (!outcome.wasTaken && outcome.worst === 0) outcome.note(NO_SUBSCRIBER);
+      break;
+    case RECORD_OBSERVED:
+      deliverLocal(shard, view, routeOf(shard, bytes, extraAt, extraEnd, topicHash), null);
       if (!outcome.wasTaken && outcome.worst === 0) outcome.note(NO_SUBSCRIBER);
       break;
     case RECORD_SHARED:

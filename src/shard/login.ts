@@ -6,6 +6,7 @@
  *
  * Reading stops meanwhile: what a client sends behind its CONNECT waits, and is nothing if it is refused [MQTT-3.1.4-6]. A judge that is slow holds back nobody but those who wait for it.
  */
+import type { StatementSettings } from '../base/settings.ts';
 import { Timer } from '../base/timers.ts';
 import type { ConnectPacket } from '../protocol/connect.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
@@ -43,6 +44,8 @@ export interface Identity {
   /** What is known of the client besides, for the rules about what it may do. */
   readonly attributes: Readonly<Record<string, string>>;
   readonly isSuperuser: boolean;
+  /** Rules that the proof itself holds about what the client may do, asked before the statements; null: none. */
+  readonly rules: readonly StatementSettings[] | null;
   /** Wall time in milliseconds at which the proof ends, and the connection with it; 0: never. */
   readonly expiresAt: number;
   /** What a revocation calls this proof; absent: the username. */
@@ -69,7 +72,14 @@ export interface LoginPort {
 export type LoginDone = (connection: Connection, packet: ConnectPacket, verdict: LoginVerdict) => void;
 
 /** Without authenticators everybody is this one. */
-export const ANYBODY: Identity = { authenticator: 'anonymous', username: null, attributes: {}, isSuperuser: false, expiresAt: 0 };
+export const ANYBODY: Identity = {
+  authenticator: 'anonymous',
+  username: null,
+  attributes: {},
+  isSuperuser: false,
+  rules: null,
+  expiresAt: 0,
+};
 
 const LATE: LoginVerdict = { code: ReasonCode.ServerUnavailable, cause: 'nothing has judged the login in time', identity: null };
 const BUSY: LoginVerdict = { code: ReasonCode.ServerBusy, cause: 'too many logins wait', identity: null };

@@ -119,8 +119,8 @@ export class Mesh {
     isTracked: boolean,
   ): boolean {
     const link = this.links[peer]!;
-    const word = messageWord(kind, view, wantsStatus);
-    const length = messageRecordBytes(view, fields.extraEnd - fields.extraAt);
+    const word = messageWord(kind, view, wantsStatus, fields.question.length > 0);
+    const length = messageRecordBytes(view, fields);
     this.counters[FRAMES_PUBLISH]!++;
     if (!isTracked) {
       fields.sequence = 0;

@@ -5,6 +5,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
+import { packAttributes } from '../access/attribute-bytes.ts';
 import { cloneKey, RANGE16_BYTES_MAX, utf8Bytes, utf8Length } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { Timer } from '../base/timers.ts';
@@ -156,13 +157,10 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   const key = cloneKey(clientIdBytes, 0, clientIdBytes.length);
   const username = identity.username ?? packet.username;
   const { authorization } = shard;
-  if (authorization !== null && !identity.isSuperuser) {
-    const access = authorization.admit(connection, clientId, username, packet.will);
-    if (access === null) {
-      refuseConnect(connection, packet.version, ReasonCode.NotAuthorized);
-      return;
-    }
-    connection.access = access;
+  const will = willViewOf(packet);
+  if (!authorization.admit(connection, clientId, username, identity, will)) {
+    refuseConnect(connection, packet.version, ReasonCode.NotAuthorized);
+    return;
   }
   const before = shard.sessions.get(key, 0, key.length, hash32(key, 0, key.length));
   if (before !== undefined && shard.takeovers.refuses(before, connection)) {
@@ -176,15 +174,16 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   }
   const position = shard.journal.position;
   const { session, isPresent } = openSession(shard, clientId, key, packet.version, packet.cleanStart);
-  if (isPresent && connection.access !== null) endForbidden(shard, session, connection.access);
   const asked = isV5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : NEVER_EXPIRES;
   session.expirySeconds = Math.min(asked, limits.sessionExpirySeconds);
   if (isV5 && session.expirySeconds !== asked) answer.sessionExpiryInterval = session.expirySeconds;
   session.version = packet.version;
   session.username = username;
+  session.attributes = packAttributes(identity.attributes);
   connection.identity = identity;
+  if (isPresent) endForbidden(shard, session, connection);
   if (identity.expiresAt > 0) endWithProof(shard, connection, identity.expiresAt);
-  session.will = willOf(packet);
+  session.will = willOf(connection, clientId, packet, will);
   session.closedAt = 0;
   if (!isPresent) openMailbox(shard, session);
   store(shard, session);
@@ -281,13 +280,20 @@ function isHeldBack(connection: Connection): boolean {
   return connection.isPaused && (connection.shard.isCongested || connection.isAckOrderFull || connection.isThrottled);
 }
 
-function willOf(packet: ConnectPacket): Will | null {
-  const will = packet.will;
+/** The Will as the message that it will be; null: none. */
+function willViewOf({ will }: ConnectPacket): MessageView | null {
   if (will === undefined) return null;
   viewWill(willView, will);
   willView.expiresAt = 0;
   willView.wantsReceipt = false;
-  return new Will(keepMessage(willView), will.properties.willDelayInterval ?? 0, will.properties.messageExpiryInterval ?? -1);
+  return willView;
+}
+
+function willOf(connection: Connection, clientId: string, packet: ConnectPacket, view: MessageView | null): Will | null {
+  if (view === null) return null;
+  const { willDelayInterval, messageExpiryInterval } = packet.will!.properties;
+  const asked = connection.shard.authorization.judgeWill(connection, clientId, view)!;
+  return new Will(keepMessage(view), willDelayInterval ?? 0, messageExpiryInterval ?? -1, asked);
 }
 
 /** A Client Identifier of our own that this shard owns; 16 random bytes cannot be guessed and do not repeat. */

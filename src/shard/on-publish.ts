@@ -11,6 +11,7 @@ import { ReasonCode } from '../protocol/reason-code.ts';
 import { topicLevels } from '../protocol/topic.ts';
 import { ReceiveWindow } from '../session/receive-window.ts';
 import { InboundAliases } from '../session/topic-alias.ts';
+import type { AskedTarget } from '../session/will.ts';
 import { acknowledgeInOrder, flushAcks, follow, pushAck } from './acks.ts';
 import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
@@ -25,6 +26,7 @@ const RECEIVED = counter('publish/received');
 const NOT_AUTHORIZED = counter('publish/dropped/not-authorized');
 const SCAN_REFUSED = counter('p2p/refused/scan');
 const DOLLAR = 0x24;
+const NOTHING_ASKED: readonly AskedTarget[] = [];
 
 /** Handles a PUBLISH. @returns 0, or the reason code that ends the connection */
 export function onPublish(connection: Connection, bytes: Uint8Array, first: number, at: number, end: number): ReasonCode {
@@ -110,7 +112,7 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
   }
   let ack = outcome.ack;
   const reason = refusal !== ReasonCode.Success ? refusal : outcome.reason;
-  if (reason === ReasonCode.NotAuthorized && connection.version !== V5 && connection.access !== null && shard.authorization!.closesV3) {
+  if (reason === ReasonCode.NotAuthorized && connection.version !== V5 && connection.access !== null && shard.authorization.closesV3) {
     // What was never acknowledged is another message when its identifier comes again.
     if (qos === 2) session.received!.remove(packetId);
     return ReasonCode.NotAuthorized; // [MQTT-3.3.5-2]
@@ -144,14 +146,13 @@ function routeAny(shard: Shard, connection: Connection, session: ClientSession):
   const view = shard.view;
   if (view.payloadFormat === 1 && !isPayloadUtf8(view)) return ReasonCode.PayloadFormatInvalid;
   const kind = p2pKind(shard, view);
-  const { access } = connection;
   if (kind !== 0) {
     const { misses } = connection.control ?? connection;
     if (misses?.isOver(shard.timers.now, shard.settings.p2p.missesPerMinute)) {
       shard.counters[SCAN_REFUSED]!++;
       return ReasonCode.QuotaExceeded;
     }
-    const refusal = routeP2p(shard, view, kind, session.clientId, access);
+    const refusal = routeP2p(shard, view, kind, session.clientId, connection, NOTHING_ASKED);
     if (connection.quota !== null && targetCount() > 1) chargeTargets(connection.quota, targetCount() - 1);
     return refusal;
   }
@@ -162,7 +163,7 @@ function routeAny(shard: Shard, connection: Connection, session: ClientSession):
   }
   const levels = view.topicLevels > 0 ? view.topicLevels : topicLevels(view.topicBytes, view.topicAt, view.topicEnd);
   if (levels > shard.settings.limits.topicLevels) return ReasonCode.TopicNameInvalid;
-  if (access !== null && !shard.authorization!.mayPublish(access, session.clientId, view)) return ReasonCode.NotAuthorized;
+  if (connection.access !== null && !shard.authorization.mayPublish(connection, view)) return ReasonCode.NotAuthorized;
   routeMessage(shard, view, session.root);
   return ReasonCode.Success;
 }

@@ -5,7 +5,6 @@
  *
  * Each Topic Filter of a packet has its own answer; one bad filter harms no other.
  */
-import type { SessionAccess } from '../access/session-access.ts';
 import type { Writer } from '../base/bytes.ts';
 import { V5, V311 } from '../protocol/packet-type.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
@@ -19,6 +18,7 @@ import {
   writeUnsuback,
 } from '../protocol/subscribe.ts';
 import { filterError, hasWildcard, parseShared } from '../protocol/topic.ts';
+import { filterOfObserver, observedFilter } from '../routing/observed-filter.ts';
 import { classifyP2pFilter } from '../routing/p2p-address.ts';
 import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
@@ -26,6 +26,7 @@ import { mayExplain } from './deliver.ts';
 import { noteSubscription } from './durable.ts';
 import { explainSubscribe } from './explain.ts';
 import { beginFilters, FilterWork } from './filter-work.ts';
+import { hasObservers } from './observe.ts';
 import { partsOf } from './parts.ts';
 import { admitSubscribe, HELD_BACK, holdSubscribe } from './quota-check.ts';
 import { queryRetained } from './retained-query.ts';
@@ -179,14 +180,19 @@ function subscribe(
   if (wrong !== ReasonCode.Success) return wrong;
   if (!mqtt.wildcardSubscriptionAvailable && hasWildcard(filter)) return ReasonCode.WildcardSubscriptionsNotSupported;
   const granted = Math.min(entry.qos, mqtt.maximumQos); // [MQTT-3.8.4-7]
+  let isObserver = false;
   if (p2p.enabled) {
     const kind = classifyP2pFilter(filter, session.clientId, shard.p2pParentSet);
     // The own address needs no subscription; libraries ask for it to register their callback.
     if (kind === 'own') return granted;
-    if (kind === 'other') return ReasonCode.NotAuthorized;
+    isObserver = kind === 'other';
   }
-  const { access } = connection;
-  if (access !== null && !shard.authorization!.maySubscribe(access, session.clientId, filter, entry.qos)) return ReasonCode.NotAuthorized;
+  if (isObserver) {
+    // An audit that only one of several sees is none.
+    if (shared !== undefined || !shard.authorization.mayObserve(connection, session.clientId, filter, entry.qos))
+      return ReasonCode.NotAuthorized;
+  } else if (connection.access !== null && !shard.authorization.maySubscribe(connection, session.clientId, filter, entry.qos))
+    return ReasonCode.NotAuthorized;
   const { root } = session;
   if (root.isStored && shard.journal.isDegraded) return ReasonCode.QuotaExceeded;
   if (session.subscriptions === null) session.subscriptions = new Map();
@@ -194,7 +200,7 @@ function subscribe(
   if (known === undefined && subscriptionCount(root) >= limits.subscriptionsPerClient) return ReasonCode.QuotaExceeded;
   const subscription: ClientSubscription = {
     subscriber: session,
-    filter,
+    filter: isObserver ? observedFilter(filter) : filter,
     shareName: shared === undefined ? '' : shared.shareName,
     qos: granted,
     noLocal: entry.noLocal,
@@ -207,7 +213,7 @@ function subscribe(
   noteSubscription(shard, root, entry.filter);
   shard.events.sessionSubscribed(session, entry.filter, granted);
   const wantsRetained = entry.retainHandling === 0 || (entry.retainHandling === 1 && known === undefined); // [MQTT-3.3.1-9..11]
-  if (wantsRetained && shared === undefined && mqtt.retainAvailable) retained.push(subscription);
+  if (wantsRetained && shared === undefined && !isObserver && mqtt.retainAvailable) retained.push(subscription);
   return granted;
 }
 
@@ -215,9 +221,17 @@ function subscribe(
  * Ends the subscriptions of a resumed session that its client may not have, or not any more: the rules may be others than when it subscribed, and so may be the client.
  * What waits in the queue was allowed when it came.
  */
-export function endForbidden(shard: Shard, session: ClientSession, access: SessionAccess): void {
-  for (const [name, { filter, qos }] of [...(session.subscriptions ?? [])])
-    if (!shard.authorization!.maySubscribe(access, session.clientId, filter, qos)) unsubscribe(shard, session, name);
+export function endForbidden(shard: Shard, session: ClientSession, connection: Connection): void {
+  if (connection.access === null && !hasObservers(shard)) return;
+  const { authorization } = shard;
+  for (const [name, { filter, qos }] of [...(session.subscriptions ?? [])]) {
+    const observed = filterOfObserver(filter);
+    const isAllowed =
+      observed === undefined
+        ? connection.access === null || authorization.maySubscribe(connection, session.clientId, filter, qos)
+        : authorization.mayObserve(connection, session.clientId, observed, qos);
+    if (!isAllowed) unsubscribe(shard, session, name);
+  }
 }
 
 /** Subscriptions of a client, on all its streams. */

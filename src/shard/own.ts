@@ -8,6 +8,7 @@
 import { Timer } from '../base/timers.ts';
 import { ENTRY_OWN, ENTRY_OWN_DONE } from '../journal/entry.ts';
 import type { Message } from '../session/message.ts';
+import type { AskedTarget } from '../session/will.ts';
 import type { Shard } from './shard.ts';
 import { packOwn } from './stored-session.ts';
 
@@ -22,17 +23,23 @@ export class OwnPublication {
   readonly publisherId: string;
   /** `{shareName}/{filter}` when it is for one member of that group only, else ''. */
   readonly shareKey: string;
+  /** What its P2P targets must be asked. */
+  readonly asked: readonly AskedTarget[];
+  /** Where observers of P2P messages are looked for, where this is a copy for them (`observe.ts`); else null. */
+  observed: Uint8Array | null;
   /** Number in the journal; 0: it is not stored. */
   id: number;
   /** Record that holds its entry, and where in it. */
   record: number;
   entryAt: number;
 
-  constructor(shard: Shard, message: Message, publisherId: string, shareKey: string) {
+  constructor(shard: Shard, message: Message, publisherId: string, shareKey: string, asked: readonly AskedTarget[]) {
     this.shard = shard;
     this.message = message;
     this.publisherId = publisherId;
     this.shareKey = shareKey;
+    this.asked = asked;
+    this.observed = null;
     this.id = 0;
     this.record = 0;
     this.entryAt = 0;
@@ -40,8 +47,14 @@ export class OwnPublication {
 }
 
 /** A stored publication begins. */
-export function beginOwn(shard: Shard, message: Message, publisherId: string, shareKey: string): OwnPublication {
-  const own = new OwnPublication(shard, message, publisherId, shareKey);
+export function beginOwn(
+  shard: Shard,
+  message: Message,
+  publisherId: string,
+  shareKey: string,
+  asked: readonly AskedTarget[],
+): OwnPublication {
+  const own = new OwnPublication(shard, message, publisherId, shareKey, asked);
   own.id = shard.nextSessionId();
   noteOwn(shard, own);
   return own;

@@ -9,7 +9,7 @@
  *
  * Hot path.
  */
-import type { SessionAccess } from '../access/session-access.ts';
+import { NO_QUESTION, type TargetQuestion } from '../access/target-question.ts';
 import { equalBytes, readText, utf8Bytes } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { copyPropertiesWithout, UserPropertyReader } from '../protocol/property.ts';
@@ -17,9 +17,14 @@ import type { MessageView } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { P2P_EMPTY_TARGET, P2P_TARGET, parseP2pTopic } from '../routing/p2p-address.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
+import type { AskedTarget } from '../session/will.ts';
+import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { deliver } from './deliver.ts';
+import { hasTaken } from './durable.ts';
+import { copyForObservers, hasObservers } from './observe.ts';
 import { DELIVERED, DENIED, DROPPED, MAILBOX, NO_SESSION, QUEUED } from './outcome.ts';
+import { isReceiptKey, isReportKey, isTargetKey, RESERVED_PREFIX } from './p2p-request.ts';
 import { receiptOf } from './receipt.ts';
 import { RECORD_P2P } from './record.ts';
 import type { ClientSession, Shard } from './shard.ts';
@@ -30,17 +35,14 @@ const P2P_QUEUED = counter('p2p/queued');
 const P2P_MAILBOX = counter('p2p/mailbox');
 const NO_SESSIONS = counter('publish/dropped/no-session');
 
-const RESERVED_PREFIX = utf8Bytes('p2p-');
-const TARGET_KEY = utf8Bytes('p2p-target');
-const REPORT_KEY = utf8Bytes('p2p-report');
-const RECEIPT_KEY = utf8Bytes('p2p-receipt');
-const ONE = 0x31;
 /** Payload bytes times targets that one PUBLISH may ask for. */
 const TARGETS_BYTES_MAX = 16 * 1024 * 1024;
 
 const userProperties = new UserPropertyReader();
 /** Targets named by `p2p-target`, as ranges of the property block: at, end, at, end … Grows to `p2p.maxTargets` pairs. */
 const targetRanges: number[] = [];
+/** What the target at hand must be asked. */
+let question: TargetQuestion = NO_QUESTION;
 
 /** Whether the topic of `view` is a P2P address here: NOT_P2P, P2P_TARGET or P2P_EMPTY_TARGET. Sets `shard.p2pAddress`. */
 export function p2pKind(shard: Shard, view: MessageView): number {
@@ -55,10 +57,19 @@ export function p2pKind(shard: Shard, view: MessageView): number {
  * Routes a P2P message; `shard.p2pAddress` holds its parsed topic and the outcome has been begun.
  * @param publisher who publishes; null when the broker does (a Will, a receipt)
  * @param publisherId its Client Identifier for the topic template, '' for the broker
- * @param access what it may do; null: everything
+ * @param connection of a publisher; null when the broker publishes
+ * @param asked what targets must be asked where the broker publishes: a Will is judged when its client connects, but for these
  * @returns 0, or the reason code that refuses the PUBLISH whole
  */
-export function routeP2p(shard: Shard, view: MessageView, kind: number, publisherId: string, access: SessionAccess | null): ReasonCode {
+export function routeP2p(
+  shard: Shard,
+  view: MessageView,
+  kind: number,
+  publisherId: string,
+  connection: Connection | null,
+  asked: readonly AskedTarget[],
+): ReasonCode {
+  const judged = connection === null || connection.access === null ? null : connection;
   shard.counters[RECEIVED]!++;
   shard.newMessage();
   view.isRetained = false;
@@ -67,13 +78,13 @@ export function routeP2p(shard: Shard, view: MessageView, kind: number, publishe
   if (view.hasReservedUserProperties) {
     const code = readRequests(shard, view);
     if (code !== ReasonCode.Success) return code;
-    if (view.wantsReceipt && access !== null) view.wantsReceipt = shard.authorization!.mayHaveReceipt(access, publisherId, view);
+    if (view.wantsReceipt && judged !== null) view.wantsReceipt = shard.authorization.mayHaveReceipt(judged, view);
   }
   const address = shard.p2pAddress;
   if (kind === P2P_TARGET) {
     targetRanges.length = 0;
     const bytes = view.topicBytes;
-    if (access !== null && isDenied(shard, view, access, publisherId, bytes, address.clientIdAt, address.clientIdEnd)) {
+    if (isDenied(shard, view, judged, asked, bytes, address.clientIdAt, address.clientIdEnd)) {
       shard.forgetOrigin();
       return ReasonCode.Success;
     }
@@ -97,7 +108,7 @@ export function routeP2p(shard: Shard, view: MessageView, kind: number, publishe
     for (let i = 0; i < targetRanges.length; i += 2) {
       const at = targetRanges[i]!;
       const end = targetRanges[i + 1]!;
-      if (access !== null && isDenied(shard, view, access, publisherId, rawProperties, at, end)) continue;
+      if (isDenied(shard, view, judged, asked, rawProperties, at, end)) continue;
       view.topicBytes = topicBytes;
       view.topicAt = topicAt;
       view.topicEnd = topicEnd;
@@ -116,17 +127,28 @@ export function targetCount(): number {
   return targetRanges.length / 2;
 }
 
-/** Whether the publisher may not send to this target, which is then noted as its result. */
+/** Whether the publisher may not send to this target, which is then noted as its result. Sets `question`. */
 function isDenied(
   shard: Shard,
   view: MessageView,
-  access: SessionAccess,
-  publisherId: string,
+  judged: Connection | null,
+  asked: readonly AskedTarget[],
   id: Uint8Array,
   at: number,
   end: number,
 ): boolean {
-  if (shard.authorization!.mayPublishTo(access, publisherId, id, at, end, view.qos)) return false;
+  question = NO_QUESTION;
+  if (judged === null) {
+    for (let i = 0; i < asked.length; i++) {
+      const { target } = asked[i]!;
+      if (equalBytes(target, 0, target.length, id, at, end)) question = asked[i]!.question;
+    }
+    return false;
+  }
+  if (shard.authorization.mayPublishTo(judged, id, at, end, view.qos)) {
+    question = shard.authorization.question;
+    return false;
+  }
   const { outcome } = shard;
   if (outcome.wantsStatus) outcome.noteTarget(DENIED, readText(id, at, end));
   else outcome.note(DENIED);
@@ -138,17 +160,14 @@ function readRequests(shard: Shard, view: MessageView): ReasonCode {
   const bytes = view.propertyBytes;
   userProperties.reset(bytes, view.propertiesAt, view.propertiesEnd);
   while (userProperties.next()) {
-    const { keyAt, keyEnd, valueAt, valueEnd } = userProperties;
-    if (equalBytes(bytes, keyAt, keyEnd, TARGET_KEY, 0, TARGET_KEY.length)) {
+    const { valueAt, valueEnd } = userProperties;
+    if (isTargetKey(bytes, userProperties)) {
       if (valueAt === valueEnd) return ReasonCode.TopicNameInvalid;
       if (targetRanges.length >= shard.settings.p2p.maxTargets * 2) return ReasonCode.QuotaExceeded;
       targetRanges.push(valueAt, valueEnd);
-    } else if (valueEnd === valueAt + 1 && bytes[valueAt] === ONE) {
-      if (equalBytes(bytes, keyAt, keyEnd, REPORT_KEY, 0, REPORT_KEY.length)) shard.outcome.wantsStatus = view.qos > 0;
-      // A receipt needs somewhere to go, and QoS 0 is told nothing.
-      else if (equalBytes(bytes, keyAt, keyEnd, RECEIPT_KEY, 0, RECEIPT_KEY.length))
-        view.wantsReceipt = view.qos > 0 && view.hasResponseTopic;
-    }
+    } else if (isReportKey(bytes, userProperties)) shard.outcome.wantsStatus = view.qos > 0;
+    // A receipt needs somewhere to go, and QoS 0 is told nothing.
+    else if (isReceiptKey(bytes, userProperties)) view.wantsReceipt = view.qos > 0 && view.hasResponseTopic;
   }
   const scratch = shard.p2pScratch;
   scratch.reset();
@@ -184,7 +203,7 @@ function routeToTarget(shard: Shard, view: MessageView, id: Uint8Array, at: numb
   if (owner === shard.index) {
     // One target here: one commit holds it and the publisher's identifier.
     if (isInTopic) shard.forgetOrigin();
-    const result = deliverP2p(shard, view, id, at, end, hash);
+    const result = deliverP2p(shard, view, id, at, end, hash, question, 0, question.length);
     if (outcome.wantsStatus) outcome.noteTarget(result, readText(id, at, end));
     else outcome.note(result);
     return;
@@ -207,20 +226,46 @@ function routeToTarget(shard: Shard, view: MessageView, id: Uint8Array, at: numb
   const isTracked = view.qos > 0;
   const ack = isTracked ? outcome.expectAnswer(owner) : null;
   if (ack === null && !isTracked) outcome.note(DELIVERED);
+  fields.question = question;
   shard.mesh.sendMessage(owner, RECORD_P2P, view, fields, outcome.wantsStatus, ack, isTracked);
+  fields.question = NO_QUESTION;
 }
 
-/** Delivers to a client that this shard owns. @returns its result */
-export function deliverP2p(shard: Shard, view: MessageView, id: Uint8Array, at: number, end: number, hash: number): number {
+/**
+ * Delivers to a client that this shard owns.
+ * @param asks where in `asks[asksAt, asksEnd)` the question stands that it must be asked first; empty: none
+ * @returns its result
+ */
+export function deliverP2p(
+  shard: Shard,
+  view: MessageView,
+  id: Uint8Array,
+  at: number,
+  end: number,
+  hash: number,
+  asks: Uint8Array,
+  asksAt: number,
+  asksEnd: number,
+): number {
   const session = shard.sessions.get(id, at, end, hash);
+  if (asksAt < asksEnd && !hasBefore(shard, view, session)) {
+    const attributes = session === undefined ? null : session.attributes;
+    if (!shard.authorization.answer(asks, asksAt, asksEnd, attributes, id, at, end)) return DENIED;
+  }
   const result =
     session === undefined
       ? withoutSession(shard, view, id, at, end, hash)
       : deliver(shard, p2pReceiver(session), view, view.qos, false, null, 0, null);
+  if (result <= MAILBOX && hasObservers(shard)) copyForObservers(shard, view, id, at, end);
   if (result === DELIVERED) shard.counters[P2P_DELIVERED]!++;
   else if (result === QUEUED) shard.counters[P2P_QUEUED]!++;
   else if (view.wantsReceipt && result > MAILBOX) receiptOf(shard, shard.keep(view), readText(id, at, end), 'dropped', false);
   return result;
+}
+
+/** Whether the session has a message that is sent again: then it has been judged, and what the client is now says nothing about it. */
+function hasBefore(shard: Shard, view: MessageView, session: ClientSession | undefined): boolean {
+  return shard.mayBeKnown && session !== undefined && shard.originId !== 0 && view.qos > 0 && session.isStored && hasTaken(shard, session);
 }
 
 /** The session itself, or the part of its newest data stream where the client has asked for that. */

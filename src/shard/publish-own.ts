@@ -6,6 +6,7 @@
 import { hash32 } from '../base/hash.ts';
 import { findResponseTopic, PropertyRange } from '../protocol/property.ts';
 import { viewMessage } from '../session/message.ts';
+import { routeToObservers } from './observe.ts';
 import { UNSTORABLE } from './outcome.ts';
 import { type OwnPublication, ownIsDone } from './own.ts';
 import { p2pKind, routeP2p } from './p2p.ts';
@@ -20,7 +21,8 @@ export function publishOwn(shard: Shard, own: OwnPublication): void {
   viewMessage(view, message);
   outcome.begin(null, 0, view.qos);
   if (own.id !== 0) outcome.own = own;
-  if (shareKey !== '') {
+  if (own.observed !== null) routeToObservers(shard, view, own);
+  else if (shareKey !== '') {
     const slash = shareKey.indexOf('/');
     const share = shard.interest.shareOf(shareKey.substring(0, slash), shareKey.substring(slash + 1));
     shard.newMessage();
@@ -32,7 +34,7 @@ export function publishOwn(shard: Shard, own: OwnPublication): void {
     view.hasReservedUserProperties = kind !== 0;
     view.hasResponseTopic = kind !== 0 && findResponseTopic(message.bytes, message.topicEnd, message.propertiesEnd, range);
     if (kind === 0) routeMessage(shard, view, null);
-    else routeP2p(shard, view, kind, publisherId, null);
+    else routeP2p(shard, view, kind, publisherId, null, own.asked);
   }
   if (outcome.ack !== null && outcome.worst === UNSTORABLE) outcome.ack.worst = UNSTORABLE;
   if (outcome.ack === null || outcome.ack.remaining === 0) ownIsDone(own, outcome.worst === UNSTORABLE);

@@ -1,10 +1,10 @@
 /**
  * Records: what travels between shards in ring frames, hand-laid for the kinds that run per message.
  *
- *   type word:   | kind (8 bits) | qos (2) | retained | wants receipt | wants status | may be known |
+ *   type word:   | kind (8 bits) | qos (2) | retained | wants receipt | wants status | may be known | asks the target |
  *   message:     | f64 expiresAt | u32 sequence | u32 topicHash | u32 publisherHash | u32 topic | u32 properties | u32 payload | u32 extra | u32 number |
  *                | f64 origin | u32 Packet Identifier |
- *                | topic | properties | payload | extra |                                    (lengths; little endian; 52 bytes of header)
+ *                | topic | properties | payload | extra | question |                         (lengths; little endian; 52 bytes of header)
  *   acks:        | u32 sequence |                      every message up to this one has been taken, except where a result said otherwise
  *   result:      | u32 sequence | u32 result | client ID |
  *   origin done: | f64 publisher | u32 Packet Identifier | …                             as many as one turn has brought
@@ -15,11 +15,12 @@
  *   control:     msgpackr
  *   jumbo:       | u32 kind word |                     the body waits on the MessagePort of the same pair of shards
  *
- * `extra` is the target's Client Identifier (p2p), the group (shared) or nothing; `number` is the query (retained answer) or the offset of the Client
+ * `extra` is the target's Client Identifier (p2p), the group (shared), an address (observed) or nothing; `number` is the query (retained answer) or the offset of the Client
  * Identifier in the topic (p2p, when `extra` is empty). `origin` is the number of the publisher's session for QoS 2, negative when it is not stored, else 0.
  *
  * Hot path.
  */
+import { NO_QUESTION } from '../access/target-question.ts';
 import { copyBytes } from '../base/bytes.ts';
 import type { MessageView } from '../protocol/publish.ts';
 
@@ -51,6 +52,9 @@ export const RECORD_RELAY_TO_OWNER = 16;
 /** A UDP datagram of a connection that the receiving shard holds. */
 export const RECORD_DATAGRAM = 17;
 
+/** A copy of a P2P message for observers on the receiving shard; `extra` is where they are looked for. */
+export const RECORD_OBSERVED = 18;
+
 /** Where a signal of a relay stands in the type word. */
 const SIGNAL_SHIFT = 8;
 const QOS_SHIFT = 8;
@@ -59,17 +63,20 @@ const RECEIPT_BIT = 1 << 11;
 const STATUS_BIT = 1 << 12;
 /** The message may have come before: the client or the peer sends it again. */
 export const KNOWN_BIT: number = 1 << 13;
+/** A question to the target stands at the end of the body. */
+export const ASKS_BIT: number = 1 << 14;
 export const MESSAGE_HEADER_BYTES = 52;
 
 /** The type word of a message record. */
-export function messageWord(kind: number, view: MessageView, wantsStatus: boolean): number {
+export function messageWord(kind: number, view: MessageView, wantsStatus: boolean, asks: boolean): number {
   return (
     kind |
     (view.qos << QOS_SHIFT) |
     (view.isRetained ? RETAINED_BIT : 0) |
     (view.wantsReceipt ? RECEIPT_BIT : 0) |
     (wantsStatus ? STATUS_BIT : 0) |
-    (view.isDup ? KNOWN_BIT : 0)
+    (view.isDup ? KNOWN_BIT : 0) |
+    (asks ? ASKS_BIT : 0)
   );
 }
 
@@ -91,13 +98,14 @@ export function recordWantsStatus(word: number): boolean {
 }
 
 /** Body bytes of a message record. */
-export function messageRecordBytes(view: MessageView, extraLength: number): number {
+export function messageRecordBytes(view: MessageView, fields: RecordFields): number {
   return (
     MESSAGE_HEADER_BYTES +
     (view.topicEnd - view.topicAt) +
     (view.propertiesEnd - view.propertiesAt) +
     (view.payloadEnd - view.payloadAt) +
-    extraLength
+    (fields.extraEnd - fields.extraAt) +
+    fields.question.length
   );
 }
 
@@ -114,8 +122,11 @@ export class RecordFields {
   /** Publisher of a QoS 2 message, as `Shard.originId`. */
   originId: number;
   originPacketId: number;
+  /** What the target of a P2P message must be asked before it gets it (`access/target-question.ts`); empty: nothing. */
+  question: Uint8Array;
 
   constructor() {
+    this.question = NO_QUESTION;
     this.originId = 0;
     this.originPacketId = 0;
     this.sequence = 0;
@@ -159,6 +170,8 @@ export function writeMessageRecord(target: Buffer, at: number, view: MessageView
   copyBytes(target, to, view.payloadBytes, view.payloadAt, view.payloadEnd);
   to += payload;
   copyBytes(target, to, fields.extraBytes, fields.extraAt, fields.extraEnd);
+  to += fields.extraEnd - fields.extraAt;
+  copyBytes(target, to, fields.question, 0, fields.question.length);
 }
 
 /** Lets `view` and `fields` show a message record; both are valid until the frame is released. */

@@ -6,6 +6,7 @@
  * Deliveries may stand before the session that they belong to: the cleaner has moved its entry to the end. Then they wait for it; what never finds its session
  * belongs to one that has ended. Messages that wait stay in the store; only places are kept. Runs once, before the shard serves anyone.
  */
+import { packAttributes } from '../access/attribute-bytes.ts';
 import { readText } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import {
@@ -87,6 +88,7 @@ class Recovered {
   version: ConnectedObject['version'];
   expirySeconds: number;
   username: string | undefined;
+  attributes: Readonly<Record<string, string>> | undefined;
   closedAt: number;
   will: WillObject | undefined;
   readonly received: Set<number>;
@@ -108,6 +110,7 @@ class Recovered {
     this.version = 5;
     this.expirySeconds = 0;
     this.username = undefined;
+    this.attributes = undefined;
     this.closedAt = 0;
     this.will = undefined;
     this.received = new Set();
@@ -333,6 +336,7 @@ export class Recovery {
         holder.version = object.version;
         holder.expirySeconds = object.expirySeconds;
         holder.username = object.username;
+        holder.attributes = object.attributes;
         holder.will = object.will;
         holder.closedAt = 0;
         return;
@@ -366,6 +370,7 @@ export class Recovery {
     holder.version = object.version;
     holder.expirySeconds = object.expirySeconds;
     holder.username = object.username;
+    holder.attributes = object.attributes;
     holder.closedAt = object.closedAt;
     holder.will = object.will;
     holder.received.clear();
@@ -480,6 +485,7 @@ export class Recovery {
     session.snapshotRecord = holder.snapshotRecord;
     session.nextSequence = holder.lastSequence + 1;
     session.username = holder.username;
+    session.attributes = packAttributes(holder.attributes ?? {});
     session.expirySeconds = holder.expirySeconds;
     session.closedAt = holder.closedAt;
     session.will = willOfObject(holder.will);
@@ -493,7 +499,7 @@ export class Recovery {
     this.buildQueue(session, holder);
     if (holder.subscriptions.size > 0) session.subscriptions = new Map();
     for (const object of holder.subscriptions.values()) {
-      const subscription = subscriptionOfObject(session, object);
+      const subscription = subscriptionOfObject(session, object, shard.settings.p2p.enabled ? shard.p2pParentSet : null);
       session.subscriptions!.set(object.filter, subscription);
       install(shard, subscription, false);
     }
@@ -549,6 +555,7 @@ export class Recovery {
         new Message(bytes, topicEnd, propertiesEnd, qos, retain, expiresAt, false),
         publisherId,
         shareKey,
+        object.asked ?? [],
       );
       own.id = id;
       own.record = record;

@@ -196,7 +196,7 @@ function publishWill(shard: Shard, session: ClientSession): void {
   session.will = null;
   shard.counters[WILLS]!++;
   noteWillDone(shard, session);
-  shard.publishLater(willMessage(shard, will), session.clientId, session.isStored);
+  shard.publishLater(willMessage(shard, will), session.clientId, session.isStored, will.asked);
 }
 
 function willMessage(shard: Shard, will: Will): Message {

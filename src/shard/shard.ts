@@ -26,8 +26,10 @@ import { type Subscription, SubscriptionTree } from '../routing/subscriptions.ts
 import { TopicCache } from '../routing/topic-cache.ts';
 import { keepMessage, type Message } from '../session/message.ts';
 import type { Session } from '../session/session.ts';
+import type { AskedTarget } from '../session/will.ts';
+import { AccessRenewal } from './access-renewal.ts';
 import { flushAcks } from './acks.ts';
-import { type Authorization, authorizationOf } from './authorization.ts';
+import { Authorization } from './authorization.ts';
 import type { Peer } from './channel.ts';
 import type { Connection } from './connection.ts';
 import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from './counters.ts';
@@ -117,8 +119,8 @@ export class Shard {
   readonly events: Events;
   readonly takeovers: Takeovers;
   readonly logins: Logins;
-  /** Null: everyone may do everything. */
-  readonly authorization: Authorization | null;
+  readonly authorization: Authorization;
+  readonly accessRenewal: AccessRenewal;
   readonly quotas: Quotas;
   readonly journal: Journal;
   readonly origins: Origins;
@@ -146,6 +148,9 @@ export class Shard {
   /** Connections that stopped reading. */
   readonly paused: Set<Connection>;
   isOverloaded: boolean;
+  /** Whether anybody observes P2P messages, as of this version of the subscriptions. */
+  isObserved: boolean;
+  observersAsOf: number;
   /** Bytes of first packets that are not whole yet. */
   admissionBytes: number;
   /** Milliseconds since the shard started, as of this turn, modulo 2^30: a small integer, so that storing it allocates nothing. */
@@ -242,7 +247,8 @@ export class Shard {
     this.pendingOwn = new Map();
     this.p2pParents = new P2pParents(settings.p2p.parents);
     this.p2pParentSet = settings.p2p.parents === '*' ? '*' : new Set(settings.p2p.parents);
-    this.authorization = authorizationOf(this);
+    this.authorization = new Authorization(this, settings.authorization);
+    this.accessRenewal = new AccessRenewal(this);
     this.quotas = new Quotas(this, wiring.quotas);
     this.routeSequence = 0;
     this.waitingSubacks = new Fifo();
@@ -255,6 +261,8 @@ export class Shard {
     this.dirtyQueries = [];
     this.paused = new Set();
     this.isOverloaded = false;
+    this.isObserved = false;
+    this.observersAsOf = -1;
     this.admissionBytes = 0;
     this.turnMilliseconds = 0;
     this.isStopping = false;
@@ -322,10 +330,13 @@ export class Shard {
    * Publishes a message of the broker's own at the end of the turn.
    * @param publisherId Client Identifier in whose name it speaks (a Will), '' for the broker
    * @param isStored whether it must come even after a crash
+   * @param asked what its P2P targets must be asked
    */
-  publishLater(message: Message, publisherId = '', isStored = false): void {
+  publishLater(message: Message, publisherId = '', isStored = false, asked: readonly AskedTarget[] = []): void {
     const mustLast = isStored && message.qos > 0 && this.journal.isOn;
-    this.outbox.push(mustLast ? beginOwn(this, message, publisherId, '') : new OwnPublication(this, message, publisherId, ''));
+    this.outbox.push(
+      mustLast ? beginOwn(this, message, publisherId, '', asked) : new OwnPublication(this, message, publisherId, '', asked),
+    );
   }
 
   /** A number for a session, a mailbox or a publication that no other has or had, also over restarts. */

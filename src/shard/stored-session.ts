@@ -4,12 +4,15 @@
  * The keys are words, because a later version must read them. What is absent is the usual: no Will, no subscriptions. Messages are not part of it; they have
  * entries of their own.
  */
+import { unpackAttributes } from '../access/attribute-bytes.ts';
 import { packObject, unpackObject } from '../base/pack.ts';
 import type { ProtocolVersion } from '../protocol/packet-type.ts';
 import { parseShared } from '../protocol/topic.ts';
+import { filterOfObserver, observedFilter } from '../routing/observed-filter.ts';
+import { classifyP2pFilter } from '../routing/p2p-address.ts';
 import { Message } from '../session/message.ts';
 import { Session, type StoredHolder } from '../session/session.ts';
-import { Will } from '../session/will.ts';
+import { type AskedTarget, Will } from '../session/will.ts';
 import type { OwnPublication } from './own.ts';
 import { subscriptionsOf } from './parts.ts';
 import type { ClientSession, ClientSubscription } from './shard.ts';
@@ -21,6 +24,7 @@ export interface SessionObject {
   readonly version: ProtocolVersion;
   readonly expirySeconds: number;
   readonly username?: string | undefined;
+  readonly attributes?: Readonly<Record<string, string>> | undefined;
   /** Wall milliseconds; 0: connected when this was written. */
   readonly closedAt: number;
   readonly will?: WillObject | undefined;
@@ -40,6 +44,7 @@ export interface ConnectedObject {
   readonly version: ProtocolVersion;
   readonly expirySeconds: number;
   readonly username?: string | undefined;
+  readonly attributes?: Readonly<Record<string, string>> | undefined;
   readonly will?: WillObject | undefined;
 }
 
@@ -52,6 +57,8 @@ export interface WillObject {
   readonly retain: boolean;
   readonly delaySeconds: number;
   readonly expirySeconds: number;
+  /** What its P2P targets must be asked; absent: nothing. */
+  readonly asked?: readonly AskedTarget[] | undefined;
 }
 
 /** `filter` as the client wrote it, `$share/…` included. */
@@ -67,17 +74,20 @@ export interface SubscriptionObject {
 function willObject(will: Will | null): WillObject | undefined {
   if (will === null) return undefined;
   const { bytes, topicEnd, propertiesEnd, qos, isRetained } = will.message;
-  return { bytes, topicEnd, propertiesEnd, qos, retain: isRetained, delaySeconds: will.delaySeconds, expirySeconds: will.expirySeconds };
+  const { delaySeconds, expirySeconds, asked } = will;
+  const object: WillObject = { bytes, topicEnd, propertiesEnd, qos, retain: isRetained, delaySeconds, expirySeconds };
+  return asked.length === 0 ? object : { ...object, asked };
 }
 
 export function willOfObject(will: WillObject | undefined): Will | null {
   if (will === undefined) return null;
   const message = new Message(will.bytes, will.topicEnd, will.propertiesEnd, will.qos, will.retain, 0, false);
-  return new Will(message, will.delaySeconds, will.expirySeconds);
+  return new Will(message, will.delaySeconds, will.expirySeconds, will.asked ?? []);
 }
 
 function subscriptionObject(subscription: ClientSubscription): SubscriptionObject {
-  const { filter, shareName, qos, noLocal, retainAsPublished, retainHandling, identifier } = subscription;
+  const { shareName, qos, noLocal, retainAsPublished, retainHandling, identifier } = subscription;
+  const filter = filterOfObserver(subscription.filter) ?? subscription.filter;
   return {
     filter: shareName === '' ? filter : `$share/${shareName}/${filter}`,
     qos,
@@ -88,11 +98,17 @@ function subscriptionObject(subscription: ClientSubscription): SubscriptionObjec
   };
 }
 
-export function subscriptionOfObject(session: ClientSession, object: SubscriptionObject): ClientSubscription {
+/** @param parents of P2P addresses: a filter for those of other clients is an observer's; null: there are none */
+export function subscriptionOfObject(
+  session: ClientSession,
+  object: SubscriptionObject,
+  parents: '*' | ReadonlySet<string> | null,
+): ClientSubscription {
   const shared = parseShared(object.filter);
+  const isObserver = !shared && parents !== null && classifyP2pFilter(object.filter, session.clientId, parents) === 'other';
   return {
     subscriber: session,
-    filter: shared ? shared.filter : object.filter,
+    filter: isObserver ? observedFilter(object.filter) : shared ? shared.filter : object.filter,
     shareName: shared ? shared.shareName : '',
     qos: object.qos,
     noLocal: object.noLocal ?? false,
@@ -113,6 +129,7 @@ export function packSession(session: ClientSession): Uint8Array {
     nextSequence: session.nextSequence,
   };
   if (session.username !== undefined) object['username'] = session.username;
+  if (session.attributes !== null) object['attributes'] = unpackAttributes(session.attributes);
   const will = willObject(session.will);
   if (will !== undefined) object['will'] = will;
   const received = session.received === null ? [] : session.received.stored();
@@ -135,6 +152,7 @@ export function packHolder(holder: StoredHolder, now: number): Uint8Array {
 export function packConnected(session: ClientSession): Uint8Array {
   const object: Record<string, unknown> = { version: session.version, expirySeconds: session.expirySeconds };
   if (session.username !== undefined) object['username'] = session.username;
+  if (session.attributes !== null) object['attributes'] = unpackAttributes(session.attributes);
   const will = willObject(session.will);
   if (will !== undefined) object['will'] = will;
   return packObject(object);
@@ -162,12 +180,15 @@ export interface OwnObject {
   readonly expiresAt: number;
   readonly publisherId: string;
   readonly shareKey: string;
+  /** What its P2P targets must be asked; absent: nothing. */
+  readonly asked?: readonly AskedTarget[] | undefined;
 }
 
 export function packOwn(own: OwnPublication): Uint8Array {
   const { bytes, topicEnd, propertiesEnd, qos, isRetained, expiresAt } = own.message;
-  const { publisherId, shareKey } = own;
-  return packObject({ bytes, topicEnd, propertiesEnd, qos, retain: isRetained, expiresAt, publisherId, shareKey });
+  const { publisherId, shareKey, asked } = own;
+  const object: OwnObject = { bytes, topicEnd, propertiesEnd, qos, retain: isRetained, expiresAt, publisherId, shareKey };
+  return packObject(asked.length === 0 ? object : { ...object, asked });
 }
 
 /** The object behind an entry's numbers. Throws where the bytes hold none. */

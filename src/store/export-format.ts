@@ -3,7 +3,7 @@
  *
  *   {"format":"onehop-export","version":1,"epoch":3}                                 the first line; behind it all sessions and mailboxes, then the rest
  *   {"type":"session","id":7,"clientId":"dev-1","version":5,"expirySeconds":3600,"closedAt":0,"nextSequence":9, …}
- *       username, will {topic, qos, retain, delaySeconds, expirySeconds, properties, payload}, received [Packet Identifier …],
+ *       username, attributes {name: value}, will {topic, qos, retain, delaySeconds, expirySeconds, properties, payload, asked}, received [Packet Identifier …],
  *       subscriptions [{filter, qos, noLocal, retainAsPublished, retainHandling, identifier}]                        where there is something to say
  *   {"type":"mailbox","id":8,"clientId":"dev-2","createdAt":1767225600000}
  *   {"type":"message","topic":"a/b","qos":1,"retain":false,"receipt":false,"expiresAt":0,"properties":"","payload":"aGVsbG8=","to":[
@@ -11,6 +11,7 @@
  *       retain, identifiers [Subscription Identifier …], sharedFilter "group/filter"                                  where there is something to say
  *   {"type":"retained","topic":"a/b","qos":1, …}                                      as a message, without `to`
  *   {"type":"own","id":9,"topic":"a/b", …,"publisherId":"","shareKey":""}             a publication of the broker that is not done
+ *       asked [{target, question}]: what targets of a Will must be asked first                                        where there is something to say
  *   {"type":"origin","session":7,"publisher":5,"packetId":12,"content":9,"isStored":true}       the session has this QoS 2 message already; content: its hash
  *   {"type":"end","lines":123}                                                        lines between the first and this one
  *
@@ -105,9 +106,15 @@ export function headLine(meta: StoreMeta): object {
   return { format: EXPORT_FORMAT, version: EXPORT_VERSION, epoch: meta.epoch };
 }
 
+function askedLine({ asked }: WillObject | OwnObject): object {
+  if (asked === undefined) return {};
+  const text = (bytes: Uint8Array): string => base64(bytes, 0, bytes.length);
+  return { asked: asked.map(({ target, question }) => ({ target: text(target), question: text(question) })) };
+}
+
 function willLine(will: WillObject): object {
   const { qos, retain, delaySeconds, expirySeconds } = will;
-  return { ...partsOf(will), qos, retain, delaySeconds, expirySeconds };
+  return { ...partsOf(will), qos, retain, delaySeconds, expirySeconds, ...askedLine(will) };
 }
 
 /** A session or a mailbox. */
@@ -120,7 +127,7 @@ export function holderLine(holder: Holder): object {
 
 function ownLine(id: number, own: OwnObject): object {
   const { qos, retain, expiresAt, publisherId, shareKey } = own;
-  return { type: 'own', id, ...partsOf(own), qos, retain, expiresAt, publisherId, shareKey };
+  return { type: 'own', id, ...partsOf(own), qos, retain, expiresAt, publisherId, shareKey, ...askedLine(own) };
 }
 
 /** What is still needed of the record `bytes`. */

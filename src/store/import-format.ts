@@ -4,6 +4,7 @@
  *
  * All entries go to the log of shard 0: the first start spreads them over the shards that there are.
  */
+import { ATTRIBUTES_BYTES_MAX } from '../access/attribute-bytes.ts';
 import { utf8Bytes } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { packObject } from '../base/pack.ts';
@@ -50,6 +51,18 @@ class Fields {
     if (value === undefined && standard !== undefined) return standard;
     if (typeof value !== 'string') throw this.wrong(name, 'a text');
     return value;
+  }
+
+  /** Every field, as a text; all together of so many bytes at most. */
+  allTexts(bytesMax: number): Record<string, string> {
+    const texts: Record<string, string> = {};
+    let bytes = 0;
+    for (const name of Object.keys(this.object)) {
+      texts[name] = this.text(name);
+      bytes += Buffer.byteLength(name) + Buffer.byteLength(texts[name]);
+    }
+    if (bytes > bytesMax) throw new LineProblem(`${this.place}expected at most ${bytesMax} bytes`);
+    return texts;
   }
 
   flag(name: string): boolean {
@@ -105,6 +118,12 @@ function messageOf(fields: Fields): Message {
     expiresAt,
     fields.flag('receipt'),
   );
+}
+
+/** What targets must be asked. */
+function askedOf(fields: Fields): object {
+  if (!fields.has('asked')) return {};
+  return { asked: fields.innerList('asked').map((one) => ({ target: one.bytes('target'), question: one.bytes('question') })) };
 }
 
 function packedOf({ bytes, topicEnd, propertiesEnd, qos, isRetained: retain }: Message): object {
@@ -234,10 +253,16 @@ export class Importer {
       nextSequence: fields.whole('nextSequence', 1, LARGEST, 1),
     };
     if (fields.has('username')) object['username'] = fields.text('username');
+    if (fields.has('attributes')) object['attributes'] = fields.inner('attributes').allTexts(ATTRIBUTES_BYTES_MAX);
     if (fields.has('will')) {
       const will = fields.inner('will');
       const expirySeconds = will.whole('expirySeconds', -1, FOUR_BYTES, -1);
-      object['will'] = { ...packedOf(messageOf(will)), delaySeconds: will.whole('delaySeconds', 0, FOUR_BYTES, 0), expirySeconds };
+      object['will'] = {
+        ...packedOf(messageOf(will)),
+        delaySeconds: will.whole('delaySeconds', 0, FOUR_BYTES, 0),
+        expirySeconds,
+        ...askedOf(will),
+      };
     }
     const received = fields.wholeList('received', 1, 0xffff);
     if (received.length > 0) object['received'] = received;
@@ -306,6 +331,7 @@ export class Importer {
       expiresAt: message.expiresAt,
       publisherId: fields.text('publisherId', ''),
       shareKey: fields.text('shareKey', ''),
+      ...askedOf(fields),
     };
     this.writer.begin(0).packed(ENTRY_OWN, this.number(fields, 'id'), packObject(object));
     this.counts.own++;

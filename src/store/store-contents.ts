@@ -91,10 +91,11 @@ export class Holder {
   /** The object as one whole entry would have it; null for what is neither. */
   get whole(): SessionObject | MailboxObject | null {
     if (this.session === null) return this.mailbox;
-    const { received: _, subscriptions: __, username, will, ...same } = this.session;
+    const { received: _, subscriptions: __, username, attributes, will, ...same } = this.session;
     return {
       ...same,
       ...(username === undefined ? {} : { username }),
+      ...(attributes === undefined ? {} : { attributes }),
       ...(will === undefined ? {} : { will }),
       nextSequence: this.lastSequence + 1,
       ...(this.received.size > 0 ? { received: [...this.received] } : {}),
@@ -318,8 +319,8 @@ export class StoreContents {
       case ENTRY_CONNECTED: {
         const object = unpack<ConnectedObject>(bytes, reader.packedAt, reader.end);
         if (object === null) return;
-        const { version, expirySeconds, username, will } = object;
-        holder.session = { ...session, version, expirySeconds, username, will, closedAt: 0 };
+        const { version, expirySeconds, username, attributes, will } = object;
+        holder.session = { ...session, version, expirySeconds, username, attributes, will, closedAt: 0 };
         return;
       }
       case ENTRY_CLOSED: {

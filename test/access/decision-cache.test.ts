@@ -10,7 +10,7 @@ import '../protocol/seed.ts';
 
 test('it never answers for another topic', () => {
   const step = fc.record({
-    topic: fc.constantFrom('a', 'b', 'a/b', 'ab/', 'x'.repeat(40), 'y'.repeat(40), 'z'.repeat(256), 'z'.repeat(257)),
+    topic: fc.constantFrom('a', 'b', 'a/b', 'ab/', 'x'.repeat(40), 'y'.repeat(40), 'xyz', 'z'.repeat(128), 'z'.repeat(129)),
     hash: fc.constantFrom(0, 8, 9),
     kind: fc.integer({ min: 0, max: 1 }),
     decision: fc.integer({ min: -5, max: 5 }),
@@ -32,7 +32,7 @@ test('it never answers for another topic', () => {
         if (!isSet) continue;
         told.set(key, decision);
         cache.set(bytes, 2, bytes.length - 1, hash, kind, decision);
-        const kept = topic.length > 256 ? NOT_CACHED : decision;
+        const kept = topic.length > 128 ? NOT_CACHED : decision;
         assert.equal(cache.get(bytes, 2, bytes.length - 1, hash, kind), kept, 'long topics are not kept');
       }
     }),

@@ -6,18 +6,17 @@
 import assert from 'node:assert/strict';
 import test, { describe } from 'node:test';
 import fc from 'fast-check';
-import { ANY, literalPattern, patternMatches, readPattern } from '../../src/access/pattern.ts';
-import { bindTopic, covers, overlaps, readTopic, type TopicPattern, topicMatches } from '../../src/access/topic-pattern.ts';
+import { literalPattern, patternMatches, readPattern } from '../../src/access/pattern.ts';
+import { bindTopic, covers, NO_VARIABLES, overlaps, readTopic, type TopicPattern, topicMatches } from '../../src/access/topic-pattern.ts';
 import '../protocol/seed.ts';
 
 const NAMES = ['', 'a', 'b', 'ab', 'ba', '$', '$a', '$b'];
-const none = { ClientId: ANY, Username: ANY };
 
 const topics = ['a', 'b', 'ab', 'ba', '$', '$a', '$b', ...NAMES.flatMap((one) => NAMES.map((two) => `${one}/${two}`))];
 for (const one of NAMES) for (const two of NAMES) for (const three of NAMES) topics.push(`${one}/${two}/${three}`);
 
 function pattern(text: string): TopicPattern {
-  return bindTopic(readTopic(text), none);
+  return bindTopic(readTopic(text), NO_VARIABLES);
 }
 
 /** The same as a regular expression. */

@@ -19,7 +19,10 @@ setMaxListeners(0, signal);
 const nothing: Login = { ...login, username: null, password: null };
 
 function allow(name: string): Finding {
-  return { effect: 'allow', identity: { authenticator: name, username: null, attributes: {}, isSuperuser: false, expiresAt: 0 } };
+  return {
+    effect: 'allow',
+    identity: { authenticator: name, username: null, attributes: {}, isSuperuser: false, rules: null, expiresAt: 0 },
+  };
 }
 
 /** A chain of authenticators `0`, `1` …, each with its finding or what it throws. */

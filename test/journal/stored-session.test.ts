@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import test, { describe } from 'node:test';
 import fc from 'fast-check';
+import { packAttributes } from '../../src/access/attribute-bytes.ts';
 import { hash32 } from '../../src/base/hash.ts';
 import { Batch } from '../../src/journal/batch.ts';
 import * as kinds from '../../src/journal/entry.ts';
@@ -14,7 +15,7 @@ import { Message } from '../../src/session/message.ts';
 import { MessageQueue } from '../../src/session/message-queue.ts';
 import { ReceiveWindow } from '../../src/session/receive-window.ts';
 import { NEVER_EXPIRES, Session } from '../../src/session/session.ts';
-import { Will } from '../../src/session/will.ts';
+import { type AskedTarget, Will } from '../../src/session/will.ts';
 import { OwnPublication } from '../../src/shard/own.ts';
 import type { ClientSession, ClientSubscription, Shard } from '../../src/shard/shard.ts';
 import {
@@ -92,9 +93,13 @@ function messages(expiry: fc.Arbitrary<number>): fc.Arbitrary<Message> {
     });
 }
 
+/** Names of attributes; `__proto__` cannot be one. */
+const shortTexts = fc.string({ unit: 'grapheme', maxLength: 12 }).filter((text) => text !== '__proto__');
+const asked = fc.array(fc.record({ target: bytes, question: bytes }, { noNullPrototype: true }), { maxLength: 3 });
+
 const wills: fc.Arbitrary<Will> = fc
-  .tuple(messages(fc.constant(0)), seconds, fc.oneof(fc.constant(-1), seconds))
-  .map(([message, delay, expiry]) => new Will(message, delay, expiry));
+  .tuple(messages(fc.constant(0)), seconds, fc.oneof(fc.constant(-1), seconds), asked)
+  .map(([message, delay, expiry, questions]) => new Will(message, delay, expiry, questions));
 
 const levels = fc.string({ unit: fc.constantFrom('a', 'b', 'ü', '$', '+', '#', ' ', '\u{1f600}'), minLength: 1, maxLength: 8 });
 const subscriptions = fc.record(
@@ -117,6 +122,7 @@ const sessions: fc.Arbitrary<ClientSession> = fc
     id: ids,
     expirySeconds: seconds,
     username: fc.option(texts, { nil: undefined }),
+    attributes: fc.dictionary(shortTexts, shortTexts, { maxKeys: 4, noNullPrototype: true }).map(packAttributes),
     closedAt: times,
     nextSequence: ids,
     will: fc.option(wills),
@@ -134,8 +140,8 @@ const sessions: fc.Arbitrary<ClientSession> = fc
       fields.version,
       fields.id,
     );
-    const { expirySeconds, username, closedAt, nextSequence, will } = fields;
-    Object.assign(session, { expirySeconds, username, closedAt, nextSequence, will });
+    const { expirySeconds, username, attributes, closedAt, nextSequence, will } = fields;
+    Object.assign(session, { expirySeconds, username, attributes, closedAt, nextSequence, will });
     if (fields.received !== null) {
       session.received = new ReceiveWindow();
       for (const [packetId, isStored] of fields.received) {
@@ -169,11 +175,17 @@ function checkMessage(found: Message, expected: Message): void {
   assert.deepEqual(marks(found), marks(expected));
 }
 
+function checkAsked(found: readonly AskedTarget[], expected: readonly AskedTarget[]): void {
+  const shown = ({ target, question }: AskedTarget): unknown => [plain(target), plain(question)];
+  assert.deepEqual(found.map(shown), expected.map(shown));
+}
+
 function checkWill(found: Will | null, expected: Will | null): void {
   assert.equal(found === null, expected === null);
   if (found === null || expected === null) return;
   checkMessage(found.message, expected.message);
   assert.deepEqual([found.delaySeconds, found.expirySeconds], [expected.delaySeconds, expected.expirySeconds]);
+  checkAsked(found.asked, expected.asked);
 }
 
 function checkSession(found: SessionObject, session: ClientSession): void {
@@ -181,9 +193,10 @@ function checkSession(found: SessionObject, session: ClientSession): void {
   assert.deepEqual(plain(found.clientId), plain(session.clientIdBytes));
   const fields = ['version', 'expirySeconds', 'username', 'closedAt', 'nextSequence'] as const;
   for (const name of fields) assert.equal(found[name], session[name], name);
+  assert.deepEqual(packAttributes(found.attributes ?? {}), session.attributes);
   checkWill(willOfObject(found.will), session.will);
   assert.deepEqual(found.received ?? [], session.received?.stored() ?? []);
-  const restored = (found.subscriptions ?? []).map((one) => subscriptionOfObject(session, one));
+  const restored = (found.subscriptions ?? []).map((one) => subscriptionOfObject(session, one, null));
   const expected = [...(session.subscriptions?.values() ?? [])];
   assert.equal(restored.length, expected.length);
   // Not the subscriber, whose subscriptions they are.
@@ -210,6 +223,7 @@ test('a session that is attached to a connection', () => {
     fc.property(sessions, shifts, (session, shift) => {
       const found = throughJournal<ConnectedObject>(kinds.ENTRY_CONNECTED, session.id, packConnected(session), shift);
       assert.deepEqual([found.version, found.expirySeconds, found.username], [session.version, session.expirySeconds, session.username]);
+      assert.deepEqual(packAttributes(found.attributes ?? {}), session.attributes);
       checkWill(willOfObject(found.will), session.will);
     }),
     { numRuns: 300 },
@@ -248,7 +262,7 @@ describe('subscriptions', () => {
         const found = throughJournal<SubscriptionObject>(kinds.ENTRY_SUBSCRIBED, session.id, packSubscription(subscription), shift);
         // The key under which the session has it.
         assert.equal(found.filter, nameOf(subscription));
-        checkSubscription(subscriptionOfObject(session, found), subscription);
+        checkSubscription(subscriptionOfObject(session, found, null), subscription);
       }),
       { numRuns: 300 },
     );
@@ -273,7 +287,7 @@ describe('subscriptions', () => {
                   identifier,
                 };
                 const found = throughJournal<SubscriptionObject>(kinds.ENTRY_SUBSCRIBED, 1, packSubscription(subscription), 0);
-                checkSubscription(subscriptionOfObject(session, found), subscription);
+                checkSubscription(subscriptionOfObject(session, found, null), subscription);
               }
   });
 
@@ -288,12 +302,13 @@ describe('subscriptions', () => {
 
 test('a publication of the broker', () => {
   fc.assert(
-    fc.property(messages(times), texts, texts, ids, shifts, (message, publisherId, shareKey, id, shift) => {
-      const own = new OwnPublication({} as Shard, message, publisherId, shareKey);
+    fc.property(messages(times), texts, texts, asked, ids, shifts, (message, publisherId, shareKey, questions, id, shift) => {
+      const own = new OwnPublication({} as Shard, message, publisherId, shareKey, questions);
       const found = throughJournal<OwnObject>(kinds.ENTRY_OWN, id, packOwn(own), shift);
       const { bytes: content, topicEnd, propertiesEnd, qos: level, retain, expiresAt } = found;
       checkMessage(new Message(content, topicEnd, propertiesEnd, level, retain, expiresAt, false), message);
       assert.deepEqual([found.publisherId, found.shareKey], [publisherId, shareKey]);
+      checkAsked(found.asked ?? [], questions);
     }),
     { numRuns: 300 },
   );

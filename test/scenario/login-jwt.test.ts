@@ -70,6 +70,38 @@ describe('login by token', { concurrency: 4 }, () => {
     }
   });
 
+  test('rules in the token are asked first, for the life of the connection', async (t) => {
+    const place = { algorithms: ['ES256'], publicKey: publicFile(ec.publicKey), aclClaim: 'acl' };
+    const acl = [
+      { permission: 'deny', action: 'publish', topic: 'open/locked' },
+      { permission: 'allow', action: 'publish', topic: 'own/${ClientId}' },
+    ];
+    const statements = [{ effect: 'allow', actions: ['publish'], topics: ['open/#'] }];
+    // Without statements the rules are all there is, and a token without rules allows nothing.
+    const expected: [object | null, object, number[]][] = [
+      [null, { acl }, [0x87, 0x87, 0x10, 0x87]],
+      [null, {}, [0x87, 0x87, 0x87, 0x87]],
+      [statements, { acl }, [0x10, 0x87, 0x10, 0x87]],
+      [statements, {}, [0x10, 0x10, 0x87, 0x87]],
+      [statements, { acl: { pub: ['other'] } }, [0x87, 0x87, 0x87, 0x10]],
+    ];
+    for (const rules of [null, statements]) {
+      const broker = await brokerWith(t, place, rules === null ? {} : { 'authorization.statements': rules });
+      for (const [, claims, codes] of expected.filter(([one]) => one === rules)) {
+        const password = await sign(ec.privateKey, 'ES256', { ...claims });
+        const client = await connect(broker.port, { clientId: 'dev', password, username: 'any' });
+        const found: number[] = [];
+        for (const topic of ['open/a', 'open/locked', 'own/dev', 'other']) found.push((await client.publish(topic, '', { qos: 1 })).code);
+        assert.deepEqual(found, codes);
+        await client.disconnect();
+      }
+      assert.equal(await attempt(broker.port, await sign(ec.privateKey, 'ES256', { acl: [{ permission: 'deny' }] })), 0x86);
+      const line = await broker.line(({ cause }) => typeof cause === 'string' && cause.includes('acl'));
+      assert.equal(line['cause'], 'jwt: claim acl [0] has no action of publish, subscribe, all or observe');
+      await broker.kill();
+    }
+  });
+
   test('a public key is never a shared secret', async (t) => {
     const file = publicFile(rsa.publicKey);
     const broker = await brokerWith(t, { algorithms: ['RS256'], publicKey: file });

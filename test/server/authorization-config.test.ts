@@ -32,7 +32,18 @@ test('without statements everything is allowed, and an empty list allows nothing
 
 test('a statement that says little holds for all', async () => {
   const { statements } = await authorizationOf('authorization.statements=[{ effect: allow, actions: [connect, publish] }]');
-  const any = { topics: null, targets: null, clientIds: null, usernames: null, addresses: null, qos: null, retain: null };
+  const any = {
+    topics: null,
+    targets: null,
+    same: null,
+    targetAttributes: null,
+    clientIds: null,
+    usernames: null,
+    attributes: null,
+    addresses: null,
+    qos: null,
+    retain: null,
+  };
   assert.deepEqual(statements, [{ effect: 'allow', resource: 'topic', actions: ['connect', 'publish'], ...any }]);
 });
 
@@ -42,27 +53,43 @@ test('every mistake is said', async () => {
   const cases: [object, string][] = [
     [{ ...good, effect: 'permit' }, '.effect: expected one of allow, deny, not "permit"'],
     [{ ...good, topic: 'a' }, '.topic: unknown key; did you mean authorization.statements[0].topics?'],
-    [{ effect: 'allow' }, '.actions: expected a list with some of connect, publish, subscribe, not nothing'],
-    [{ ...good, actions: [] }, '.actions: expected at least one of connect, publish, subscribe'],
-    [{ ...good, actions: ['pub'] }, '.actions[0]: expected some of connect, publish, subscribe, not "pub"'],
+    [{ effect: 'allow' }, '.actions: expected a list with some of connect, publish, subscribe, observe, not nothing'],
+    [{ ...good, actions: [] }, '.actions: expected at least one of connect, publish, subscribe, observe'],
+    [{ ...good, actions: ['pub'] }, '.actions[0]: expected some of connect, publish, subscribe, observe, not "pub"'],
     [{ ...good, topics: [] }, ".topics: expected at least one of topics such as ['fleet/${ClientId}/#']; leave the key out for all"],
     [{ ...good, topics: ['a/#/b'] }, '.topics: expected topics with + and # as whole levels, not "a/#/b"'],
-    [{ ...good, topics: ['a/${Clientid}'] }, '.topics: expected no variables but ${ClientId} and ${Username}'],
+    [
+      { ...good, topics: ['a/${Clientid}'] },
+      '.topics: expected no variables but ${ClientId}, ${Username}, ${Attribute.name} and ${Certificate.Subject.CommonName} or another part of the subject',
+    ],
     [{ ...good, topics: ['$share/g/a'] }, '.topics: expected the topics of a subscription without $share/group/, not "$share/g/a"'],
-    [{ ...good, clientIds: ['${ClientId}'] }, '.clientIds: expected a pattern such as gw-* without variables, not "${ClientId}"'],
+    [
+      { ...good, clientIds: ['${Client}'] },
+      '.clientIds: expected no variables but ${ClientId}, ${Username}, ${Attribute.name} and ${Certificate.Subject.CommonName} or another part of the subject',
+    ],
+    [{ ...good, attributes: { group: 'a' } }, '.attributes.group: expected a list of patterns such as [pumps], not "a"'],
+    [{ ...good, attributes: { group: ['${ClientId}'] } }, '.attributes.group: expected a text without variables, not "${ClientId}"'],
+    [{ ...good, attributes: {} }, ".attributes: expected 1 to 8 attributes with patterns such as { group: [pumps, 'valve-*'] }"],
+    [{ ...good, same: ['group'] }, '.same: same belongs to resource: p2p'],
+    [{ ...good, actions: ['observe'] }, '.actions: observe belongs to resource: p2p'],
+    [
+      { ...toClient, actions: ['observe'], same: ['group'] },
+      '.actions: an observer hears of targets that are not known yet: write targets',
+    ],
+    [{ ...toClient, same: [] }, '.same: expected at least one of attributes such as [group]; leave the key out for all'],
     [
       { ...good, addresses: ['10.0.0.0/33'] },
       '.addresses: expected addresses or networks such as 10.0.0.0/8 or fd00::/8, not "10.0.0.0/33"',
     ],
     [{ ...good, qos: [3] }, '.qos[0]: expected some of 0, 1, 2, not 3'],
-    [{ ...good, targets: ['a'] }, '.targets: targets belong to resource: p2p'],
+    [{ ...good, targets: ['a'] }, '.targets: targets belongs to resource: p2p'],
     [
       { ...good, actions: ['publish', 'subscribe'], retain: true },
       '.retain: retain is about publish only; write a statement for subscribe of its own',
     ],
     [{ ...good, actions: ['connect'], topics: ['a'] }, '.topics: connect has no topic'],
     [{ ...toClient, topics: ['a'] }, '.topics: a p2p statement has targets, not topics'],
-    [{ ...toClient, actions: ['subscribe'] }, '.actions: a p2p statement is about publish only'],
+    [{ ...toClient, actions: ['subscribe'] }, '.actions: a p2p statement is about publish and observe only'],
     [{ ...toClient, retain: false }, '.retain: a P2P message is never retained'],
     [{ ...toClient, targets: [''] }, '.targets: expected client IDs such as dev-*, not an empty text'],
   ];

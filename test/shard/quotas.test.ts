@@ -354,7 +354,7 @@ test('connect: beyond the rate CONNECT is refused, before anybody is asked; a ta
   group.shards[0]!.logins.port = {
     ask: (login) => {
       asked++;
-      const identity = { authenticator: 'test', username: null, attributes: {}, isSuperuser: false, expiresAt: 0 };
+      const identity = { authenticator: 'test', username: null, attributes: {}, isSuperuser: false, rules: null, expiresAt: 0 };
       setImmediate(() => group.shards[0]!.logins.answer(login, { code: 0, cause: '', identity }));
     },
     leave: () => {},
@@ -394,7 +394,7 @@ test('groups: the clients of a tenant share its limits over all shards, and thos
       ask: (login, { clientId }) => {
         const tenant = clientId.split('-')[0]!;
         const attributes: Record<string, string> = tenant === 'none' ? {} : { tenant };
-        const identity = { authenticator: 'test', username: null, attributes, isSuperuser: false, expiresAt: 0 };
+        const identity = { authenticator: 'test', username: null, attributes, isSuperuser: false, rules: null, expiresAt: 0 };
         setImmediate(() => shard.logins.answer(login, { code: 0, cause: '', identity }));
       },
       leave: () => {},

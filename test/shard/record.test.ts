@@ -7,6 +7,7 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { MessageView } from '../../src/protocol/publish.ts';
 import {
+  ASKS_BIT,
   MESSAGE_HEADER_BYTES,
   messageRecordBytes,
   messageWord,
@@ -36,13 +37,13 @@ const range = (from: Uint8Array, at: number, end: number): number[] => [...from.
 test('message records: what was written is read', () => {
   fc.assert(
     fc.property(
-      fc.record({ topic: bytes, properties: bytes, payload: bytes, extra: bytes }),
+      fc.record({ topic: bytes, properties: bytes, payload: bytes, extra: bytes, question: bytes }),
       fc.record({ sequence: u32, topicHash: u32, publisherHash: u32, number: u32 }),
       fc.record({ qos: fc.nat(2), isRetained: fc.boolean(), wantsReceipt: fc.boolean(), wantsStatus: fc.boolean() }),
       fc.oneof(fc.constant(0), fc.double({ min: 0, max: 2 ** 53, noNaN: true })),
       fc.constantFrom(...MESSAGE_KINDS),
       fc.nat(40),
-      ({ topic, properties, payload, extra }, numbers, marks, expiresAt, kind, at) => {
+      ({ topic, properties, payload, extra, question }, numbers, marks, expiresAt, kind, at) => {
         const source = Buffer.concat([Buffer.from('>'), topic, payload, extra]);
         const view = new MessageView();
         view.qos = marks.qos;
@@ -58,11 +59,12 @@ test('message records: what was written is read', () => {
         view.propertyBytes = Buffer.from(properties);
         view.propertiesEnd = properties.length;
         const fields = new RecordFields();
-        Object.assign(fields, numbers, { extraBytes: source, extraAt: view.payloadEnd, extraEnd: source.length });
-        const length = messageRecordBytes(view, extra.length);
-        assert.equal(length, MESSAGE_HEADER_BYTES + topic.length + properties.length + payload.length + extra.length);
+        Object.assign(fields, numbers, { extraBytes: source, extraAt: view.payloadEnd, extraEnd: source.length, question });
+        const length = messageRecordBytes(view, fields);
+        const parts = topic.length + properties.length + payload.length + extra.length + question.length;
+        assert.equal(length, MESSAGE_HEADER_BYTES + parts);
         const target = Buffer.alloc(at + length + 8, 0xaa);
-        const word = messageWord(kind, view, marks.wantsStatus);
+        const word = messageWord(kind, view, marks.wantsStatus, question.length > 0);
         writeMessageRecord(target, at, view, fields);
         assert.ok(target.subarray(0, at).every((byte) => byte === 0xaa) && target.subarray(at + length).every((byte) => byte === 0xaa));
 
@@ -86,6 +88,8 @@ test('message records: what was written is read', () => {
         assert.deepEqual(range(shown.propertyBytes, shown.propertiesAt, shown.propertiesEnd), [...properties]);
         assert.deepEqual(range(shown.payloadBytes, shown.payloadAt, shown.payloadEnd), [...payload]);
         assert.deepEqual(range(read.extraBytes, read.extraAt, read.extraEnd), [...extra]);
+        assert.equal((word & ASKS_BIT) !== 0, question.length > 0);
+        assert.deepEqual(range(target, read.extraEnd, at + length), [...question]);
       },
     ),
   );

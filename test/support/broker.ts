@@ -11,6 +11,8 @@ import { storeDirectory } from './store-directory.ts';
 /** Keys of the configuration as `--set` takes them, values in YAML. */
 export interface BrokerOptions {
   readonly shards?: number;
+  /** File of the configuration. */
+  readonly config?: string;
   /** Options of Node itself. */
   readonly node?: readonly string[];
   readonly [key: string]: unknown;
@@ -46,6 +48,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => 
 /** Starts a broker with one TCP listener. Options other than `shards` are configuration keys, such as `'limits.inflight': 2`; its store is empty unless they name one. */
 export async function startBroker(options: BrokerOptions = {}): Promise<TestBroker> {
   const args = [...(options.node ?? []), program, 'start', '--shards', String(options.shards ?? 1)];
+  if (options.config !== undefined) args.push('--config', options.config);
   const settings: Record<string, unknown> = {
     listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }],
     'log.level': 'info',
@@ -53,7 +56,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     ...options,
   };
   for (const [key, value] of Object.entries(settings))
-    if (key !== 'shards' && key !== 'node') args.push('--set', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+    if (key !== 'shards' && key !== 'node' && key !== 'config')
+      args.push('--set', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
   const log: Record<string, unknown>[] = [];
