@@ -19,6 +19,7 @@ import { judgeForQuic } from '../transports/quic-door.ts';
 import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
+import { BlockWatch } from './block-watch.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import type { LoginDesk } from './login-desk.ts';
 import { StartError } from './start-error.ts';
@@ -79,13 +80,14 @@ export async function startBroker(settings: Settings): Promise<Broker> {
     }
   }
   await certificates.start();
+  const blocks = new BlockWatch(resolved.auth.blocked, log);
   const bound = await bindListeners(resolved.listeners);
   let desk: LoginDesk | null = null;
   let supervisor: Supervisor;
   try {
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
     const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
-    supervisor = new Supervisor(resolved, bound, log, store, certificates, desk);
+    supervisor = new Supervisor(resolved, bound, log, store, certificates, blocks, desk);
     await supervisor.start();
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
@@ -151,6 +153,7 @@ class Supervisor implements Broker {
   readonly done: Promise<number>;
   private readonly store: StoreOwner | null;
   private readonly certificates: CertificateWatch;
+  private readonly blocks: BlockWatch;
   private readonly desk: LoginDesk | null;
   private readonly ticketSecret: Uint8Array;
   private readonly quicSecret: Uint8Array;
@@ -175,6 +178,7 @@ class Supervisor implements Broker {
     log: Log,
     store: StoreOwner | null,
     certificates: CertificateWatch,
+    blocks: BlockWatch,
     desk: LoginDesk | null,
   ) {
     this.store = store;
@@ -190,14 +194,15 @@ class Supervisor implements Broker {
     certificates.changed = (listener, files) => {
       for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'certificates', listener, files });
     };
+    this.blocks = blocks;
+    blocks.changed = (rules) => this.tellAll({ kind: 'block-rules', rules });
     this.desk = desk;
     this.ticketSecret = randomBytes(48);
     this.quicSecret = randomBytes(32);
     this.memory = new SharedMemory(settings.shards);
     desk?.attach({
-      revoked: (authenticator, proofs) => {
-        for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'revoked', authenticator, proofs });
-      },
+      revoked: (authenticator, proofs) => this.tellAll({ kind: 'revoked', authenticator, proofs }),
+      propertiesChanged: (authenticator, changes) => this.tellAll({ kind: 'user-properties', authenticator, changes }),
       event: (name, facts) => this.threads.find(({ isServing }) => isServing)?.tell({ kind: 'event', name, facts }),
       counters: new Float64Array(this.memory.counters),
     });
@@ -212,6 +217,10 @@ class Supervisor implements Broker {
     });
     this.isStopping = false;
     this.hasStarted = false;
+  }
+
+  private tellAll(message: ToShard): void {
+    for (const thread of this.threads) if (thread.isRunning) thread.tell(message);
   }
 
   async start(): Promise<void> {
@@ -268,6 +277,7 @@ class Supervisor implements Broker {
       clock: this.clock,
       listeners: this.bound,
       certificates: this.certificates.current,
+      blockRules: this.blocks.current,
       ticketSecret: this.ticketSecret,
       quicSecret: this.quicSecret,
       awaitsSnapshots,
@@ -416,6 +426,7 @@ class Supervisor implements Broker {
     if (this.isStopping) return;
     this.isStopping = true;
     this.certificates.stop();
+    this.blocks.stop();
     const live = new Set<number>();
     this.threads.forEach((thread, index) => {
       if (thread.isServing) live.add(index);
@@ -447,6 +458,7 @@ class Supervisor implements Broker {
   reload(): void {
     this.certificates.reload();
     this.desk?.reload();
+    this.blocks.reload();
   }
 
   crashShard(index: number): void {

@@ -12,6 +12,7 @@
 import { type SessionAccess, statementOf } from '../access/session-access.ts';
 import { type Identity, Statements } from '../access/statement.ts';
 import { readText, utf8Bytes } from '../base/bytes.ts';
+import { LineRate } from '../base/line-rate.ts';
 import type { AuthorizationSettings, StatementSettings } from '../base/settings.ts';
 import type { WillPacket } from '../protocol/connect.ts';
 import { findResponseTopic, PropertyRange } from '../protocol/property.ts';
@@ -30,7 +31,7 @@ const CACHE_MISSES = counter('authorization/cache/misses');
 const SUPPRESSED = counter('authorization/log/suppressed');
 const NOT_AUTHORIZED = counter('publish/dropped/not-authorized');
 
-/** Lines about refusals in one second. A client that is refused all the time must not fill the disk. */
+/** Lines about refusals in one second. */
 const LINES_PER_SECOND = 10;
 
 const RECEIPT_QOS = 1;
@@ -42,9 +43,7 @@ export class Authorization {
   private readonly statements: Statements;
   private readonly address: P2pAddress;
   private readonly range: PropertyRange;
-  /** Second of the last line, and lines in it. */
-  private second: number;
-  private lines: number;
+  private readonly rate: LineRate;
 
   constructor(shard: Shard, statements: readonly StatementSettings[], deniedV3: AuthorizationSettings['deniedV3']) {
     this.closesV3 = deniedV3 === 'close';
@@ -52,8 +51,7 @@ export class Authorization {
     this.statements = new Statements(statements, { counters: shard.counters, hits: CACHE_HITS, misses: CACHE_MISSES });
     this.address = new P2pAddress();
     this.range = new PropertyRange();
-    this.second = 0;
-    this.lines = 0;
+    this.rate = new LineRate(LINES_PER_SECOND);
   }
 
   /** Judges a CONNECT and its Will. @returns what the client may do; null: it may not connect */
@@ -157,17 +155,8 @@ export class Authorization {
     return false;
   }
 
-  /** Whether there is room for one more line in this second. */
   private mayLog(): boolean {
-    const second = Math.floor(this.shard.timers.now / 1000);
-    if (second !== this.second) {
-      this.second = second;
-      this.lines = 0;
-    }
-    if (this.lines < LINES_PER_SECOND) {
-      this.lines++;
-      return true;
-    }
+    if (this.rate.take(this.shard.timers.now)) return true;
     this.shard.counters[SUPPRESSED]!++;
     return false;
   }

@@ -32,6 +32,8 @@ export interface Login {
   readonly address: string;
   /** In DER, checked by the transport; null: none. */
   readonly certificate: Uint8Array | null;
+  /** User Properties of the CONNECT, in order, where somebody wants them; absent: none. */
+  readonly userProperties?: readonly (readonly [key: string, value: string])[] | undefined;
 }
 
 /** Who a client has proved to be. */
@@ -45,6 +47,8 @@ export interface Identity {
   readonly isSuperuser: boolean;
   /** Wall time in milliseconds at which the proof ends, and the connection with it; 0: never. */
   readonly expiresAt: number;
+  /** User Properties that every message of the client carries beside its own, in order; absent: none. */
+  readonly userProperties?: readonly (readonly [key: string, value: string])[] | undefined;
   /** What a revocation calls this proof; absent: the username. */
   readonly proof?: string | undefined;
 }
@@ -85,6 +89,8 @@ export class Logins {
   /** Null: nobody is asked, all are anybody. */
   port: LoginPort | null;
   private readonly shard: Shard;
+  /** An authenticator wants the User Properties of CONNECT. */
+  private readonly asksWithProperties: boolean;
   private readonly waiting: Map<number, Waiting>;
   /** Of their CONNECT packets. */
   private waitingBytes: number;
@@ -93,6 +99,7 @@ export class Logins {
   constructor(shard: Shard) {
     this.port = null;
     this.shard = shard;
+    this.asksWithProperties = shard.settings.auth.authenticators.some((one) => one.type === 'http' && one.includeUserProperties);
     this.waiting = new Map();
     this.waitingBytes = 0;
     this.next = 1;
@@ -125,6 +132,7 @@ export class Logins {
       password: packet.password ?? null,
       address: addressOf(connection.peer.name),
       certificate: connection.peer.certificate,
+      userProperties: this.asksWithProperties ? packet.properties.userProperties : undefined,
     });
   }
 

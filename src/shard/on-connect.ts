@@ -10,8 +10,8 @@ import { hash32 } from '../base/hash.ts';
 import { Timer } from '../base/timers.ts';
 import { type ConnectPacket, readConnect, viewWill, writeConnack } from '../protocol/connect.ts';
 import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
-import type { Properties } from '../protocol/property.ts';
-import { isPayloadUtf8, MessageView } from '../protocol/publish.ts';
+import { encodeUserProperties, type Properties } from '../protocol/property.ts';
+import { appendProperties, isPayloadUtf8, MessageView } from '../protocol/publish.ts';
 import { ReasonCode, reasonName } from '../protocol/reason-code.ts';
 import { topicLevels } from '../protocol/topic.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
@@ -61,6 +61,7 @@ export function onConnect(connection: Connection, bytes: Uint8Array, first: numb
     return ReasonCode.Success;
   }
   connection.version = packet.version;
+  if (isBlocked(connection, packet, packet.clientId, packet.username)) return ReasonCode.Success;
   const code = connectError(connection, packet);
   if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code);
   else if (!connection.shard.quotas.admitConnect()) {
@@ -78,6 +79,16 @@ function judged(connection: Connection, packet: ConnectPacket, verdict: LoginVer
   const code = identity === null ? (isStopping ? ReasonCode.ServerUnavailable : verdict.code) : connectError(connection, packet);
   if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code, { ...refusedClient(packet), cause: verdict.cause });
   else accept(connection, packet, identity!);
+}
+
+/** Whether a rule keeps this client out. It is then refused. */
+function isBlocked(connection: Connection, packet: ConnectPacket, clientId: string, username: string | undefined): boolean {
+  const { blocked } = connection.shard;
+  const rule = blocked.find(connection, clientId, username);
+  if (rule === null) return false;
+  const details = { ...refusedClient(packet), cause: `blocked by the rule ${rule.name}` };
+  refuseConnect(connection, packet.version, ReasonCode.Banned, details, !blocked.refused());
+  return true;
 }
 
 /** Who was refused, for the log: as much as a line can bear. */
@@ -155,6 +166,8 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   }
   const key = cloneKey(clientIdBytes, 0, clientIdBytes.length);
   const username = identity.username ?? packet.username;
+  // Again, with the names that count from now on, and by the rules of now: the verdict may have taken its time.
+  if (isBlocked(connection, packet, clientId, username)) return;
   const { authorization } = shard;
   if (authorization !== null && !identity.isSuperuser) {
     const access = authorization.admit(connection, clientId, username, packet.will);
@@ -184,7 +197,8 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   session.username = username;
   connection.identity = identity;
   if (identity.expiresAt > 0) endWithProof(shard, connection, identity.expiresAt);
-  session.will = willOf(packet);
+  connection.userProperties = encodeUserProperties(identity.userProperties ?? []);
+  session.will = willOf(connection, packet);
   session.closedAt = 0;
   if (!isPresent) openMailbox(shard, session);
   store(shard, session);
@@ -281,10 +295,11 @@ function isHeldBack(connection: Connection): boolean {
   return connection.isPaused && (connection.shard.isCongested || connection.isAckOrderFull || connection.isThrottled);
 }
 
-function willOf(packet: ConnectPacket): Will | null {
+function willOf({ userProperties, shard }: Connection, packet: ConnectPacket): Will | null {
   const will = packet.will;
   if (will === undefined) return null;
   viewWill(willView, will);
+  if (userProperties !== null) appendProperties(willView, userProperties, shard.propertyScratch);
   willView.expiresAt = 0;
   willView.wantsReceipt = false;
   return new Will(keepMessage(willView), will.properties.willDelayInterval ?? 0, will.properties.messageExpiryInterval ?? -1);

@@ -28,6 +28,7 @@ import { keepMessage, type Message } from '../session/message.ts';
 import type { Session } from '../session/session.ts';
 import { flushAcks } from './acks.ts';
 import { type Authorization, authorizationOf } from './authorization.ts';
+import { Blocked } from './blocked.ts';
 import type { Peer } from './channel.ts';
 import type { Connection } from './connection.ts';
 import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from './counters.ts';
@@ -120,6 +121,8 @@ export class Shard {
   /** Null: everyone may do everything. */
   readonly authorization: Authorization | null;
   readonly quotas: Quotas;
+  /** Who may not connect. */
+  readonly blocked: Blocked;
   readonly journal: Journal;
   readonly origins: Origins;
   /** Publications of the broker itself that other shards have not taken yet, by their number in the journal. */
@@ -244,6 +247,7 @@ export class Shard {
     this.p2pParentSet = settings.p2p.parents === '*' ? '*' : new Set(settings.p2p.parents);
     this.authorization = authorizationOf(this);
     this.quotas = new Quotas(this, wiring.quotas);
+    this.blocked = new Blocked(this);
     this.routeSequence = 0;
     this.waitingSubacks = new Fifo();
     this.filterWorks = new Fifo();
