@@ -205,7 +205,10 @@ describe('pages', () => {
   test('a production package is loaded in one file only', () => {
     const { dependencies } = JSON.parse(read('package.json')) as { dependencies: Record<string, string> };
     const problems = Object.keys(dependencies).flatMap((name) => {
-      const values = new RegExp(`^import (?!type )[^;]*'${name}'|import\\('${name}'\\)|\\)\\('${name}'\\)|resolve\\('${name}/`, 'm');
+      const values = new RegExp(
+        `^import (?!type )[^;]*'${name}'|import\\('${name}(/\\w+)?'\\)|\\)\\('${name}'\\)|resolve\\('${name}/`,
+        'm',
+      );
       const users = sources.filter((path) => values.test(read(path)));
       const folders = new Set(users.map((path) => dirname(path)));
       if (users.length === 0) return [`${name} is not used: remove it from package.json`];

@@ -14,6 +14,11 @@ export interface Authenticator {
   /** For logs and for `Identity.authenticator`. */
   readonly name: string;
   /**
+   * What this authenticator takes for the client's name, where what the login shows is meant for it: failures count for that name instead of for the username.
+   * Absent or null: the username.
+   */
+  triedName?(login: Login): string | null;
+  /**
    * @param signal comes when nobody waits for the verdict any more
    * @throws TooMany when too much waits already, Gone when the signal comes first; any other error: it cannot judge this login now
    */

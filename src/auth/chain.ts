@@ -56,7 +56,8 @@ export class Chain {
       return refusal(ReasonCode.BadUserNameOrPassword, 'the username is too long');
     // Who shows nothing guesses nothing.
     if (username === null && login.password === null) return this.ask(login, signal);
-    const attempt = await this.failed.enter(address, username, clock, signal);
+    const { name, prover } = this.triedBy(login);
+    const attempt = await this.failed.enter(address, name, clock, signal);
     if (typeof attempt === 'string') return refusal(ReasonCode.ConnectionRateExceeded, attempt);
     let verdict: LoginVerdict | null = null;
     try {
@@ -64,8 +65,19 @@ export class Chain {
     } finally {
       this.failed.leave(attempt, verdict?.code === ReasonCode.BadUserNameOrPassword, clock());
     }
-    if (verdict.identity !== null && PROVES_NAME.has(verdict.identity.authenticator)) this.failed.succeeded(attempt);
+    const by = verdict.identity?.authenticator;
+    if (by !== undefined && (prover === null ? PROVES_NAME.has(by) : by === prover)) this.failed.succeeded(attempt);
     return verdict;
+  }
+
+  /** The name that a login tries, and the one authenticator that it means; null: the username, and whoever judges that. */
+  private triedBy(login: Login): { name: string | null; prover: string | null } {
+    for (const authenticator of this.authenticators) {
+      const name = authenticator.triedName?.(login) ?? null;
+      // No username has a NUL in it, so none is counted with this one.
+      if (name !== null) return { name: `\0${name}`, prover: authenticator.name };
+    }
+    return { name: login.username, prover: null };
   }
 
   /** Asks one authenticator after the other. */

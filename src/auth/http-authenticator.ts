@@ -10,6 +10,7 @@ import type { Login } from '../shard/login.ts';
 import { attributesOf } from './attributes.ts';
 import { type Authenticator, deny, type Finding, ignore, Unasked } from './authenticator.ts';
 import { Breaker } from './breaker.ts';
+import { headerText, userPropertyHeaders } from './http-headers.ts';
 import { HttpService } from './http-request.ts';
 import { Turns } from './turns.ts';
 
@@ -63,8 +64,9 @@ export class HttpAuthenticator implements Authenticator {
 
   /** What is sent. Made anew when a turn has come, and not kept while it is waited for: it may be ten times as long as what the client has shown. */
   private questionOf(login: Login): Question {
-    const { headers, body } = this.settings;
-    return { headers: filled(headers, login, headerText), body: filled(body, login, (text) => text) };
+    const { headers, body, includeUserProperties } = this.settings;
+    const shown = includeUserProperties ? userPropertyHeaders(login.userProperties ?? [], Object.keys(headers)) : {};
+    return { headers: { ...shown, ...filled(headers, login, headerText) }, body: filled(body, login, (text) => text) };
   }
 
   private async askNow(login: Login): Promise<Finding> {
@@ -152,9 +154,4 @@ function filled(template: Readonly<Record<string, string>>, login: Login, clean:
   for (const [name, text] of Object.entries(template))
     result[name] = text.replace(/\$\{(\w+)\}/g, (whole, word: string) => (Object.hasOwn(values, word) ? clean(values[word]!) : whole));
   return result;
-}
-
-/** What a client shows must not end a header and begin another one. */
-function headerText(text: string): string {
-  return encodeURI(text);
 }

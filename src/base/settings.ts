@@ -208,6 +208,8 @@ export interface HttpSettings {
   readonly concurrency: number;
   readonly connectMilliseconds: number;
   readonly readMilliseconds: number;
+  /** User Properties of the CONNECT go along as headers. */
+  readonly includeUserProperties: boolean;
   /** How long an answer of yes or no is remembered; 0: not at all. */
   readonly cacheMilliseconds: number;
 }
@@ -226,13 +228,24 @@ export interface CertificateSettings {
   readonly registrationsPerMinute: number;
 }
 
+/** Devices of a file, each with secrets of its own, that show signed tokens. */
+export interface DevicesSettings {
+  readonly type: 'devices';
+  /** File of devices, absolute. */
+  readonly file: string;
+  /** How far ahead the end of a token may be; Infinity: as far as it likes. */
+  readonly maxTokenAgeMilliseconds: number;
+}
+
 /** One judge of logins. They are asked in the order of the list; the first that says yes or no decides. */
-export type AuthenticatorSettings = UsersSettings | JwtSettings | HttpSettings | CertificateSettings;
+export type AuthenticatorSettings = UsersSettings | DevicesSettings | JwtSettings | HttpSettings | CertificateSettings;
 
 export interface AuthSettings {
   /** Whether a client that shows nothing is let in. */
   readonly allowAnonymous: boolean;
   readonly authenticators: readonly AuthenticatorSettings[];
+  /** File of rules about who is blocked, absolute; '': none. */
+  readonly blocked: string;
   /** From CONNECT to the verdict. */
   readonly timeoutMilliseconds: number;
   /** Logins that wait for a verdict, in all shards. */

@@ -6,7 +6,9 @@
  * is success, 1 failure, 2 wrong usage or configuration; a person's mistake gives lines, never a stack trace.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { blockCommands } from './block-options.ts';
 import { certificateCommands } from './certificate-command.ts';
+import { deviceCommands } from './device-options.ts';
 import { example } from './example.ts';
 import type { P2pOptions } from './p2p.ts';
 import type { PubOptions } from './pub.ts';
@@ -193,6 +195,8 @@ function program(done: (exitCode: number) => void): Command {
 function addStore(root: Command, done: (exitCode: number) => void): void {
   userCommands(root);
   certificateCommands(root);
+  deviceCommands(root);
+  blockCommands(root);
 
   const store = root.command('store').description('Look into a store, check it, copy it, carry it elsewhere.');
   const directory = ['<dir>', 'directory of the store (store.path)'] as const;

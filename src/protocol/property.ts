@@ -6,7 +6,7 @@
  * Hot path (the functions on raw blocks).
  */
 
-import { cloneBytes, isMqttUtf8, Reader, readText, readU16, readU32, utf8Length, varintLength, type Writer } from '../base/bytes.ts';
+import { cloneBytes, isMqttUtf8, Reader, readText, readU16, readU32, utf8Length, varintLength, Writer } from '../base/bytes.ts';
 import {
   AUTH,
   CONNACK,
@@ -359,6 +359,14 @@ function writeOneUserProperty(writer: Writer, key: string, value: string): void 
   writer.u8(ID.UserProperty);
   writer.utf8(key);
   writer.utf8(value);
+}
+
+/** User Properties as they stand in a raw block; null for none. Each text has at most 65,535 bytes. */
+export function encodeUserProperties(pairs: readonly (readonly [key: string, value: string])[]): Uint8Array | null {
+  if (pairs.length === 0) return null;
+  const writer = new Writer(64);
+  for (const [key, value] of pairs) writeOneUserProperty(writer, key, value);
+  return writer.copy();
 }
 
 /**

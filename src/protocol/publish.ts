@@ -254,6 +254,22 @@ function copyKept(view: MessageView, bytes: Uint8Array, at: number, end: number,
   view.propertiesEnd = scratch.at;
 }
 
+/**
+ * Adds encoded properties behind those that travel on.
+ * @param scratch that of `readPublish`; the view points into it until it is used again
+ */
+export function appendProperties(view: MessageView, properties: Uint8Array, scratch: Writer): void {
+  // What `readPublish` has put together there stays, and is added to.
+  if (view.propertyBytes !== scratch.bytes) {
+    scratch.reset();
+    scratch.raw(view.propertyBytes, view.propertiesAt, view.propertiesEnd);
+  }
+  scratch.raw(properties, 0, properties.length);
+  view.propertyBytes = scratch.bytes;
+  view.propertiesAt = 0;
+  view.propertiesEnd = scratch.at;
+}
+
 // `p2p-`
 function isReservedKey(bytes: Uint8Array, at: number, end: number): boolean {
   return end - at >= 4 && bytes[at] === 0x70 && bytes[at + 1] === 0x32 && bytes[at + 2] === 0x70 && bytes[at + 3] === 0x2d;

@@ -6,6 +6,7 @@ import type {
   AuthenticatorSettings,
   AuthSettings,
   CertificateSettings,
+  DevicesSettings,
   HttpSettings,
   JwtSettings,
   UsersSettings,
@@ -49,6 +50,17 @@ const ALGORITHMS = [
 ] as const;
 
 const users = z.strictObject({ type: z.literal('users'), file: text(checkFile).schema });
+
+const devices = z.strictObject({
+  type: z.literal('devices'),
+  file: text(checkFile).schema,
+  maxTokenAge: duration({
+    unit: 'milliseconds',
+    min: 60_000,
+    never: Number.POSITIVE_INFINITY,
+    max: Number.POSITIVE_INFINITY,
+  }).schema.prefault('1d'),
+});
 
 const jwt = z
   .strictObject({
@@ -98,6 +110,7 @@ const http = z.strictObject({
   connectTimeout: duration({ unit: 'milliseconds', min: 10, max: 60_000 }).schema.prefault('5s'),
   readTimeout: duration({ unit: 'milliseconds', min: 10, max: 60_000 }).schema.prefault('5s'),
   cache: duration({ unit: 'milliseconds', min: 0, max: 86_400_000 }).schema.prefault('0s'),
+  includeUserProperties: flag().schema.prefault(false),
 });
 
 const certificate = z.strictObject({
@@ -145,19 +158,27 @@ interface CertificateFile extends Omit<CertificateSettings, 'registry'> {
   readonly registry?: string | undefined;
 }
 
-/** One authenticator as the file gives it, checked. What is undefined was not written. */
-type AuthenticatorFile = UsersSettings | CertificateFile | JwtFile | HttpFile;
+interface DevicesFile extends Omit<DevicesSettings, 'maxTokenAgeMilliseconds'> {
+  readonly maxTokenAge: number;
+}
 
-const authenticator: z.ZodType<AuthenticatorFile, unknown> = z.discriminatedUnion('type', [users, jwt, http, certificate], {
+/** One authenticator as the file gives it, checked. What is undefined was not written. */
+type AuthenticatorFile = UsersSettings | DevicesFile | CertificateFile | JwtFile | HttpFile;
+
+const authenticator: z.ZodType<AuthenticatorFile, unknown> = z.discriminatedUnion('type', [users, devices, jwt, http, certificate], {
   error: (issue) =>
     issue.code === 'invalid_union' || issue.code === 'invalid_type'
-      ? `expected { type: users, file: ./users.json } { type: jwt, … }, { type: http, … } or { type: certificate }, not ${show(issue.input)}`
+      ? `expected { type: users, file: ./users.json }, { type: devices, … }, { type: jwt, … }, { type: http, … } or { type: certificate }, not ${show(issue.input)}`
       : undefined,
 });
 
 function authenticatorSettings(file: AuthenticatorFile): AuthenticatorSettings {
   if (file.type === 'users') return file;
   if (file.type === 'certificate') return { ...file, registry: file.registry ?? '' };
+  if (file.type === 'devices') {
+    const { maxTokenAge, ...same } = file;
+    return { ...same, maxTokenAgeMilliseconds: maxTokenAge };
+  }
   if (file.type === 'http') {
     const { connectTimeout, readTimeout, cache, ...same } = file;
     return { ...same, connectMilliseconds: connectTimeout, readMilliseconds: readTimeout, cacheMilliseconds: cache };
@@ -181,6 +202,7 @@ function authenticatorSettings(file: AuthenticatorFile): AuthenticatorSettings {
 interface AuthFile {
   readonly allowAnonymous?: boolean | undefined;
   readonly authenticators: readonly AuthenticatorFile[];
+  readonly blocked?: string | undefined;
   readonly timeout: number;
   readonly waiting: number;
   readonly passwordThreads: number;
@@ -201,9 +223,14 @@ export const auth: z.ZodType<AuthFile, unknown> = section({
     .meta({
       type: 'list of authenticators',
       default: '[]',
-      text: 'Who judges the clients that connect, one after the other: the first that says yes or no decides. `{ type: users, file: ./users.json }`: names and passwords of a file that `onehop user` writes. `{ type: jwt, … }`: signed tokens. `{ type: http, … }`: a service that is asked. `{ type: certificate }`: client certificates. Their keys are in [authentication.md](authentication.md).',
+      text: 'Who judges the clients that connect, one after the other: the first that says yes or no decides. `{ type: users, file: ./users.json }`: names and passwords of a file that `onehop user` writes. `{ type: devices, … }`: devices with secrets of their own, in a file that `onehop device` writes. `{ type: jwt, … }`: signed tokens. `{ type: http, … }`: a service that is asked. `{ type: certificate }`: client certificates. Their keys are in [authentication.md](authentication.md).',
       verbatim: false,
     } satisfies KeyFacts),
+  blocked: optionalKey(
+    text(checkFile),
+    'nobody is blocked',
+    'File of rules about clients that may not connect, by client ID, username or address; `onehop block` writes it, and it is read again when it changes. [blocking.md](blocking.md) is about it.',
+  ),
   timeout: key(
     duration({ unit: 'milliseconds', min: 100, max: 600_000 }),
     '10s',
@@ -232,10 +259,11 @@ export const auth: z.ZodType<AuthFile, unknown> = section({
 
 /** In the names and units of `Settings`. */
 export function authSettings(file: AuthFile): AuthSettings {
-  const { allowAnonymous, authenticators, timeout, waiting, passwordThreads, failures } = file;
+  const { allowAnonymous, authenticators, blocked, timeout, waiting, passwordThreads, failures } = file;
   return {
     allowAnonymous: allowAnonymous ?? authenticators.length === 0,
     authenticators: authenticators.map(authenticatorSettings),
+    blocked: blocked ?? '',
     timeoutMilliseconds: timeout,
     waitingMax: waiting,
     passwordThreads,

@@ -19,6 +19,7 @@ import { judgeForQuic } from '../transports/quic-door.ts';
 import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
+import { BlockWatch } from './block-watch.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import { LiveSettings, liveSections } from './live-settings.ts';
 import type { LoginDesk } from './login-desk.ts';
@@ -84,6 +85,7 @@ export async function startBroker(
     }
   }
   await certificates.start();
+  const blocks = new BlockWatch(resolved.auth.blocked, log);
   const bound = await bindListeners(resolved.listeners);
   let desk: LoginDesk | null = null;
   let supervisor: Supervisor;
@@ -91,7 +93,7 @@ export async function startBroker(
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
     const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
     const live = new LiveSettings(settings, readAgain, log);
-    supervisor = new Supervisor(resolved, live, bound, log, store, certificates, desk);
+    supervisor = new Supervisor(resolved, live, bound, log, store, certificates, blocks, desk);
     await supervisor.start();
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
@@ -157,6 +159,7 @@ class Supervisor implements Broker {
   readonly done: Promise<number>;
   private readonly store: StoreOwner | null;
   private readonly certificates: CertificateWatch;
+  private readonly blocks: BlockWatch;
   private readonly desk: LoginDesk | null;
   private readonly ticketSecret: Uint8Array;
   private readonly quicSecret: Uint8Array;
@@ -184,6 +187,7 @@ class Supervisor implements Broker {
     log: Log,
     store: StoreOwner | null,
     certificates: CertificateWatch,
+    blocks: BlockWatch,
     desk: LoginDesk | null,
   ) {
     this.store = store;
@@ -199,6 +203,8 @@ class Supervisor implements Broker {
     certificates.changed = (listener, files) => {
       for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'certificates', listener, files });
     };
+    this.blocks = blocks;
+    blocks.changed = (rules) => this.tellAll({ kind: 'block-rules', rules });
     this.desk = desk;
     this.live = live;
     live.changed = (change) => {
@@ -208,9 +214,8 @@ class Supervisor implements Broker {
     this.quicSecret = randomBytes(32);
     this.memory = new SharedMemory(settings.shards);
     desk?.attach({
-      revoked: (authenticator, proofs) => {
-        for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'revoked', authenticator, proofs });
-      },
+      revoked: (authenticator, proofs) => this.tellAll({ kind: 'revoked', authenticator, proofs }),
+      propertiesChanged: (authenticator, changes) => this.tellAll({ kind: 'user-properties', authenticator, changes }),
       event: (name, facts) => this.threads.find(({ isServing }) => isServing)?.tell({ kind: 'event', name, facts }),
       counters: new Float64Array(this.memory.counters),
     });
@@ -225,6 +230,10 @@ class Supervisor implements Broker {
     });
     this.isStopping = false;
     this.hasStarted = false;
+  }
+
+  private tellAll(message: ToShard): void {
+    for (const thread of this.threads) if (thread.isRunning) thread.tell(message);
   }
 
   async start(): Promise<void> {
@@ -281,6 +290,7 @@ class Supervisor implements Broker {
       clock: this.clock,
       listeners: this.bound,
       certificates: this.certificates.current,
+      blockRules: this.blocks.current,
       ticketSecret: this.ticketSecret,
       quicSecret: this.quicSecret,
       awaitsSnapshots,
@@ -429,6 +439,7 @@ class Supervisor implements Broker {
     if (this.isStopping) return;
     this.isStopping = true;
     this.certificates.stop();
+    this.blocks.stop();
     const live = new Set<number>();
     this.threads.forEach((thread, index) => {
       if (thread.isServing) live.add(index);
@@ -461,6 +472,7 @@ class Supervisor implements Broker {
     this.live.reload();
     this.certificates.reload();
     this.desk?.reload();
+    this.blocks.reload();
   }
 
   crashShard(index: number): void {

@@ -115,14 +115,14 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
   }));
   const ofAuthenticator = from('auth.authenticators');
   const authenticators = settings.auth.authenticators.map((one) => withAuthenticatorPaths(one, ofAuthenticator));
-  const auth = { ...settings.auth, authenticators };
+  const auth = { ...settings.auth, authenticators, blocked: from('auth.blocked')(settings.auth.blocked) };
   return { ...settings, listeners, auth, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
 }
 
 function withAuthenticatorPaths(one: AuthenticatorSettings, absolute: (path: string) => string): AuthenticatorSettings {
-  if (one.type === 'users') return { ...one, file: absolute(one.file) };
   if (one.type === 'http') return one;
   if (one.type === 'certificate') return { ...one, registry: absolute(one.registry) };
+  if (one.type === 'users' || one.type === 'devices') return { ...one, file: absolute(one.file) };
   return { ...one, secret: absolute(one.secret), publicKey: absolute(one.publicKey), jwks: absolute(one.jwks) };
 }
 

@@ -7,6 +7,7 @@ import { unwatchFile, watchFile } from 'node:fs';
 import type { Authenticator } from '../auth/authenticator.ts';
 import { CertificateAuthenticator } from '../auth/certificate-authenticator.ts';
 import { Chain } from '../auth/chain.ts';
+import { DevicesAuthenticator } from '../auth/devices-authenticator.ts';
 import { FailedLogins } from '../auth/failed-logins.ts';
 import { HttpAuthenticator } from '../auth/http-authenticator.ts';
 import { JwtAuthenticator } from '../auth/jwt-authenticator.ts';
@@ -14,10 +15,19 @@ import { PasswordPool } from '../auth/password-pool.ts';
 import { Gone } from '../auth/turns.ts';
 import { UsersAuthenticator } from '../auth/users-authenticator.ts';
 import type { Log } from '../base/log.ts';
-import type { AuthenticatorSettings, AuthSettings, CertificateSettings, JwtSettings, UsersSettings } from '../base/settings.ts';
+import type {
+  AuthenticatorSettings,
+  AuthSettings,
+  CertificateSettings,
+  DevicesSettings,
+  JwtSettings,
+  UsersSettings,
+} from '../base/settings.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
+import type { UserPropertyChange } from '../shard/shard-life.ts';
 import { CertificateDesk, type CertificateEars } from './certificate-desk.ts';
+import { isOpenToOthers, readDeviceFile } from './device-file.ts';
 import { StartError } from './start-error.ts';
 import { readUserFile } from './user-file.ts';
 
@@ -25,6 +35,12 @@ import { readUserFile } from './user-file.ts';
 const POLL_MILLISECONDS = 2000;
 /** An authenticator that fails for each login says so once in this time. */
 const TROUBLE_MILLISECONDS = 10_000;
+
+/** Who hears of what changes for clients that are connected. */
+export interface LoginEars extends CertificateEars {
+  /** Messages of these clients carry other User Properties from now on. */
+  propertiesChanged(authenticator: string, changes: readonly UserPropertyChange[]): void;
+}
 
 export class LoginDesk {
   private readonly log: Log;
@@ -37,6 +53,8 @@ export class LoginDesk {
   private readonly registries: CertificateDesk[];
   /** Told of names, or what else `Identity.proof` says, that may be used no more. */
   private revoked: (authenticator: string, proofs: readonly string[]) => void;
+  /** Told of clients whose messages carry other User Properties from now on. */
+  private propertiesChanged: LoginEars['propertiesChanged'];
 
   /** @throws StartError with one clear line when a file cannot be read */
   constructor(settings: AuthSettings, log: Log) {
@@ -47,6 +65,7 @@ export class LoginDesk {
     this.registries = [];
     this.troubledAt = Number.NEGATIVE_INFINITY;
     this.revoked = () => {};
+    this.propertiesChanged = () => {};
     this.pool = new PasswordPool({ threads: settings.passwordThreads, queueMax: settings.waitingMax });
     const authenticators: Authenticator[] = [];
     for (const [index, one] of settings.authenticators.entries()) {
@@ -65,6 +84,7 @@ export class LoginDesk {
   /** @throws with one clear line */
   private authenticator(settings: AuthenticatorSettings): Authenticator {
     if (settings.type === 'users') return this.users(settings);
+    if (settings.type === 'devices') return this.devices(settings);
     if (settings.type === 'jwt') return this.jwt(settings);
     if (settings.type === 'certificate') return this.certificate(settings);
     const service = new HttpAuthenticator(settings);
@@ -91,6 +111,25 @@ export class LoginDesk {
     return new CertificateAuthenticator(settings, registry);
   }
 
+  private devices({ file, maxTokenAgeMilliseconds }: DevicesSettings): DevicesAuthenticator {
+    const look = (): void => {
+      if (isOpenToOthers(file)) this.log.warn({ file }, 'other people of this machine may read the keys of the devices: chmod 600');
+    };
+    const devices = new DevicesAuthenticator(readDeviceFile(file), maxTokenAgeMilliseconds);
+    look();
+    this.watch([file], () => {
+      const began = performance.now();
+      const list = readDeviceFile(file);
+      const { revoked, properties } = devices.replace(list);
+      if (revoked.length > 0) this.revoked(devices.name, revoked);
+      if (properties.length > 0) this.propertiesChanged(devices.name, properties);
+      const milliseconds = Math.round(performance.now() - began);
+      this.log.info({ file, devices: list.size, revoked: revoked.length, milliseconds }, 'the file of devices was read again');
+      look();
+    });
+    return devices;
+  }
+
   private jwt(settings: JwtSettings): JwtAuthenticator {
     const { secret, publicKey, jwks } = settings;
     const authenticator = new JwtAuthenticator(settings);
@@ -104,8 +143,9 @@ export class LoginDesk {
   }
 
   /** The shards are there, and are told from now on. */
-  attach(ears: CertificateEars): void {
+  attach(ears: LoginEars): void {
     this.revoked = ears.revoked;
+    this.propertiesChanged = ears.propertiesChanged;
     for (const registry of this.registries) registry.attach(ears);
   }
 

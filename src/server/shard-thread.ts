@@ -8,7 +8,7 @@ import { createLog } from '../base/log.ts';
 import { steadyClock } from '../base/timers.ts';
 import type { Peer } from '../shard/channel.ts';
 import { Shard } from '../shard/shard.ts';
-import { beginStop, endCertificates, endRevoked, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
+import { beginStop, changeUserProperties, endCertificates, endRevoked, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
 import { startStatistics } from '../shard/statistics.ts';
 import { type CertificateFiles, revocationOf } from '../transports/certificates.ts';
 import { Transit } from '../transports/descriptor.ts';
@@ -105,6 +105,12 @@ port.on('message', (message: ToShard) => {
     case 'settings':
       applySettings(message.change);
       return;
+    case 'block-rules':
+      shard.blocked.replace(message.rules);
+      return;
+    case 'user-properties':
+      changeUserProperties(shard, message.authenticator, message.changes);
+      return;
     case 'certificates':
       reloadCertificates(message.listener, message.files);
       return;
@@ -115,6 +121,7 @@ port.on('message', (message: ToShard) => {
   }
 });
 
+shard.blocked.replace(start.blockRules);
 // The rings must be looked at once: frames may have been written before this thread ran.
 shard.startTurn();
 shard.awaitsSnapshots = start.awaitsSnapshots;

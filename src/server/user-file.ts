@@ -3,16 +3,14 @@
  *
  *   { "version": 1, "users": [{ "username": "pump-7", "password": "$argon2id$…", "attributes": { "group": "a" }, "isSuperuser": false, "remark": "" }] }
  */
-import { closeSync, fchownSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, type Stats, statSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { z } from 'zod';
 import { hashProblem } from '../auth/password-hash.ts';
 import type { User } from '../auth/user.ts';
+import { readJsonFile, replaceFile } from './record-file.ts';
 
 const USERNAME_LENGTH_MAX = 128;
 const REMARK_LENGTH_MAX = 128;
 const ATTRIBUTES_MAX = 32;
-const NEW_FILE_MODE = 0o600;
 
 /** What is wrong with a username, as a sentence; null: nothing. */
 export function usernameProblem(username: string): string | null {
@@ -46,21 +44,7 @@ const shape = z.strictObject({ version: z.literal(1), users: z.array(user) });
  * @throws with one line: the file, what is wrong, what to do
  */
 export function readUserFile(file: string): ReadonlyMap<string, User> {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new Error(`${file}: no such file; make it with: onehop user add NAME --file ${file}`);
-    throw new Error(`${file}: cannot read this file: ${code === 'EACCES' ? 'permission denied' : message}`);
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw new Error(`${file}: this is no JSON; correct it, or begin anew with: onehop user add NAME`);
-  }
-  const result = shape.safeParse(json);
+  const result = shape.safeParse(readJsonFile(file, 'onehop user add NAME'));
   if (!result.success) {
     const { path, message } = result.error.issues[0]!;
     throw new Error(`${file}: ${path.length === 0 ? '' : `${path.join('.')}: `}${message}`);
@@ -74,36 +58,7 @@ export function readUserFile(file: string): ReadonlyMap<string, User> {
   return users;
 }
 
-/** Writes a file of users: after a crash it is the old one or the new one. It keeps its permissions; a new one is for its owner only. */
+/** Writes a file of users, whole. */
 export function writeUserFile(file: string, users: Iterable<User>): void {
-  const text = `${JSON.stringify({ version: 1, users: [...users] }, null, 2)}\n`;
-  const temporary = `${file}.${process.pid}.tmp`;
-  const before = statSync(file, { throwIfNoEntry: false });
-  const mode = before?.mode ?? NEW_FILE_MODE;
-  try {
-    const fd = openSync(temporary, 'wx', mode & 0o777);
-    try {
-      writeFileSync(fd, text); // all of it, or an error: a disk may take a part
-      if (before !== undefined) keepOwner(fd, before);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(temporary, file);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
-  const directory = openSync(dirname(file), 'r');
-  fsyncSync(directory);
-  closeSync(directory);
-}
-
-/** The file stays with its owner, who may be the broker's user, also where root has changed it. */
-function keepOwner(fd: number, { uid, gid }: Stats): void {
-  try {
-    fchownSync(fd, uid, gid);
-  } catch {
-    // Only root may give a file away; anybody else writes his own.
-  }
+  replaceFile(file, `${JSON.stringify({ version: 1, users: [...users] }, null, 2)}\n`);
 }

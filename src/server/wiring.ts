@@ -5,6 +5,7 @@
  * ones for all its pairs: what was in the old rings is gone with it.
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import type { BlockRule } from '../access/block-rules.ts';
 import { ringBufferBytes } from '../base/ring.ts';
 import type { Settings } from '../base/settings.ts';
 import type { ClockOrigin } from '../base/timers.ts';
@@ -13,6 +14,7 @@ import type { CertificateEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
 import { quotaBytes } from '../shard/quotas.ts';
+import type { UserPropertyChange } from '../shard/shard-life.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';
 import { RATE_BYTES } from '../transports/rate.ts';
@@ -48,6 +50,8 @@ export interface ShardStart {
   readonly listeners: readonly BoundListener[];
   /** By listener; null for those without TLS. */
   readonly certificates: readonly (CertificateFiles | null)[];
+  /** Who may not connect, for now. */
+  readonly blockRules: readonly BlockRule[];
   /** What the keys of TLS session tickets are made of, the same in all shards. */
   readonly ticketSecret: Uint8Array;
   /** What all shards derive the keys of QUIC from. */
@@ -71,6 +75,9 @@ export type ToShard =
   | { readonly kind: 'event'; readonly name: CertificateEvent; readonly facts: object }
   /** Sections of the settings that are others from now on. */
   | { readonly kind: 'settings'; readonly change: LiveChange }
+  /** Who may not connect, from now on. */
+  | { readonly kind: 'block-rules'; readonly rules: readonly BlockRule[] }
+  | { readonly kind: 'user-properties'; readonly authenticator: string; readonly changes: readonly UserPropertyChange[] }
   | { readonly kind: 'quiesce'; readonly round: number }
   | { readonly kind: 'stop' }
   /** The thread ends, and takes what is not Node's own along. */

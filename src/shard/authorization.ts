@@ -16,6 +16,7 @@ import { asksTarget, SessionAccess, statementOf } from '../access/session-access
 import { OWN_RULES, Statements, type Subject } from '../access/statement.ts';
 import { answerOf, NO_QUESTION, senderAt, senderEnd, type TargetQuestion } from '../access/target-question.ts';
 import { cloneBytes, readText } from '../base/bytes.ts';
+import { LineRate } from '../base/line-rate.ts';
 import type { AuthorizationSettings } from '../base/settings.ts';
 import { findResponseTopic, PropertyRange, UserPropertyReader } from '../protocol/property.ts';
 import type { MessageView } from '../protocol/publish.ts';
@@ -35,7 +36,7 @@ const CACHE_MISSES = counter('authorization/cache/misses');
 const SUPPRESSED = counter('authorization/log/suppressed');
 const NOT_AUTHORIZED = counter('publish/dropped/not-authorized');
 
-/** Lines about refusals in one second. A client that is refused all the time must not fill the disk. */
+/** Lines about refusals in one second. */
 const LINES_PER_SECOND = 10;
 
 const RECEIPT_QOS = 1;
@@ -56,9 +57,7 @@ export class Authorization {
   private readonly noStatements: Statements;
   private readonly address: P2pAddress;
   private readonly range: PropertyRange;
-  /** Second of the last line, and lines in it. */
-  private second: number;
-  private lines: number;
+  private readonly rate: LineRate;
 
   constructor(shard: Shard, settings: AuthorizationSettings) {
     this.shard = shard;
@@ -70,8 +69,7 @@ export class Authorization {
     this.stale = new SessionAccess({ publish: [], subscribe: [], p2p: [], observe: [] }, NO_QUESTION, tally);
     this.address = new P2pAddress();
     this.range = new PropertyRange();
-    this.second = 0;
-    this.lines = 0;
+    this.rate = new LineRate(LINES_PER_SECOND);
     this.replace(settings);
   }
 
@@ -287,17 +285,8 @@ export class Authorization {
     return false;
   }
 
-  /** Whether there is room for one more line in this second. */
   private mayLog(): boolean {
-    const second = Math.floor(this.shard.timers.now / 1000);
-    if (second !== this.second) {
-      this.second = second;
-      this.lines = 0;
-    }
-    if (this.lines < LINES_PER_SECOND) {
-      this.lines++;
-      return true;
-    }
+    if (this.rate.take(this.shard.timers.now)) return true;
     this.shard.counters[SUPPRESSED]!++;
     return false;
   }

@@ -55,6 +55,8 @@ export class Connection {
   quota: ConnectionQuota | null;
   /** That it is not read because of a quota, or was so; null: it never was. */
   hold: Hold | null;
+  /** Encoded User Properties that every message of the client carries beside its own; null: none. */
+  userProperties: Uint8Array | null;
   /** Connection on the control stream, where this is a data stream of QUIC, whose session is a part of that one's; else null. */
   control: Connection | null;
   /** Data streams of this connection, oldest first; null: none. */
@@ -125,6 +127,7 @@ export class Connection {
     this.access = null;
     this.quota = null;
     this.hold = null;
+    this.userProperties = null;
     this.control = null;
     this.streams = null;
     this.sendsP2pOnStreams = false;

@@ -33,6 +33,8 @@ export interface Login {
   readonly address: string;
   /** In DER, checked by the transport; null: none. */
   readonly certificate: Uint8Array | null;
+  /** User Properties of the CONNECT, in order, where somebody wants them; absent: none. */
+  readonly userProperties?: readonly (readonly [key: string, value: string])[] | undefined;
 }
 
 /** Who a client has proved to be. */
@@ -48,6 +50,8 @@ export interface Identity {
   readonly rules: readonly StatementSettings[] | null;
   /** Wall time in milliseconds at which the proof ends, and the connection with it; 0: never. */
   readonly expiresAt: number;
+  /** User Properties that every message of the client carries beside its own, in order; absent: none. */
+  readonly userProperties?: readonly (readonly [key: string, value: string])[] | undefined;
   /** What a revocation calls this proof; absent: the username. */
   readonly proof?: string | undefined;
 }
@@ -95,6 +99,8 @@ export class Logins {
   /** Null: nobody is asked, all are anybody. */
   port: LoginPort | null;
   private readonly shard: Shard;
+  /** An authenticator wants the User Properties of CONNECT. */
+  private readonly asksWithProperties: boolean;
   private readonly waiting: Map<number, Waiting>;
   /** Of their CONNECT packets. */
   private waitingBytes: number;
@@ -103,6 +109,7 @@ export class Logins {
   constructor(shard: Shard) {
     this.port = null;
     this.shard = shard;
+    this.asksWithProperties = shard.settings.auth.authenticators.some((one) => one.type === 'http' && one.includeUserProperties);
     this.waiting = new Map();
     this.waitingBytes = 0;
     this.next = 1;
@@ -135,6 +142,7 @@ export class Logins {
       password: packet.password ?? null,
       address: addressOf(connection.peer.name),
       certificate: connection.peer.certificate,
+      userProperties: this.asksWithProperties ? packet.properties.userProperties : undefined,
     });
   }
 

@@ -11,8 +11,8 @@ import { hash32 } from '../base/hash.ts';
 import { Timer } from '../base/timers.ts';
 import { type ConnectPacket, readConnect, viewWill, writeConnack } from '../protocol/connect.ts';
 import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
-import type { Properties } from '../protocol/property.ts';
-import { isPayloadUtf8, MessageView } from '../protocol/publish.ts';
+import { encodeUserProperties, type Properties } from '../protocol/property.ts';
+import { appendProperties, isPayloadUtf8, MessageView } from '../protocol/publish.ts';
 import { ReasonCode, reasonName } from '../protocol/reason-code.ts';
 import { topicLevels } from '../protocol/topic.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
@@ -62,6 +62,7 @@ export function onConnect(connection: Connection, bytes: Uint8Array, first: numb
     return ReasonCode.Success;
   }
   connection.version = packet.version;
+  if (isBlocked(connection, packet, packet.clientId, packet.username)) return ReasonCode.Success;
   const code = connectError(connection, packet);
   if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code);
   else if (!connection.shard.quotas.admitConnect()) {
@@ -79,6 +80,16 @@ function judged(connection: Connection, packet: ConnectPacket, verdict: LoginVer
   const code = identity === null ? (isStopping ? ReasonCode.ServerUnavailable : verdict.code) : connectError(connection, packet);
   if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code, { ...refusedClient(packet), cause: verdict.cause });
   else accept(connection, packet, identity!);
+}
+
+/** Whether a rule keeps this client out. It is then refused. */
+function isBlocked(connection: Connection, packet: ConnectPacket, clientId: string, username: string | undefined): boolean {
+  const { blocked } = connection.shard;
+  const rule = blocked.find(connection, clientId, username);
+  if (rule === null) return false;
+  const details = { ...refusedClient(packet), cause: `blocked by the rule ${rule.name}` };
+  refuseConnect(connection, packet.version, ReasonCode.Banned, details, !blocked.refused());
+  return true;
 }
 
 /** Who was refused, for the log: as much as a line can bear. */
@@ -156,6 +167,8 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   }
   const key = cloneKey(clientIdBytes, 0, clientIdBytes.length);
   const username = identity.username ?? packet.username;
+  // Again, with the names that count from now on, and by the rules of now: the verdict may have taken its time.
+  if (isBlocked(connection, packet, clientId, username)) return;
   const { authorization } = shard;
   const will = willViewOf(packet);
   if (!authorization.admit(connection, clientId, username, identity, will)) {
@@ -183,6 +196,7 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   connection.identity = identity;
   if (isPresent) endForbidden(shard, session, connection);
   if (identity.expiresAt > 0) endWithProof(shard, connection, identity.expiresAt);
+  connection.userProperties = encodeUserProperties(identity.userProperties ?? []);
   session.will = willOf(connection, clientId, packet, will);
   session.closedAt = 0;
   if (!isPresent) openMailbox(shard, session);
@@ -292,7 +306,9 @@ function willViewOf({ will }: ConnectPacket): MessageView | null {
 function willOf(connection: Connection, clientId: string, packet: ConnectPacket, view: MessageView | null): Will | null {
   if (view === null) return null;
   const { willDelayInterval, messageExpiryInterval } = packet.will!.properties;
-  const asked = connection.shard.authorization.judgeWill(connection, clientId, view)!;
+  const { shard, userProperties } = connection;
+  const asked = shard.authorization.judgeWill(connection, clientId, view)!;
+  if (userProperties !== null) appendProperties(view, userProperties, shard.propertyScratch);
   return new Will(keepMessage(view), willDelayInterval ?? 0, messageExpiryInterval ?? -1, asked);
 }
 

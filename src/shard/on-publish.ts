@@ -6,7 +6,7 @@
  * Hot path.
  */
 import { V5 } from '../protocol/packet-type.ts';
-import { isPayloadUtf8, readPublish } from '../protocol/publish.ts';
+import { appendProperties, isPayloadUtf8, readPublish } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { topicLevels } from '../protocol/topic.ts';
 import { ReceiveWindow } from '../session/receive-window.ts';
@@ -144,6 +144,7 @@ function mergeOutcome(ack: PendingAck, wasTaken: boolean, worst: number, statuse
 /** P2P or ordinary. @returns 0, or the reason code that refuses this one PUBLISH */
 function routeAny(shard: Shard, connection: Connection, session: ClientSession): ReasonCode {
   const view = shard.view;
+  if (connection.userProperties !== null) appendProperties(view, connection.userProperties, shard.propertyScratch);
   if (view.payloadFormat === 1 && !isPayloadUtf8(view)) return ReasonCode.PayloadFormatInvalid;
   const kind = p2pKind(shard, view);
   if (kind !== 0) {

@@ -1,6 +1,9 @@
 /**
  * The large events in a shard's life: a peer dies or comes back, and the graceful stop. Called by the thread's control messages, never per packet.
  */
+import { utf8Bytes } from '../base/bytes.ts';
+import { hash32 } from '../base/hash.ts';
+import { encodeUserProperties } from '../protocol/property.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import type { LinkWiring } from './link.ts';
 import { confirmSubacks } from './on-subscribe.ts';
@@ -9,6 +12,9 @@ import { peerAnswersNoMore } from './retained-query.ts';
 import { sendSnapshot } from './routes.ts';
 import { endConnection } from './sessions.ts';
 import type { Shard } from './shard.ts';
+
+/** Client Identifier, and what each message of the client carries from now on. */
+export type UserPropertyChange = readonly [clientId: string, userProperties: readonly (readonly [key: string, value: string])[]];
 
 /** A peer's thread has ended: its routes go, waiting answers that only it could give are given up or kept for its successor. */
 export function peerDied(shard: Shard, peer: number): void {
@@ -84,6 +90,17 @@ export function endCertificates(shard: Shard, listener: number, isRevoked: (cert
     const { session, control, peer } = connection;
     if (control !== null || session === null || peer.listener !== listener || peer.certificate === null) continue;
     if (isRevoked(peer.certificate)) endConnection(connection, ReasonCode.NotAuthorized, 'not_authorized', true);
+  }
+}
+
+/** What these clients publish from now on carries other User Properties. A Will keeps those of its CONNECT. */
+export function changeUserProperties(shard: Shard, authenticator: string, changes: readonly UserPropertyChange[]): void {
+  for (const [clientId, pairs] of changes) {
+    const id = utf8Bytes(clientId);
+    const connection = shard.sessions.get(id, 0, id.length, hash32(id, 0, id.length))?.connection ?? null;
+    if (connection?.identity?.authenticator !== authenticator) continue;
+    connection.userProperties = encodeUserProperties(pairs);
+    for (const stream of connection.streams ?? []) stream.userProperties = connection.userProperties;
   }
 }
 

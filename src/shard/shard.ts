@@ -30,6 +30,7 @@ import type { AskedTarget } from '../session/will.ts';
 import { AccessRenewal } from './access-renewal.ts';
 import { flushAcks } from './acks.ts';
 import { Authorization } from './authorization.ts';
+import { Blocked } from './blocked.ts';
 import type { Peer } from './channel.ts';
 import type { Connection } from './connection.ts';
 import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from './counters.ts';
@@ -122,6 +123,8 @@ export class Shard {
   readonly authorization: Authorization;
   readonly accessRenewal: AccessRenewal;
   readonly quotas: Quotas;
+  /** Who may not connect. */
+  readonly blocked: Blocked;
   readonly journal: Journal;
   readonly origins: Origins;
   /** Publications of the broker itself that other shards have not taken yet, by their number in the journal. */
@@ -250,6 +253,7 @@ export class Shard {
     this.authorization = new Authorization(this, settings.authorization);
     this.accessRenewal = new AccessRenewal(this);
     this.quotas = new Quotas(this, wiring.quotas);
+    this.blocked = new Blocked(this);
     this.routeSequence = 0;
     this.waitingSubacks = new Fifo();
     this.filterWorks = new Fifo();

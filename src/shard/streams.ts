@@ -76,6 +76,7 @@ export function beginStream(connection: Connection): void {
   connection.version = control.version;
   connection.access = control.access;
   connection.quota = control.quota;
+  connection.userProperties = control.userProperties;
   connection.packetBytesMax = control.packetBytesMax;
   connection.receiveMaximum = control.receiveMaximum;
   connection.sendQuota = control.receiveMaximum;

@@ -94,15 +94,21 @@ export class Gate {
   /** Whether this address may connect. One that may not is counted. @param address '' for a Unix socket */
   admits(address: string): boolean {
     if (this.allows(address)) return true;
-    this.shard.counters[DENIED]!++;
     this.shard.counters[REFUSED]!++;
+    if (this.shard.blocked.hasAddress(address)) {
+      if (this.shard.blocked.refused())
+        this.shard.log.info({ peer: address, listener: this.listener }, 'connection refused: its address is blocked');
+      return false;
+    }
+    this.shard.counters[DENIED]!++;
     this.shard.log.info({ peer: address, listener: this.listener }, 'connection refused: the listener does not allow this address');
     return false;
   }
 
   /** The same, and nobody is told: for addresses that may be forged. */
   allows(address: string): boolean {
-    return address === '' || (!isIn(this.deny, address) && (this.allow === null || isIn(this.allow, address)));
+    if (address === '') return true;
+    return !isIn(this.deny, address) && (this.allow === null || isIn(this.allow, address)) && !this.shard.blocked.hasAddress(address);
   }
 
   /** Whether this address may say in whose name it speaks. A Unix socket has the permissions of its file. */

@@ -70,6 +70,26 @@ describe('login by a service', { concurrency: 4 }, () => {
       );
   });
 
+  test('User Properties go along as headers where that is written, and only then', async (t) => {
+    const { url, asked } = await service(t, (_asked, response) => say(response, { result: 'allow' }));
+    const shown: [string, string][] = [
+      ['X-Region', 'eu'],
+      ['host', 'evil'],
+      ['authorization', 'Bearer of a client'],
+      ['x-token', 'mine'],
+    ];
+    const who = { username: 'a', password: 'b', properties: { userProperties: shown } };
+    const headers = { authorization: 'Bearer of the broker', 'X-Token': 'ours' };
+    const withThem = await brokerWith(t, { url, headers, includeUserProperties: true });
+    assert.equal(await connackCode(withThem.port, who), 0);
+    const got = asked[0]!.headers;
+    assert.deepEqual([got['x-region'], got['authorization'], got['x-token']], ['eu', 'Bearer of the broker', 'ours']);
+    assert.match(got['host']!, /^127\.0\.0\.1:/);
+    const without = await brokerWith(t, { url, headers });
+    assert.equal(await connackCode(without.port, who), 0);
+    assert.equal(asked[1]!.headers['x-region'], undefined);
+  });
+
   test('the template says what is asked, and a client cannot add to it', async (t) => {
     const { url, asked } = await service(t, (_asked, response) => say(response, { result: 'allow' }));
     const template = { who: '${Username}', id: 'id-${ClientId}', from: '${Address}', secret: '${Password}', kept: '${Other}' };

@@ -3,8 +3,14 @@
  * Method: the programs as they come from the system, against brokers with one, two and four shards; what they print and their exit codes are compared.
  */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import test, { after, before, describe } from 'node:test';
+import { deviceToken } from '../../../src/auth/device-token.ts';
+import { newDevice } from '../../../src/server/device-commands.ts';
+import { writeDeviceFile } from '../../../src/server/device-file.ts';
 import { startBroker, type TestBroker } from '../../support/broker.ts';
+import { connect, payloadText } from '../../support/client.ts';
+import { storeDirectory } from '../../support/store-directory.ts';
 import { beginProgram, type ChildProgram, type Ended, runProgram } from '../child-program.ts';
 
 const versions = ['mqttv31', 'mqttv311', 'mqttv5'];
@@ -12,6 +18,41 @@ const versions = ['mqttv31', 'mqttv311', 'mqttv5'];
 const targets = ['dev-1', 'dev-2', 'dev/3', 'dev 4 ☀'];
 
 describe('mosquitto clients', { concurrency: true }, () => {
+  test('a device with a token as its password', async () => {
+    const directory = storeDirectory();
+    const device = newDevice({ deviceId: 'pump 7', propagatingProperties: [{ key: 'site', value: 'hall 2' }] });
+    const file = join(directory, 'devices.json');
+    writeDeviceFile(file, new Map([[device.deviceId, device]]));
+    const broker = await startBroker({ shards: 2, 'auth.authenticators': [{ type: 'devices', file }], 'auth.allowAnonymous': true });
+    const token = deviceToken(device.deviceId, device.primaryKey, Math.floor(Date.now() / 1000) + 600);
+    const args = (password: string): string[] => [
+      '-p',
+      String(broker.port),
+      '-i',
+      device.deviceId,
+      '-u',
+      'x',
+      '-P',
+      password,
+      '-q',
+      '1',
+      '-t',
+      'up',
+    ];
+    const listener = await connect(broker.port);
+    await listener.subscribe('up', { qos: 1 });
+    for (const version of versions) {
+      const published = await runProgram('mosquitto_pub', [...args(token), '-V', version, '-m', version]);
+      assert.deepEqual(published, { exit: 0, stdout: '', stderr: '' });
+      const message = await listener.next();
+      assert.deepEqual([payloadText(message), message.properties.userProperties], [version, [['site', 'hall 2']]]);
+      const refused = await runProgram('mosquitto_pub', [...args(token.slice(0, -1)), '-V', version, '-m', version]);
+      assert.notEqual(refused.exit, 0);
+    }
+    await listener.disconnect();
+    await broker.stop();
+  });
+
   for (const shards of [1, 2, 4]) describe(`${shards} ${shards === 1 ? 'shard' : 'shards'}`, { concurrency: 1 }, () => testWith(shards));
 });
 
