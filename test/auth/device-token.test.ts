@@ -132,6 +132,7 @@ describe('token of a device', () => {
       username: null,
       attributes: { group: 'x' },
       isSuperuser: false,
+      rules: null,
       expiresAt: (NOW + HOUR) * 1000,
       userProperties: [['site', 'a']],
     });
