@@ -11,6 +11,9 @@ const SLOTS = 4096;
 /** How often `advance` is to be called; a timer fires at most this much (and the wait for the call) after its deadline. */
 export const SLOT_MILLISECONDS = 250;
 
+/** Ends of connections, which are the dearest, take 30 µs each. */
+const FIRED_AT_ONCE = 100;
+
 /** Milliseconds of wall time; a test passes its own. */
 export type Clock = () => number;
 
@@ -63,6 +66,8 @@ export class TimerWheel {
   /** Wall time in milliseconds, as of the last `tick`. */
   now: number;
   armedCount: number;
+  /** The last `advance` has left something that is due. */
+  isBehind: boolean;
   private readonly clock: Clock;
   private readonly slots: (Timer | null)[];
   private lastSlot: number;
@@ -73,6 +78,7 @@ export class TimerWheel {
     this.lastSlot = Math.floor(this.now / SLOT_MILLISECONDS);
     this.slots = new Array<Timer | null>(SLOTS).fill(null);
     this.armedCount = 0;
+    this.isBehind = false;
   }
 
   /** Reads the clock. Called once per loop turn. */
@@ -110,8 +116,13 @@ export class TimerWheel {
     assert(this.armedCount >= 0, 'a timer is disarmed once');
   }
 
-  /** Fires what is due. Called about once in SLOT_MILLISECONDS; a clock that jumped forward fires all that was passed, one that jumped back fires later. */
+  /**
+   * Fires what is due, so many at once; `isBehind` says that there is more, for the next call, which should come soon. Called about once in SLOT_MILLISECONDS. A clock
+   * that jumped forward fires all that was passed, one that jumped back fires later.
+   */
   advance(): void {
+    let left = FIRED_AT_ONCE;
+    this.isBehind = false;
     const now = this.tick();
     const current = Math.floor(now / SLOT_MILLISECONDS);
     if (current < this.lastSlot) {
@@ -126,6 +137,12 @@ export class TimerWheel {
       while (timer !== null) {
         const next: Timer | null = timer.next;
         if (timer.deadline <= now) {
+          if (left-- === 0) {
+            // This slot again.
+            this.lastSlot = s - 1;
+            this.isBehind = true;
+            return;
+          }
           this.disarm(timer);
           timer.fire();
         }

@@ -93,6 +93,7 @@ export const COUNTERS = [
   'ring/wakes',
   'routes/waiting',
   'reads/paused',
+  'log/suppressed',
   'takeovers',
   'takeovers/contested',
   'takeovers/refused',

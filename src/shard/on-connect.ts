@@ -110,7 +110,7 @@ export function refuseConnect(
   const shard = connection.shard;
   shard.counters[REFUSED]!++;
   if (!isQuiet)
-    shard.log.info({ peer: connection.peer.name, reason: code, name: reasonName(code), ...details }, 'connection refused at CONNECT');
+    shard.clientLog.info({ peer: connection.peer.name, reason: code, name: reasonName(code), ...details }, 'connection refused at CONNECT');
   const writer = shard.packetScratch;
   writer.reset();
   writeConnack(writer, version, false, code, undefined);

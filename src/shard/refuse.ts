@@ -17,7 +17,7 @@ export function refuse(connection: Connection, code: ReasonCode): void {
     return;
   }
   shard.counters[MALFORMED]!++;
-  shard.log.info(
+  shard.clientLog.info(
     { client: connection.session?.clientId, peer: connection.peer.name, reason: code, name: reasonName(code) },
     'connection refused: the client broke the protocol',
   );

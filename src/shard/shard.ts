@@ -32,6 +32,7 @@ import { flushAcks } from './acks.ts';
 import { Authorization } from './authorization.ts';
 import { Blocked } from './blocked.ts';
 import type { Peer } from './channel.ts';
+import { ClientLog } from './client-log.ts';
 import type { Connection } from './connection.ts';
 import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from './counters.ts';
 import { pump } from './deliver.ts';
@@ -118,6 +119,7 @@ export class Shard {
   readonly mailboxes: Mailboxes;
   readonly relays: Relays;
   readonly events: Events;
+  readonly clientLog: ClientLog;
   readonly takeovers: Takeovers;
   readonly logins: Logins;
   readonly authorization: Authorization;
@@ -243,6 +245,7 @@ export class Shard {
     this.mailboxes = new Mailboxes(this);
     this.relays = new Relays(this);
     this.events = new Events(this);
+    this.clientLog = new ClientLog(this);
     this.takeovers = new Takeovers(this);
     this.logins = new Logins(this);
     this.journal = new Journal(this, settings.store, flushAcks);
@@ -383,6 +386,7 @@ export class Shard {
     if (this.shards > 1) this.timers.tick();
     const isMore = this.mesh.drain();
     this.publishOutbox();
+    if (this.timers.isBehind && this.knowsRoutes()) this.timers.advance();
     this.continueQueries();
     continueFilters(this, advanceFilters);
     this.journal.endTurn();
@@ -393,6 +397,7 @@ export class Shard {
     if (this.isTurnScheduled) return;
     if (
       isMore ||
+      this.timers.isBehind ||
       this.dirty.length > 0 ||
       (this.outbox.count > 0 && this.knowsRoutes()) ||
       this.dirtyQueries.length > 0 ||

@@ -90,7 +90,7 @@ export class SocketListener {
     const { gate } = this;
     if (gate.trusts(address)) return true;
     gate.shard.counters[REFUSED]!++;
-    gate.shard.log.info({ peer: address, listener: gate.listener }, 'connection refused: not a trusted proxy');
+    gate.shard.clientLog.info({ peer: address, listener: gate.listener }, 'connection refused: not a trusted proxy');
     return false;
   }
 
@@ -116,7 +116,7 @@ export class SocketListener {
           if (found === null) return true;
           if (found === 'malformed') {
             gate.shard.counters[REFUSED]!++;
-            gate.shard.log.info({ peer: opening.name }, 'connection refused: no PROXY protocol header');
+            gate.shard.clientLog.info({ peer: opening.name }, 'connection refused: no PROXY protocol header');
           }
           const next = found === 'malformed' ? null : this.proxied(socket, found, opening);
           if (next === null) opening.end();

@@ -71,7 +71,7 @@ class Arrival implements ChannelEvents {
     const { shard } = this.gate;
     const { answer, reason } = this.admission;
     shard.counters[REFUSED]!++;
-    shard.log.info({ peer: this.opening.name, reason, name: reasonName(reason) }, 'connection refused at CONNECT');
+    shard.clientLog.info({ peer: this.opening.name, reason, name: reasonName(reason) }, 'connection refused at CONNECT');
     if (answer === null || this.channel.write(answer, answer.length)) this.channel.end();
   }
 

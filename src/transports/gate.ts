@@ -41,7 +41,7 @@ export class Opening {
     this.timer = new Timer(() => {
       const { shard } = gate;
       shard.counters[REFUSED]!++;
-      shard.log.info({ peer: this.name }, 'connection closed: no CONNECT in time');
+      shard.clientLog.info({ peer: this.name }, 'connection closed: no CONNECT in time');
       this.end();
     });
     gate.shard.timers.arm(this.timer, milliseconds);
@@ -97,11 +97,11 @@ export class Gate {
     this.shard.counters[REFUSED]!++;
     if (this.shard.blocked.hasAddress(address)) {
       if (this.shard.blocked.refused())
-        this.shard.log.info({ peer: address, listener: this.listener }, 'connection refused: its address is blocked');
+        this.shard.clientLog.info({ peer: address, listener: this.listener }, 'connection refused: its address is blocked');
       return false;
     }
     this.shard.counters[DENIED]!++;
-    this.shard.log.info({ peer: address, listener: this.listener }, 'connection refused: the listener does not allow this address');
+    this.shard.clientLog.info({ peer: address, listener: this.listener }, 'connection refused: the listener does not allow this address');
     return false;
   }
 

@@ -68,7 +68,7 @@ export class NodeTlsDoor implements TlsDoor {
     server.on('tlsClientError', (error, socket) => {
       shard.startTurn();
       shard.counters[FAILED]!++;
-      shard.log.info({ peer: openingOf(socket)?.name ?? 'gone', error: error.message }, 'TLS handshake failed');
+      shard.clientLog.info({ peer: openingOf(socket)?.name ?? 'gone', error: error.message }, 'TLS handshake failed');
       socket.destroy();
     });
     return server;
@@ -108,7 +108,7 @@ export class NodeTlsDoor implements TlsDoor {
     if (problem !== null) {
       shard.counters[FAILED]!++;
       shard.counters[REFUSED]!++;
-      shard.log.info({ peer: opening.name, problem }, 'connection refused: the client certificate is not good');
+      shard.clientLog.info({ peer: opening.name, problem }, 'connection refused: the client certificate is not good');
       socket.destroy();
       return;
     }

@@ -268,7 +268,7 @@ export class QuicDoor {
     const problem = this.problemOf(connection);
     if (problem !== null) {
       gate.shard.counters[FAILED]!++;
-      gate.shard.log.info({ peer: name, reason: problem }, 'connection refused: the client certificate is not good');
+      gate.shard.clientLog.info({ peer: name, reason: problem }, 'connection refused: the client certificate is not good');
       connection.events = NO_CONNECTION_EVENTS;
       connection.refuse(CERTIFICATE_REVOKED, problem);
       return;

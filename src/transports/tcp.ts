@@ -54,7 +54,7 @@ export function tcpDoor(gate: Gate, transit: Transit, readBuffer: Buffer): TakeS
 function turnAway(shard: Shard, socket: net.Socket, opening: Opening, admission: Admission): void {
   const { reason, answer } = admission;
   shard.counters[REFUSED]!++;
-  shard.log.info({ peer: opening.name, reason, name: reasonName(reason) }, 'connection refused at CONNECT');
+  shard.clientLog.info({ peer: opening.name, reason, name: reasonName(reason) }, 'connection refused at CONNECT');
   if (answer !== null) socket.write(answer);
   endAndLinger(shard, socket);
 }

@@ -284,7 +284,7 @@ export class TlsChannel implements EventChannel {
     this.isJudged = true;
     shard.startTurn();
     shard.counters[FAILED]!++;
-    shard.log.info({ peer: this.opening?.name, error }, 'TLS handshake failed');
+    shard.clientLog.info({ peer: this.opening?.name, error }, 'TLS handshake failed');
     this.socket.destroy();
   }
 
@@ -294,7 +294,7 @@ export class TlsChannel implements EventChannel {
     shard.startTurn();
     shard.counters[FAILED]!++;
     shard.counters[REFUSED]!++;
-    shard.log.info({ peer: this.opening?.name, problem }, 'connection refused: the client certificate is not good');
+    shard.clientLog.info({ peer: this.opening?.name, problem }, 'connection refused: the client certificate is not good');
     this.socket.destroy();
   }
 

@@ -140,7 +140,7 @@ export class WebSocketDoor {
       else {
         shard.startTurn();
         shard.counters[FAILED]!++;
-        shard.log.info({ peer: opening.name, error: 'the client does not speak TLS 1.3' }, 'TLS handshake failed');
+        shard.clientLog.info({ peer: opening.name, error: 'the client does not speak TLS 1.3' }, 'TLS handshake failed');
         opening.end();
       }
     };
@@ -278,7 +278,7 @@ export class WebSocketDoor {
   private refuse(response: Response, opening: Opening, status: string, text: string): void {
     const { shard } = this.gate;
     shard.counters[REFUSED]!++;
-    shard.log.info({ peer: opening.name, status, text }, 'WebSocket refused');
+    shard.clientLog.info({ peer: opening.name, status, text }, 'WebSocket refused');
     response.writeStatus(status).end(`${text}\n`, true);
   }
 }

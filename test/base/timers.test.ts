@@ -232,6 +232,27 @@ test('against a list that is searched', () => {
   }
 });
 
+test('many that are due at once fire call by call, each once, and none waits for the next slot', () => {
+  const clock = new FakeClock();
+  const fired: number[] = [];
+  for (let i = 0; i < 1000; i++) clock.wheel.arm(new Timer(() => fired.push(i)), i < 500 ? UNIT : 2 * UNIT);
+  clock.now += 4 * UNIT;
+  let calls = 0;
+  do {
+    const before = fired.length;
+    clock.wheel.advance();
+    assert.ok(fired.length - before <= 100, `${fired.length - before} at once`);
+    calls++;
+  } while (clock.wheel.isBehind);
+  assert.equal(new Set(fired).size, 1000);
+  assert.equal(fired.length, 1000);
+  assert.equal(calls, 10);
+  assert.ok(
+    fired.slice(0, 500).every((i) => i < 500),
+    'those that were due first come first',
+  );
+});
+
 test('the steady clock agrees with the wall clock and between origins read twice', () => {
   const origin = clockOrigin();
   const clock = steadyClock(origin);

@@ -117,6 +117,7 @@ function isBusy(shard: Shard): boolean {
     shard.dirty.length > 0 ||
     shard.dirtyQueries.length > 0 ||
     shard.outbox.count > 0 ||
+    shard.timers.isBehind ||
     shard.filterWorks.count > 0 ||
     shard.withdrawals.length > 0 ||
     mesh.links.some((link) => link?.isLive && link.unacked.count > 0)
