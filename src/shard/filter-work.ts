@@ -64,6 +64,8 @@ export function beginFilters(shard: Shard, work: FilterWork, advance: (work: Fil
 /** One turn of what waits. Called at the end of each turn. */
 export function continueFilters(shard: Shard, advance: (work: FilterWork, count: number) => void): void {
   shard.filterBudget = FILTERS_PER_TURN;
+  // First, and as many as others may then add: who subscribes and goes, again and again, must not leave more behind than is removed.
+  withdrawSome(shard, FILTERS_PER_TURN / 2);
   for (let left = shard.filterWorks.count; left > 0 && shard.filterBudget > 0; left--) {
     const work = shard.filterWorks.shift()!;
     const { connection } = work;
@@ -73,7 +75,11 @@ export function continueFilters(shard: Shard, advance: (work: FilterWork, count:
     if (work.isDone) connection.turnHasCome();
     else shard.filterWorks.push(work);
   }
-  while (shard.filterBudget > 0) {
+  withdrawSome(shard, shard.filterBudget);
+}
+
+function withdrawSome(shard: Shard, most: number): void {
+  for (let left = most; left > 0; left--) {
     const last = shard.withdrawals.at(-1);
     if (last === undefined) return;
     shard.filterBudget--;

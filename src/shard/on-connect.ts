@@ -291,7 +291,8 @@ function checkKeepAlive(shard: Shard, connection: Connection): void {
 }
 
 function isHeldBack(connection: Connection): boolean {
-  return connection.isPaused && (connection.shard.isCongested || connection.isAckOrderFull || connection.isThrottled);
+  const { isPaused, bufferedBytes, isAckOrderFull, isThrottled, shard } = connection;
+  return isPaused && (bufferedBytes <= shard.settings.limits.outboundBytes || shard.isCongested || isAckOrderFull || isThrottled);
 }
 
 /** The Will as the message that it will be; null: none. */

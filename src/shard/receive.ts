@@ -133,6 +133,9 @@ export function resumeReading(connection: Connection): void {
   }
   connection.isPaused = false;
   connection.shard.startTurn();
+  // Keep Alive begins anew: what the client has sent meanwhile may come a moment later.
+  connection.receivedAt = connection.shard.turnMilliseconds;
+  if (connection.control !== null) connection.control.receivedAt = connection.receivedAt;
   parsePartial(connection);
   if (!connection.isPaused && connection.state < CLOSING) connection.channel.resume();
 }

@@ -129,6 +129,41 @@ test('a client that goes in the middle leaves nothing behind, nor does one with 
   }
 });
 
+test('what has ended is removed while others subscribe without pause', async (t) => {
+  const shards = await group(t, 1);
+  const [shard] = shards.shards;
+  // Enough to use up every turn.
+  const greedy = await Promise.all(Array.from({ length: 4 }, (_, i) => client(shards, `greedy${i}`)));
+  const gone = await client(shards, 'gone');
+  subscribeMany(gone, names(MANY));
+  await shards.settle();
+  for (const one of greedy) for (let packetId = 1; packetId <= 4; packetId++) subscribeMany(one, names(MANY), packetId);
+  gone.channel.lose();
+  for (let turns = 0; shard!.withdrawals.length > 0; turns++) {
+    await turn(shards);
+    assert.ok(turns < 40, 'a part of each turn is for what has ended');
+  }
+  assert.ok(shard!.filterWorks.count > 0, 'the others are not done');
+  await shards.settle();
+  for (const one of greedy) assert.equal(one.packetsOf(SUBACK).length, 4);
+});
+
+test('Keep Alive does not end a client whose packet waits for its turns', async (t) => {
+  const shards = await group(t, 1);
+  const patient = shards.connect({ clientId: clientIdOn(0, 1, 'patient'), keepAlive: 1 });
+  await shards.settle();
+  subscribeMany(patient, names(MANY));
+  patient.channel.arrive(PINGREQ_IMAGE);
+  // The shard has much else to do.
+  shards.now += 3000;
+  await turn(shards);
+  for (const shard of shards.shards) shard.timers.advance();
+  await shards.settle();
+  assert.equal(shards.count('keepalive/expired'), 0);
+  assert.equal(patient.packetsOf(SUBACK).length, 1);
+  assert.equal(patient.packetsOf(PINGRESP).length, 1);
+});
+
 test('a packet with more filters than anybody may have ends the connection', async (t) => {
   const shards = await group(t, 1);
   const greedy = await client(shards, 'greedy');

@@ -218,6 +218,27 @@ test('bytes: one packet larger than the burst passes, and is paid for', async (t
   assert.equal(receiver.messages().length, 2);
 });
 
+for (const bytes of [4000, 4250, 4500, 4750]) {
+  test(`Keep Alive begins anew when a client is read again, ${bytes} bytes`, async (t) => {
+    const group = await shards(t, 1, 'quotas.client.bytesIn=1000', 'quotas.client.overLimit=throttle');
+    const receiver = await listener(group);
+    const client = await connected(group, { keepAlive: 1 });
+    client.publish('big', new Uint8Array(bytes), 1, 1);
+    client.publish('small', 'x', 1, 2);
+    await group.settle();
+    for (let i = 0; receiver.messages().length < 2; i++) {
+      await group.pass(0.25);
+      assert.ok(i < 30);
+    }
+    await group.pass(0.75);
+    await group.pass(0.5);
+    assert.equal(group.count('keepalive/expired'), 0, 'it has one and a half of its interval to show that it lives');
+    await group.pass(1);
+    await group.pass(1);
+    assert.equal(group.count('keepalive/expired'), 1);
+  });
+}
+
 for (const count of [2, 4]) {
   test(`broker, ${count} shards: a load on one shard has nearly all, and all together no more than the limit`, async (t) => {
     const group = await shards(t, count, 'quotas.broker.messagesIn=400');
