@@ -8,6 +8,7 @@
  *
  * Hot path.
  */
+import { SLOT_MILLISECONDS } from '../base/timers.ts';
 import { V5 } from '../protocol/packet-type.ts';
 import type { ReasonCode } from '../protocol/reason-code.ts';
 import type { Connection } from './connection.ts';
@@ -46,7 +47,11 @@ export function admitPublish(
   const isLow = qos === 0;
   if ((messagesIn !== null && !messagesIn.has(now, isLow)) || (bytesIn !== null && !bytesIn.has(now, isLow)))
     return over(connection, quota.client!.inbound!, qos);
-  for (let i = 0; i < shared.length; i++) if (!shared[i]!.has(now, isLow)) return over(connection, shared[i]!, qos);
+  for (let i = 0; i < shared.length; i++) {
+    const scope = shared[i]!;
+    const leavesReserve = isLow || (scope.waiting > 0 && (hold === null || now >= hold.until) && isTurnOfWaiting(now));
+    if (!scope.has(now, leavesReserve)) return over(connection, scope, qos);
+  }
   const cost = end - at;
   if (messagesIn !== null) messagesIn.spend(1);
   if (bytesIn !== null) bytesIn.spend(cost);
@@ -56,6 +61,14 @@ export function admitPublish(
     hold.bytes -= cost;
   }
   return ADMITTED;
+}
+
+/**
+ * In every other slot of time the reserve is for those who wait. They look for room four times a second only: who is refused instead, and tries again at once,
+ * would find all of it before them.
+ */
+function isTurnOfWaiting(now: number): boolean {
+  return (Math.floor(now / SLOT_MILLISECONDS) & 1) === 1;
 }
 
 /** The message was for more than one client: each counts, and the first has been charged. */
@@ -129,6 +142,10 @@ export function admitSubscribe(connection: Connection, quota: ConnectionQuota): 
 function fullScope(connection: Connection, quota: ConnectionQuota): Scope | null {
   const { subscribes } = quota;
   const now = connection.shard.timers.now;
-  for (let i = 0; i < subscribes.length; i++) if (!subscribes[i]!.has(now, false)) return subscribes[i]!;
+  for (let i = 0; i < subscribes.length; i++) {
+    const scope = subscribes[i]!;
+    const leavesReserve = connection.version === V5 && scope.waiting > 0 && isTurnOfWaiting(now);
+    if (!scope.has(now, leavesReserve)) return scope;
+  }
   return null;
 }

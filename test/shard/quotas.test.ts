@@ -218,6 +218,23 @@ test('bytes: one packet larger than the burst passes, and is paid for', async (t
   assert.equal(receiver.messages().length, 2);
 });
 
+test('who waits and who is refused share a limit', async (t) => {
+  const group = await shards(t, 1, 'quotas.broker.messagesIn=100');
+  const older = await connected(group, { clientId: clientIdOn(0, 1, 'older'), version: types.V311 });
+  const newer = await connected(group, { clientId: clientIdOn(0, 1, 'newer') });
+  flood(older, 2000, 1);
+  let packetId = 0;
+  for (let i = 0; i < 300; i++) {
+    // It does not mind that it is refused, and is always there first.
+    flood(newer, 5, 1, packetId + 1);
+    packetId += 5;
+    await group.pass(0.01);
+  }
+  // The burst was the first one's.
+  const taken = [codes(older, types.PUBACK).length - 100, codes(newer, types.PUBACK).filter((code) => code < 0x80).length];
+  for (const one of taken) assert.ok(one >= 90, `${taken.join(' and ')} of 300`);
+});
+
 for (const bytes of [4000, 4250, 4500, 4750]) {
   test(`Keep Alive begins anew when a client is read again, ${bytes} bytes`, async (t) => {
     const group = await shards(t, 1, 'quotas.client.bytesIn=1000', 'quotas.client.overLimit=throttle');
