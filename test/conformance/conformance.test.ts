@@ -15,7 +15,7 @@ import { startBroker } from '../support/broker.ts';
 import type { DialPlace } from '../support/dial.ts';
 import { TestDoors } from '../support/doors.ts';
 import type { PacketTemplates } from './notation.ts';
-import { type RunOptions, runScript } from './run-script.ts';
+import { type Failure, type RunOptions, runScript } from './run-script.ts';
 import { loadProfiles, loadScripts, loadTemplates, type Protocol, type Script } from './scripts.ts';
 
 /** Scripts under way at one time; most of their time is waiting. */
@@ -26,6 +26,9 @@ const DEADLINE_MILLISECONDS = 8000;
 
 /** Other brokers may look at Keep Alive more seldom. */
 const FOREIGN_DEADLINE_MILLISECONDS = 20000;
+
+/** How often a script is run for which the machine had no time. */
+const LATE_RUNS_MAX = 5;
 
 const SHARD_COUNTS = [1, 2, 4] as const;
 /** Shards with which the scripts run over every transport. */
@@ -86,18 +89,21 @@ function assertPassed(reports: readonly string[]): void {
 async function runAll(all: readonly Script[], place: Pick<RunOptions, 'place' | 'shards' | 'placement'>): Promise<string[]> {
   const reports: string[] = [];
   const deadlineMilliseconds = judged === undefined ? DEADLINE_MILLISECONDS : FOREIGN_DEADLINE_MILLISECONDS;
-  const one = async (script: Script): Promise<void> => {
+  const run = (script: Script): Promise<Failure | undefined> => {
     const unique = (runs++).toString(36).padStart(4, '0');
-    const options = {
+    return runScript(script, {
       ...place,
       unique,
       templates: templates.get(script.protocol)!,
       bareCloses: judged !== undefined,
       deadlineMilliseconds,
-    };
-    const report = await runScript(script, options);
-    if (report !== undefined) {
-      reports.push(`${report}\n  shards ${place.shards}, clients ${place.placement}, over ${place.place.transport}`);
+    });
+  };
+  const one = async (script: Script): Promise<void> => {
+    let failure = await run(script);
+    for (let count = 1; failure?.wasLate && count < LATE_RUNS_MAX; count++) failure = await run(script);
+    if (failure !== undefined) {
+      reports.push(`${failure.report}\n  shards ${place.shards}, clients ${place.placement}, over ${place.place.transport}`);
     }
   };
   const waiting = all.filter((script) => !script.alone);

@@ -82,11 +82,21 @@ const TRANSCRIPT_LINES = 16;
 /** Bytes of one packet shown with a failure. */
 const SHOWN_BYTES = 96;
 
+/** How much later than Keep Alive asks for a script may come to its end on a machine that has time for it. */
+const LATE_MILLISECONDS = 1000;
+
+export interface Failure {
+  /** The failed step: statement, step, expected and received bytes. */
+  readonly report: string;
+  /** The machine had no time for a script that counts on Keep Alive as its clock: what came when says nothing. False when something did not come at all. */
+  readonly wasLate: boolean;
+}
+
 /**
  * Runs the script.
- * @returns undefined when the broker passed, else the report of the failed step: statement, step, expected and received bytes.
+ * @returns undefined when the broker passed
  */
-export async function runScript(script: Script, options: RunOptions): Promise<string | undefined> {
+export async function runScript(script: Script, options: RunOptions): Promise<Failure | undefined> {
   const run = new ScriptRun(script, options);
   let index = 0;
   try {
@@ -97,12 +107,13 @@ export async function runScript(script: Script, options: RunOptions): Promise<st
     return undefined;
   } catch (error) {
     const step = script.steps[index];
-    return [
+    const report = [
       `${script.file} · ${script.name} · ${script.statements.join(' ')} (${script.protocol})`,
       `  step ${index + 1} of ${script.steps.length}: ${step === undefined ? 'end of script' : typeof step === 'string' ? step : JSON.stringify(step)}`,
       `  ${error instanceof Error ? error.message : String(error)}`,
       ...run.transcript.slice(-TRANSCRIPT_LINES).map((line) => `    ${line}`),
     ].join('\n');
+    return { report, wasLate: run.wasLate };
   } finally {
     run.close();
   }
@@ -219,10 +230,20 @@ class ScriptRun {
   private readonly connections = new Map<string, Connection>();
   private readonly clientIds = new Map<string, string>();
   private readonly captures: Captures = new Map();
+  private readonly begunAt = performance.now();
+  /** Milliseconds until the broker closes those that are silent, by name. */
+  private readonly silences = new Map<string, number>();
+  /** Milliseconds that the script has waited on purpose. */
+  private waited = 0;
+  private missed = false;
 
   constructor(script: Script, options: RunOptions) {
     this.script = script;
     this.options = options;
+  }
+
+  get wasLate(): boolean {
+    return this.silences.size > 0 && !this.missed && performance.now() - this.begunAt - this.waited > LATE_MILLISECONDS;
   }
 
   async step(step: Step): Promise<void> {
@@ -243,6 +264,7 @@ class ScriptRun {
     const [, name, verb, rest = ''] = parts as unknown as [string, string, string, string?];
     switch (verb) {
       case '>':
+        this.noteKeepAlive(name, rest);
         this.send(name, encodeNotation(this.parse(rest), this.captures));
         return;
       case '<':
@@ -256,6 +278,7 @@ class ScriptRun {
         this.note(name, '× dropped by the script');
         return;
       case 'closed':
+        this.waited += this.silences.get(name) ?? 0;
         await this.expectClose(name, rest === '' ? undefined : this.parse(`e0 [ ${rest} ( [~ ] | ) ]`));
         return;
       case 'rejected':
@@ -271,6 +294,11 @@ class ScriptRun {
         this.send(name, PING.request);
         await this.expect(name, [{ kind: 'bytes', values: [...PING.response], masks: [0xff, 0xff] }]);
     }
+  }
+
+  private noteKeepAlive(name: string, packet: string): void {
+    const seconds = Number.parseInt(/keepalive=([0-9a-f]{4})/.exec(packet)?.[1] ?? '0', 16);
+    if (seconds > 0) this.silences.set(name, seconds * 1500);
   }
 
   nothingLeft(): void {
@@ -341,6 +369,7 @@ class ScriptRun {
 
   private async receive(name: string): Promise<Arrival> {
     const arrival = await this.connection(name).next(this.options.deadlineMilliseconds);
+    this.missed = arrival === 'nothing';
     this.note(name, `< ${this.describe(arrival)}`);
     return arrival;
   }
