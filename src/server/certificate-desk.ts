@@ -95,7 +95,8 @@ export class CertificateDesk implements Registrar {
     if (authority === null) return 'ca_unknown';
     const found = registry.newcomer(facts, authority.fingerprint, clientId, Date.now(), this.settings.registryMax);
     if (typeof found === 'string') return found;
-    if (!this.registrations.take()) return 'too_many_registrations';
+    // Whoever has the file may keep it: those that wait for it are not more than come in a minute.
+    if (this.pending.size >= this.settings.registrationsPerMinute || !this.registrations.take()) return 'too_many_registrations';
     return this.whenRegistered(this.enter(facts, authority.fingerprint, clientId), clientId);
   }
 

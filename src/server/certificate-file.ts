@@ -210,6 +210,8 @@ export class CertificateFile {
     const temporary = `${this.path}.${process.pid}.tmp`;
     const before = fstatSync(fd);
     try {
+      // A process of the same number may have left one when it crashed; under the lock nobody writes to it.
+      rmSync(temporary, { force: true });
       const target = openSync(temporary, 'wx', before.mode & 0o777);
       try {
         const lines = [...this.registry.entries()].map((entry) => `${JSON.stringify(entry)}\n`);

@@ -91,6 +91,25 @@ function inFile(path: string): CertificateFile['registry'] {
 }
 
 describe('certificates that come for the first time', () => {
+  test('while somebody keeps the file, no more wait for it than may come in a minute', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    let minute = 0;
+    t.mock.method(performance, 'now', () => minute * 60_000);
+    const { desk, path } = scene(t, { registrationsPerMinute: 10 });
+    const other = new CertificateFile(path);
+    const locked = other.lock(true)!;
+    const found: (Rejection | null | Promise<Rejection | null>)[] = [];
+    for (; minute < 5; minute++) {
+      for (let n = 0; n < 10; n++) found.push(desk.admit(facts(minute * 10 + n), `dev-${minute}-${n}`));
+      t.mock.timers.tick(1000);
+    }
+    assert.equal(found.filter((one) => one instanceof Promise).length, 10);
+    assert.equal(found.filter((one) => one === 'too_many_registrations').length, 40);
+    other.unlock(locked);
+    t.mock.timers.tick(1000);
+    assert.deepEqual(await Promise.all(found.slice(0, 10)), new Array(10).fill(null));
+  });
+
   test('a thousand at once are a few writes; none is let in before it is in the file', async (t) => {
     const { desk, path, events, count } = scene(t);
     let writes = 0;
