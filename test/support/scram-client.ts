@@ -18,7 +18,6 @@ export class ScramClient {
   private readonly header: string;
   private readonly bare: string;
   private readonly nonce: string;
-  /** What the server must say at the end. */
   private expected: string;
   /** The last `i=` and `s=`. */
   salt: string;
@@ -55,6 +54,11 @@ export class ScramClient {
     const signature = hmac(createHash('sha256').update(clientKey).digest(), authMessage);
     this.expected = `v=${hmac(hmac(salted, 'Server Key'), authMessage).toString('base64')}`;
     return Buffer.from(`${withoutProof},p=${Buffer.from(clientKey.map((byte, i) => byte ^ signature[i]!)).toString('base64')}`);
+  }
+
+  /** What the server must say at the end; known when it has asked. */
+  get signature(): Uint8Array {
+    return Buffer.from(this.expected);
   }
 
   /** Whether the server knows the password, too. */
