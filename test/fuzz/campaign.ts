@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { createConnection, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { sourceRoot } from '../conformance/scripts.ts';
 import { CounterWatch, descriptorsOf } from '../scenario/observe.ts';
 import type { TestBroker } from '../support/broker.ts';
 import { connect, payloadText } from '../support/client.ts';
@@ -23,6 +25,11 @@ export const FUZZED: { readonly shards: number; readonly [key: string]: unknown 
   'mqtt.sysInterval': 1,
   'limits.packetSize': PACKET_BYTES_MAX,
   'limits.sessionExpiry': '2s',
+  // So that CONNECT with an Authentication Method begins an exchange.
+  'auth.authenticators': [{ type: 'scram', file: join(sourceRoot(), 'test/conformance/users.json') }],
+  'auth.allowAnonymous': true,
+  'auth.failures.perAddress': 0,
+  'auth.failures.perName': 0,
 };
 
 export interface Campaign {

@@ -33,6 +33,18 @@ const CLIENT_IDS = ['f1', 'f2', 'f3', 'f4', 'f5', 'f6', 'f7', 'f8', '', '\u{1f60
 const TOPICS = ['t', 't/1', 't/2/x', '/', 'p2p', 'x/p2p/', '$SYS/x', '', 'deep/'.repeat(140), 'u/\u00e9'];
 const FILTERS = ['#', '+', 't/#', 't/+/x', '$share/g/t/#', '$share/g/+', '$SYS/#', '$events/#', 'a#', '$share//t', '+/p2p/f1', 'x/p2p/f2'];
 
+const SCRAM = 'SCRAM-SHA-256';
+const SCRAM_MESSAGES = [
+  'n,,n=user,r=abc',
+  'y,,n=nobody,r=abc',
+  'n,a=user,n=user,r=abc,x=y',
+  'p=tls-exporter,,n=user,r=abc',
+  'n,,n==2C=3D,r=abc',
+  'c=biws,r=abc,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=',
+  'c=biws,r=abc,p=AA==',
+  ',,,',
+];
+
 /** The episode of this seed. */
 export function episodeOf(seed: number): Episode {
   const random = new Random(seed);
@@ -85,6 +97,8 @@ function connectPacket(random: Random, version: ProtocolVersion): Uint8Array {
   if (random.oneIn(3)) properties.receiveMaximum = 1 + random.below(4);
   if (random.oneIn(4)) properties.topicAliasMaximum = random.below(4);
   if (random.oneIn(5)) properties.maximumPacketSize = 20 + random.below(200);
+  if (random.oneIn(5)) properties.authenticationMethod = random.oneIn(8) ? 'm' : SCRAM;
+  if (properties.authenticationMethod !== undefined && !random.oneIn(8)) properties.authenticationData = scramData(random);
   const topic = random.oneIn(2) ? 't/will' : `w/p2p/${random.pick(CLIENT_IDS)}`;
   const will = {
     topic,
@@ -102,7 +116,7 @@ function connectPacket(random: Random, version: ProtocolVersion): Uint8Array {
       clientId,
       clientIdBytes: utf8Bytes(clientId),
       will: random.oneIn(3) ? will : undefined,
-      username: random.oneIn(6) ? 'user' : undefined,
+      username: random.oneIn(24) ? 'user' : undefined,
       password: undefined,
       properties,
     }),
@@ -111,7 +125,7 @@ function connectPacket(random: Random, version: ProtocolVersion): Uint8Array {
 
 function packet(random: Random, version: ProtocolVersion): Uint8Array {
   const packetId = 1 + random.below(6);
-  switch (random.below(12)) {
+  switch (random.below(13)) {
     case 0:
     case 1:
     case 2:
@@ -174,11 +188,28 @@ function packet(random: Random, version: ProtocolVersion): Uint8Array {
       if (random.oneIn(3))
         return written((writer) => writeDisconnect(writer, version, random.pick([0, 4, 0x81]), { sessionExpiryInterval: random.below(3) }));
       if (random.oneIn(3)) return connectPacket(random, version);
-      if (random.oneIn(3)) return written((writer) => writeAuth(writer, 0x18, { authenticationMethod: 'm' }));
       return random.oneIn(4) ? DISCONNECT_IMAGE : PINGREQ_IMAGE;
+    case 11:
+      return authPacket(random);
     default:
       return random.pick(FROM_CLIENT_CASES);
   }
+}
+
+function authPacket(random: Random): Uint8Array {
+  const properties: Properties = {};
+  if (!random.oneIn(10)) properties.authenticationMethod = random.oneIn(8) ? 'm' : SCRAM;
+  if (!random.oneIn(6)) properties.authenticationData = scramData(random);
+  if (random.oneIn(8)) properties.reasonString = 'why';
+  if (random.oneIn(8)) properties.userProperties = [['key', 'value']];
+  return written((writer) => writeAuth(writer, random.pick([0x18, 0x18, 0x18, 0x19, 0x00]), properties));
+}
+
+/** Messages of an exchange, in their place or not, whole or broken. No proof can be right: the broker's nonce is in it. */
+function scramData(random: Random): Uint8Array {
+  const data = Buffer.from(random.pick(SCRAM_MESSAGES));
+  if (random.oneIn(4)) data[random.below(data.length)]! ^= 1 << random.below(8);
+  return random.oneIn(30) ? Buffer.alloc(random.below(40_000), 'n,,n=user,r=x') : data;
 }
 
 /** The same bytes with one or several faults. */

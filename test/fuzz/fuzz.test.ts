@@ -45,5 +45,12 @@ test('the judge finds answers that must not be', () => {
   assert.match(judge([...connack, 0xe0, 0, 0xd0, 0]) ?? '', /behind/);
   assert.match(judge([0x20, 3, 0, 0x87, 0, 0xd0, 0]) ?? '', /behind/);
   assert.match(judge([0x20, 2, 0, 0, 0xe0, 0], connectBytes('x', { version: 4 })) ?? '', /type 14/);
+  const asked = connectBytes('x', { properties: { authenticationMethod: 'm', maximumPacketSize: 20 } });
+  const auth = [0xf0, 6, 0x18, 4, 0x15, 0, 1, 0x6d];
+  assert.equal(judge([...auth, ...auth, ...connack, ...auth], asked), undefined);
+  assert.match(judge([...auth, ...connack]) ?? '', /type 15/, 'nobody has a method');
+  assert.match(judge([0xf0, 6, 0x18, 4, 0x15, 0, 1, 0x6e], asked) ?? '', /another exchange/);
+  assert.match(judge([0xf0, 6, 0x00, 4, 0x15, 0, 1, 0x6d], asked) ?? '', /another exchange/);
+  assert.match(judge([...auth, 0xd0, 0], asked) ?? '', /packet 1 has type 13/);
   assert.match(judge(connack, sent.subarray(0, 5)) ?? '', /without a CONNECT/);
 });
