@@ -146,6 +146,11 @@ describe('the authenticator', () => {
       const step = exchange.step(bytes(change(final)));
       assert.equal(step.effect, change(final) === final ? 'allow' : 'deny');
     }
+    assert.match(
+      outcome(scram, new ScramClient('pump', PASSWORD, { header: 'y,,', lastHeader: 'n,,' })),
+      /not of this exchange/,
+      'with a proof that is right',
+    );
     assert.equal(scram.open().step(null).effect, 'deny');
   });
 

@@ -149,6 +149,7 @@ test('what the client must not say before it is judged', async (t) => {
     ['no method', (client) => client.send((writer) => writer.raw(Uint8Array.of(0xf0, 0), 0, 2)), 0x82],
     ['a flag', (client) => client.send((writer) => writer.raw(Uint8Array.of(0xf1, 0), 0, 2)), 0x81],
     ['too much', (client) => void say(b, client, 0x18, 'x'.repeat(17_000)), 0x95],
+    ['too much, at its length', (client) => client.send((writer) => writer.raw(Uint8Array.of(0xf0, 0xff, 0xff, 0x03), 0, 4)), 0x95],
     ['a length of five bytes', (client) => client.send((writer) => writer.raw(Uint8Array.of(0xf0, 0xff, 0xff, 0xff, 0xff), 0, 5)), 0x81],
   ];
   for (const [name, act, code] of cases) {

@@ -16,6 +16,8 @@ export class ScramClient {
   readonly method: string = SCRAM_SHA_256;
   private readonly password: string;
   private readonly header: string;
+  /** Header in the last message, where that is another one. */
+  private readonly lastHeader: string;
   private readonly bare: string;
   private readonly nonce: string;
   private expected: string;
@@ -23,9 +25,10 @@ export class ScramClient {
   salt: string;
   iterations: number;
 
-  constructor(username: string, password: string, options: { nonce?: string; header?: string } = {}) {
+  constructor(username: string, password: string, options: { nonce?: string; header?: string; lastHeader?: string } = {}) {
     this.password = password;
     this.header = options.header ?? 'n,,';
+    this.lastHeader = options.lastHeader ?? this.header;
     this.nonce = options.nonce ?? randomBytes(18).toString('base64');
     this.bare = `n=${username.replaceAll('=', '=3D').replaceAll(',', '=2C')},r=${this.nonce}`;
     this.expected = '';
@@ -48,7 +51,7 @@ export class ScramClient {
     this.salt = salt;
     this.iterations = Number(iterations);
     const salted = pbkdf2Sync(this.password, Buffer.from(salt, 'base64'), this.iterations, 32, 'sha256');
-    const withoutProof = `c=${Buffer.from(this.header).toString('base64')},r=${nonce}`;
+    const withoutProof = `c=${Buffer.from(this.lastHeader).toString('base64')},r=${nonce}`;
     const authMessage = `${this.bare},${text},${withoutProof}`;
     const clientKey = hmac(salted, 'Client Key');
     const signature = hmac(createHash('sha256').update(clientKey).digest(), authMessage);
