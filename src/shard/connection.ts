@@ -200,15 +200,10 @@ export class Connection {
     this.shard.paused.add(this);
   }
 
-  /** Nothing more is handled until what the client has asked for is done, turn by turn. */
+  /** Nothing more is handled until what the client has asked for is done, turn by turn; then `readOn`. */
   waitForTurn(): void {
     this.isPaused = true;
     this.channel.pause();
-  }
-
-  /** It is done: reading goes on. */
-  turnHasCome(): void {
-    this.shard.paused.add(this);
   }
 
   /** v3 clients have no Receive Maximum: past ours, the broker stops reading instead. */
