@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { drawSeed, stage } from '../scenario/observe.ts';
 import { connectBytes } from '../scenario/raw-connection.ts';
-import { FUZZED, runCampaign } from './campaign.ts';
+import { FUZZED, FUZZED_LOGINS, runCampaign } from './campaign.ts';
 import { episodeOf } from './episode.ts';
 import { wrongAnswer } from './server-stream.ts';
 
@@ -22,6 +22,15 @@ test('a campaign of broken, mixed and torn packets harms nobody', async (t) => {
     `${result.episodes} episodes, ${result.connections} connections, ${result.sentBytes} bytes sent, ${result.receivedBytes} received`,
   );
   assert.ok(result.episodes > 50 && result.receivedBytes > 10_000);
+  assert.equal(await broker.stop(), 0);
+});
+
+test('a campaign of broken logins harms nobody', async (t) => {
+  const seed = drawSeed('fuzz of logins');
+  const broker = await stage(t, FUZZED_LOGINS);
+  const result = await runCampaign(broker, { seed, from: 0, seconds: SECONDS, episodes: 2_000, withExchanges: true });
+  t.diagnostic(`${result.episodes} episodes, ${result.connections} connections, ${result.receivedBytes} bytes received`);
+  assert.ok(result.episodes > 50 && result.receivedBytes > 5_000);
   assert.equal(await broker.stop(), 0);
 });
 
