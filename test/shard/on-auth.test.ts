@@ -14,7 +14,7 @@ import { clientIdOn } from '../support/placement.ts';
 import { type MemoryClient, type ShardGroup, startShards } from '../support/shard-group.ts';
 
 const METHOD = 'METHOD';
-const PUMP: Identity = { authenticator: 'scram', username: 'pump', attributes: {}, isSuperuser: true, expiresAt: 0 };
+const PUMP: Identity = { authenticator: 'scram', username: 'pump', attributes: {}, isSuperuser: true, rules: null, expiresAt: 0 };
 const text = (data: Uint8Array | null | undefined): string | null => (data ? Buffer.from(data).toString() : null);
 
 /** One shard, and what it asks its judge, as text. */
