@@ -25,6 +25,30 @@ export interface Authenticator {
   judge(login: Login, signal: AbortSignal): Promise<Finding>;
 }
 
+/** What one step of an exchange has led to. */
+export type ExchangeStep =
+  /** The client is to be asked this. */
+  | { readonly effect: 'continue'; readonly data: Uint8Array }
+  /** @property data the last that the client is told */
+  | { readonly effect: 'allow'; readonly identity: Identity; readonly data: Uint8Array }
+  | { readonly effect: 'deny'; readonly cause: string };
+
+/** A login of several steps, by an Authentication Method. It does nothing that takes long. */
+export interface Exchange {
+  /** For logs. */
+  readonly authenticator: string;
+  /** Who the client says it is; null: it has not said yet. */
+  readonly username: string | null;
+  /** @param data what the client says; null: nothing */
+  step(data: Uint8Array | null): ExchangeStep;
+}
+
+/** An authenticator of clients with an Authentication Method. */
+export interface MethodAuthenticator extends Authenticator {
+  readonly method: string;
+  open(): Exchange;
+}
+
 /** It was not asked, because it has not answered for some time. */
 export class Unasked extends Error {}
 

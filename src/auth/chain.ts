@@ -6,12 +6,14 @@
  *     └ ignore ─▶ the next … ─▶ nothing was shown and anonymous clients are allowed ─▶ let in
  *                              else ─▶ refused
  *
+ * A client with an Authentication Method is judged by the one that knows the method, in an exchange of steps, and by nobody else.
+ *
  * A refusal says the same whatever was wrong: who guesses learns nothing of which names there are.
  */
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { ANYBODY, type Login, type LoginVerdict } from '../shard/login.ts';
 import { attributesProblem } from './attributes.ts';
-import { type Authenticator, Unasked } from './authenticator.ts';
+import { type Authenticator, type Exchange, type MethodAuthenticator, Unasked } from './authenticator.ts';
 import type { FailedLogins } from './failed-logins.ts';
 import { Gone, TooMany } from './turns.ts';
 
@@ -19,6 +21,9 @@ import { Gone, TooMany } from './turns.ts';
 const USERNAME_LENGTH_MAX = 8192;
 /** Those that judge the name which the client shows. */
 const PROVES_NAME: ReadonlySet<string> = new Set(['users', 'http']);
+
+/** A verdict, or what the client is to be asked before there can be one. */
+export type LoginStep = LoginVerdict | Uint8Array;
 
 export interface ChainSettings {
   readonly allowAnonymous: boolean;
@@ -78,6 +83,42 @@ export class Chain {
       if (name !== null) return { name: `\0${name}`, prover: authenticator.name };
     }
     return { name: login.username, prover: null };
+  }
+
+  /** Begins an exchange. @returns null: nobody knows the method */
+  open(method: string): Exchange | null {
+    const authenticator = this.authenticators.find((one): one is MethodAuthenticator => 'method' in one && one.method === method);
+    return authenticator?.open() ?? null;
+  }
+
+  /**
+   * One step of an exchange. Only while it is taken does the login count as under way: a client that stops halfway has tried nothing, and keeps nobody waiting.
+   * @param exchange null: nobody knows the method
+   * @returns what the client is to be asked, or the verdict: 0x86 for a wrong proof, 0x8C for an unknown method, 0x9F after too many failures
+   */
+  async step(
+    exchange: Exchange | null,
+    data: Uint8Array | null,
+    address: string,
+    clock: () => number,
+    signal: AbortSignal,
+  ): Promise<LoginStep> {
+    if (exchange === null) return refusal(ReasonCode.BadAuthenticationMethod, 'no authenticator knows the Authentication Method'); // [MQTT-4.12.0-1]
+    const attempt = await this.failed.enter(address, exchange.username, clock, signal);
+    if (typeof attempt === 'string') return refusal(ReasonCode.ConnectionRateExceeded, attempt);
+    let hasFailed = false;
+    try {
+      const said = exchange.step(data);
+      if (said.effect === 'continue') return said.data;
+      const problem = said.effect === 'deny' ? said.cause : attributesProblem(said.identity.attributes);
+      hasFailed = problem !== null;
+      if (said.effect === 'deny' || problem !== null)
+        return refusal(ReasonCode.BadUserNameOrPassword, `${exchange.authenticator}: ${problem}`);
+      this.failed.succeeded(attempt);
+      return { code: ReasonCode.Success, cause: '', identity: said.identity, data: said.data };
+    } finally {
+      this.failed.leave(attempt, hasFailed, clock());
+    }
   }
 
   /** Asks one authenticator after the other. */

@@ -68,7 +68,8 @@ export class UsersAuthenticator implements Authenticator {
   }
 }
 
-function hasSameRights(a: User, b: User): boolean {
+/** Whether two users may do the same. */
+export function hasSameRights(a: User, b: User): boolean {
   if (a.isSuperuser !== b.isSuperuser) return false;
   const names = Object.keys(a.attributes);
   return names.length === Object.keys(b.attributes).length && names.every((name) => a.attributes[name] === b.attributes[name]);

@@ -237,8 +237,14 @@ export interface DevicesSettings {
   readonly maxTokenAgeMilliseconds: number;
 }
 
+/** SCRAM-SHA-256, over a file of users. */
+export interface ScramSettings {
+  readonly type: 'scram';
+  readonly file: string;
+}
+
 /** One judge of logins. They are asked in the order of the list; the first that says yes or no decides. */
-export type AuthenticatorSettings = UsersSettings | DevicesSettings | JwtSettings | HttpSettings | CertificateSettings;
+export type AuthenticatorSettings = UsersSettings | ScramSettings | DevicesSettings | JwtSettings | HttpSettings | CertificateSettings;
 
 export interface AuthSettings {
   /** Whether a client that shows nothing is let in. */

@@ -53,6 +53,7 @@ function userCommands(root: Command): void {
   const name = ['<name>', 'username'] as const;
   const file = ['--file <file>', 'file of users; else ONEHOP_USERS_FILE, else ./users.json'] as const;
   const generate = ['--generate', 'make a password and print it once; otherwise it is asked for, or read from standard input'] as const;
+  const scram = ['--scram', 'let the user log in by SCRAM-SHA-256, too: a verifier of the password is written beside its hash'] as const;
   user.addHelpText('after', example('onehop user add pump-7 --attribute group=plant-1'));
 
   user
@@ -61,6 +62,7 @@ function userCommands(root: Command): void {
     .argument(...name)
     .option(...file)
     .option(...generate)
+    .option(...scram)
     .option('--attribute <name=value>', 'what rules may ask for; may be repeated', several)
     .option('--superuser', 'may do everything')
     .option('--remark <text>', 'for people')
@@ -76,6 +78,8 @@ function userCommands(root: Command): void {
     .argument(...name)
     .option(...file)
     .option(...generate)
+    .option(...scram)
+    .option('--no-scram', 'take the verifier away; without either, who has one gets a new one')
     .addHelpText('after', example('onehop user passwd pump-7'))
     .action(async (username: string, options: UserOptions) => {
       const { changePassword } = await import('./user.ts');

@@ -5,7 +5,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { createInterface } from 'node:readline';
-import { changeUsers, hashPassword, hasUsers, readUsers } from '../server/user-commands.ts';
+import { changeUsers, hashPassword, hasUsers, isScramName, readUsers, type ScramVerifier, scramVerifier } from '../server/user-commands.ts';
 import { usernameProblem } from '../server/user-file.ts';
 import { Failure } from './failure.ts';
 
@@ -17,6 +17,8 @@ const GENERATED_FROM = 'ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz2345678
 export interface UserOptions {
   readonly file?: string;
   readonly generate?: boolean;
+  /** Whether there is to be a verifier for SCRAM; undefined: as before. */
+  readonly scram?: boolean;
   readonly attribute?: readonly string[];
   readonly superuser?: boolean;
   readonly remark?: string;
@@ -49,10 +51,10 @@ export async function addUser(username: string, options: UserOptions): Promise<v
   const file = fileOf(options);
   const taken = new Failure(`there is a user ${username} in ${file} already; change the password with: onehop user passwd ${username}`);
   if (hasUsers(file) && readUsers(file).has(username)) throw taken;
-  const { hash: password, made } = await newPassword(options);
+  const { made, ...secrets } = await newPassword(options, options.scram === true, username);
   changeUsers(file, (users) => {
     if (users.has(username)) throw taken;
-    users.set(username, { username, password, attributes, isSuperuser: options.superuser === true, remark: options.remark ?? '' });
+    users.set(username, { username, ...secrets, attributes, isSuperuser: options.superuser === true, remark: options.remark ?? '' });
   });
   print(`added ${username} to ${file}`);
   if (made !== null) print(`password: ${made}`);
@@ -62,12 +64,13 @@ export async function addUser(username: string, options: UserOptions): Promise<v
 export async function changePassword(username: string, options: UserOptions): Promise<void> {
   const file = fileOf(options);
   const missing = new Failure(`there is no user ${username} in ${file}; onehop user list shows who is there`);
-  if (!readUsers(file).has(username)) throw missing;
-  const { hash: password, made } = await newPassword(options);
+  const before = readUsers(file).get(username);
+  if (before === undefined) throw missing;
+  const { made, ...secrets } = await newPassword(options, options.scram ?? before.scramSha256 !== undefined, username);
   changeUsers(file, (users) => {
     const user = users.get(username);
     if (user === undefined) throw missing;
-    users.set(username, { ...user, password });
+    users.set(username, { ...user, ...secrets });
   });
   print(`changed the password of ${username}`);
   if (made !== null) print(`password: ${made}`);
@@ -88,25 +91,43 @@ export function listUsers(options: UserOptions): void {
   if (options.json === true) {
     print(
       JSON.stringify(
-        users.map(({ password: _hidden, ...shown }) => shown),
+        users.map(({ password: _hidden, scramSha256, ...shown }) => ({ ...shown, scram: scramSha256 !== undefined })),
         null,
         2,
       ),
     );
     return;
   }
-  for (const { username, attributes, isSuperuser, remark } of users) {
+  for (const { username, attributes, isSuperuser, remark, scramSha256 } of users) {
     const facts = Object.entries(attributes).map(([name, value]) => `${name}=${value}`);
-    print([username, ...(isSuperuser ? ['superuser'] : []), ...facts, ...(remark === '' ? [] : [`(${remark})`])].join(' '));
+    print(
+      [
+        username,
+        ...(isSuperuser ? ['superuser'] : []),
+        ...(scramSha256 === undefined ? [] : ['scram']),
+        ...facts,
+        ...(remark === '' ? [] : [`(${remark})`]),
+      ].join(' '),
+    );
   }
 }
 
-/** A hash to keep, and the password where it was made by chance and nobody knows it yet. */
-async function newPassword(options: UserOptions): Promise<{ hash: string; made: string | null }> {
+/** What is kept of a password, and the password where it was made by chance and nobody knows it yet. */
+interface NewPassword {
+  readonly password: string;
+  readonly scramSha256: ScramVerifier | undefined;
+  readonly made: string | null;
+}
+
+async function newPassword(options: UserOptions, hasScram: boolean, username: string): Promise<NewPassword> {
+  if (hasScram && !isScramName(username)) throw new Failure('SCRAM cannot express this username (RFC 4013)', 2);
   const password = options.generate === true ? generated() : await askedFor();
   const bytes = Buffer.from(password);
   if (bytes.length === 0 || bytes.length > PASSWORD_BYTES_MAX) throw new Failure(`a password has 1 to ${PASSWORD_BYTES_MAX} bytes`, 2);
-  return { hash: await hashPassword(bytes), made: options.generate === true ? password : null };
+  const scramSha256 = hasScram ? scramVerifier(password) : null;
+  if (scramSha256 === null && hasScram) throw new Failure('SCRAM cannot express this password (RFC 4013)', 2);
+  const made = options.generate === true ? password : null;
+  return { password: await hashPassword(bytes), scramSha256: scramSha256 ?? undefined, made };
 }
 
 function generated(): string {

@@ -9,6 +9,7 @@ import type {
   DevicesSettings,
   HttpSettings,
   JwtSettings,
+  ScramSettings,
   UsersSettings,
 } from '../base/settings.ts';
 import { key, optionalKey, section } from './config-key.ts';
@@ -61,6 +62,8 @@ const devices = z.strictObject({
     max: Number.POSITIVE_INFINITY,
   }).schema.prefault('1d'),
 });
+
+const scram = z.strictObject({ type: z.literal('scram'), file: text(checkFile).schema });
 
 const jwt = z
   .strictObject({
@@ -163,17 +166,17 @@ interface DevicesFile extends Omit<DevicesSettings, 'maxTokenAgeMilliseconds'> {
 }
 
 /** One authenticator as the file gives it, checked. What is undefined was not written. */
-type AuthenticatorFile = UsersSettings | DevicesFile | CertificateFile | JwtFile | HttpFile;
+type AuthenticatorFile = UsersSettings | ScramSettings | DevicesFile | CertificateFile | JwtFile | HttpFile;
 
-const authenticator: z.ZodType<AuthenticatorFile, unknown> = z.discriminatedUnion('type', [users, devices, jwt, http, certificate], {
+const authenticator: z.ZodType<AuthenticatorFile, unknown> = z.discriminatedUnion('type', [users, scram, devices, jwt, http, certificate], {
   error: (issue) =>
     issue.code === 'invalid_union' || issue.code === 'invalid_type'
-      ? `expected { type: users, file: ./users.json }, { type: devices, … }, { type: jwt, … }, { type: http, … } or { type: certificate }, not ${show(issue.input)}`
+      ? `expected { type: users, file: ./users.json }, { type: scram, file: ./users.json }, { type: devices, … }, { type: jwt, … }, { type: http, … } or { type: certificate }, not ${show(issue.input)}`
       : undefined,
 });
 
 function authenticatorSettings(file: AuthenticatorFile): AuthenticatorSettings {
-  if (file.type === 'users') return file;
+  if (file.type === 'users' || file.type === 'scram') return file;
   if (file.type === 'certificate') return { ...file, registry: file.registry ?? '' };
   if (file.type === 'devices') {
     const { maxTokenAge, ...same } = file;
@@ -223,7 +226,7 @@ export const auth: z.ZodType<AuthFile, unknown> = section({
     .meta({
       type: 'list of authenticators',
       default: '[]',
-      text: 'Who judges the clients that connect, one after the other: the first that says yes or no decides. `{ type: users, file: ./users.json }`: names and passwords of a file that `onehop user` writes. `{ type: devices, … }`: devices with secrets of their own, in a file that `onehop device` writes. `{ type: jwt, … }`: signed tokens. `{ type: http, … }`: a service that is asked. `{ type: certificate }`: client certificates. Their keys are in [authentication.md](authentication.md).',
+      text: 'Who judges the clients that connect, one after the other: the first that says yes or no decides. `{ type: users, file: ./users.json }`: names and passwords of a file that `onehop user` writes. `{ type: scram, file: ./users.json }`: the same file, for MQTT 5 clients that log in by SCRAM-SHA-256. `{ type: devices, … }`: devices with secrets of their own, in a file that `onehop device` writes. `{ type: jwt, … }`: signed tokens. `{ type: http, … }`: a service that is asked. `{ type: certificate }`: client certificates. Their keys are in [authentication.md](authentication.md).',
       verbatim: false,
     } satisfies KeyFacts),
   blocked: optionalKey(
@@ -234,7 +237,7 @@ export const auth: z.ZodType<AuthFile, unknown> = section({
   timeout: key(
     duration({ unit: 'milliseconds', min: 100, max: 600_000 }),
     '10s',
-    'How long a client waits for the verdict. Then it is told Server unavailable.',
+    'How long a client waits for the verdict. Then it is told Server unavailable. An exchange of AUTH packets has this time in all.',
   ),
   waiting: key(
     count(1, million),

@@ -22,7 +22,7 @@ import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { BlockWatch } from './block-watch.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import { LiveSettings, liveSections } from './live-settings.ts';
-import type { LoginDesk } from './login-desk.ts';
+import type { LoginDesk, OpenLogin } from './login-desk.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
@@ -302,9 +302,10 @@ class Supervisor implements Broker {
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MEGABYTES },
     });
     // By its number; a successor of this thread has the same ones.
-    const logins = new Map<number, AbortController>();
+    const logins = new Map<number, OpenLogin>();
     worker.on('message', (message: FromShard) => {
       if (message.kind === 'login') this.judge(worker, logins, message.login, message.asked);
+      else if (message.kind === 'login-data') logins.get(message.login)?.proceed(message.data);
       else if (message.kind === 'login-gone') end(logins, message.login);
       else this.came(index, message);
     });
@@ -316,13 +317,16 @@ class Supervisor implements Broker {
     return worker;
   }
 
-  private judge(worker: Worker, logins: Map<number, AbortController>, login: number, asked: Login): void {
-    const controller = new AbortController();
-    logins.set(login, controller);
-    this.desk?.judge(asked, controller.signal, (verdict) => {
-      logins.delete(login);
-      worker.postMessage({ kind: 'verdict', login, verdict } satisfies ToShard);
+  private judge(worker: Worker, logins: Map<number, OpenLogin>, login: number, asked: Login): void {
+    const tell = (message: ToShard): void => worker.postMessage(message);
+    const open = this.desk?.judge(asked, {
+      verdict: (verdict) => {
+        logins.delete(login);
+        tell({ kind: 'verdict', login, verdict });
+      },
+      challenge: (data) => tell({ kind: 'challenge', login, data }),
     });
+    if (open !== undefined) logins.set(login, open);
   }
 
   /** Resolves with one message of this kind from every shard in `from`. */
@@ -481,8 +485,8 @@ class Supervisor implements Broker {
 }
 
 /** Nobody waits for this verdict any more. */
-function end(logins: Map<number, AbortController>, login: number): void {
-  logins.get(login)?.abort();
+function end(logins: Map<number, OpenLogin>, login: number): void {
+  logins.get(login)?.leave();
   logins.delete(login);
 }
 

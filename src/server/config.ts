@@ -122,7 +122,7 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
 function withAuthenticatorPaths(one: AuthenticatorSettings, absolute: (path: string) => string): AuthenticatorSettings {
   if (one.type === 'http') return one;
   if (one.type === 'certificate') return { ...one, registry: absolute(one.registry) };
-  if (one.type === 'users' || one.type === 'devices') return { ...one, file: absolute(one.file) };
+  if (one.type === 'users' || one.type === 'scram' || one.type === 'devices') return { ...one, file: absolute(one.file) };
   return { ...one, secret: absolute(one.secret), publicKey: absolute(one.publicKey), jwks: absolute(one.jwks) };
 }
 

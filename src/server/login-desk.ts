@@ -6,12 +6,13 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import type { Authenticator } from '../auth/authenticator.ts';
 import { CertificateAuthenticator } from '../auth/certificate-authenticator.ts';
-import { Chain } from '../auth/chain.ts';
+import { Chain, type LoginStep } from '../auth/chain.ts';
 import { DevicesAuthenticator } from '../auth/devices-authenticator.ts';
 import { FailedLogins } from '../auth/failed-logins.ts';
 import { HttpAuthenticator } from '../auth/http-authenticator.ts';
 import { JwtAuthenticator } from '../auth/jwt-authenticator.ts';
 import { PasswordPool } from '../auth/password-pool.ts';
+import { ScramAuthenticator } from '../auth/scram-authenticator.ts';
 import { Gone } from '../auth/turns.ts';
 import { UsersAuthenticator } from '../auth/users-authenticator.ts';
 import type { Log } from '../base/log.ts';
@@ -21,6 +22,7 @@ import type {
   CertificateSettings,
   DevicesSettings,
   JwtSettings,
+  ScramSettings,
   UsersSettings,
 } from '../base/settings.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
@@ -40,6 +42,22 @@ const TROUBLE_MILLISECONDS = 10_000;
 export interface LoginEars extends CertificateEars {
   /** Messages of these clients carry other User Properties from now on. */
   propertiesChanged(authenticator: string, changes: readonly UserPropertyChange[]): void;
+}
+
+/** Who has asked for a verdict. */
+export interface LoginListener {
+  /** Called once, at the end. */
+  verdict(verdict: LoginVerdict): void;
+  /** The client is to be asked this, before there can be a verdict. */
+  challenge(data: Uint8Array): void;
+}
+
+/** A login that has no verdict yet. */
+export interface OpenLogin {
+  /** What the client has said to the challenge. */
+  proceed(data: Uint8Array | null): void;
+  /** Nobody waits for the verdict any more. */
+  leave(): void;
 }
 
 export class LoginDesk {
@@ -85,6 +103,7 @@ export class LoginDesk {
   private authenticator(settings: AuthenticatorSettings): Authenticator {
     if (settings.type === 'users') return this.users(settings);
     if (settings.type === 'devices') return this.devices(settings);
+    if (settings.type === 'scram') return this.scram(settings);
     if (settings.type === 'jwt') return this.jwt(settings);
     if (settings.type === 'certificate') return this.certificate(settings);
     const service = new HttpAuthenticator(settings);
@@ -92,13 +111,21 @@ export class LoginDesk {
     return service;
   }
 
-  private users({ file }: UsersSettings): UsersAuthenticator {
-    const users = new UsersAuthenticator(readUserFile(file), this.pool);
+  private users({ file }: UsersSettings): Authenticator {
+    return this.overUsers(file, new UsersAuthenticator(readUserFile(file), this.pool));
+  }
+
+  private scram({ file }: ScramSettings): Authenticator {
+    return this.overUsers(file, new ScramAuthenticator(readUserFile(file)));
+  }
+
+  /** The file is read again when it changes, and who has lost by that is told. */
+  private overUsers(file: string, users: UsersAuthenticator | ScramAuthenticator): Authenticator {
     this.watch([file], () => {
       const list = readUserFile(file);
       const revoked = users.replace(list);
       if (revoked.length > 0) this.revoked(users.name, revoked);
-      this.log.info({ file, users: list.size, changed: revoked.length }, 'the file of users was read again');
+      this.log.info({ authenticator: users.name, file, users: list.size, changed: revoked.length }, 'the file of users was read again');
     });
     return users;
   }
@@ -160,21 +187,26 @@ export class LoginDesk {
     }
   }
 
-  /**
-   * @param answer called once, unless `signal` comes first
-   * @param signal nobody waits for the verdict any more
-   */
-  judge(login: Login, signal: AbortSignal, answer: (verdict: LoginVerdict) => void): void {
+  /** Judges a login; nothing is told before this returns, and nothing after its `leave`. */
+  judge(login: Login, listener: LoginListener): OpenLogin {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const clock = (): number => performance.now();
     const failed = (error: Error): LoginVerdict => {
       if (!(error instanceof Gone)) this.troubled('chain', error);
       return { code: ReasonCode.ServerUnavailable, cause: 'the login could not be judged', identity: null };
     };
-    void this.chain
-      .judge(login, () => performance.now(), signal)
-      .catch(failed)
-      .then((verdict) => {
-        if (!signal.aborted) answer(verdict);
+    const tell = (step: Promise<LoginStep>): void => {
+      void step.catch(failed).then((said) => {
+        if (signal.aborted) return;
+        if (said instanceof Uint8Array) listener.challenge(said);
+        else listener.verdict(said);
       });
+    };
+    const exchange = login.exchange === undefined ? null : this.chain.open(login.exchange.method);
+    const step = (data: Uint8Array | null): Promise<LoginStep> => this.chain.step(exchange, data, login.address, clock, signal);
+    tell(login.exchange === undefined ? this.chain.judge(login, clock, signal) : step(login.exchange.data));
+    return { proceed: (data) => tell(step(data)), leave: () => controller.abort() };
   }
 
   /** Reads the files again: what cannot be used is said, and the old list stays. */

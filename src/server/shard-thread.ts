@@ -44,6 +44,7 @@ function tell(message: FromShard): void {
 if (start.settings.auth.authenticators.length > 0)
   shard.logins.port = {
     ask: (login, asked) => tell({ kind: 'login', login, asked }),
+    proceed: (login, data) => tell({ kind: 'login-data', login, data }),
     leave: (login) => tell({ kind: 'login-gone', login }),
   };
 
@@ -94,6 +95,9 @@ port.on('message', (message: ToShard) => {
       return;
     case 'verdict':
       shard.logins.answer(message.login, message.verdict);
+      return;
+    case 'challenge':
+      shard.logins.challenge(message.login, message.data);
       return;
     case 'revoked':
       endRevoked(shard, message.authenticator, new Set(message.proofs));

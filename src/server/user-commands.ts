@@ -3,9 +3,12 @@
  */
 import { existsSync } from 'node:fs';
 import { PasswordPool } from '../auth/password-pool.ts';
+import { prepared, type ScramVerifier, verifierOf } from '../auth/scram.ts';
 import type { User } from '../auth/user.ts';
 import { forCommand, whileLocked } from './record-file.ts';
 import { readUserFile, writeUserFile } from './user-file.ts';
+
+export type { ScramVerifier };
 
 /** Reads the file, changes the list, writes it: no other `onehop user` comes between. @throws StartError with one line, and what `edit` throws */
 export function changeUsers(file: string, edit: (users: Map<string, User>) => void): void {
@@ -34,4 +37,14 @@ export async function hashPassword(password: Uint8Array): Promise<string> {
   } finally {
     await pool.close();
   }
+}
+
+/** Whether SCRAM can express a username. */
+export function isScramName(username: string): boolean {
+  return prepared(username) !== null;
+}
+
+/** The verifier to keep of a password. @returns null: SCRAM cannot express it */
+export function scramVerifier(password: string): ScramVerifier | null {
+  return verifierOf(password);
 }

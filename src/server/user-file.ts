@@ -2,9 +2,12 @@
  * UserFile: the users of a broker, as JSON. `onehop user` writes it, the broker reads it.
  *
  *   { "version": 1, "users": [{ "username": "pump-7", "password": "$argon2id$…", "attributes": { "group": "a" }, "isSuperuser": false, "remark": "" }] }
+ *
+ * A user who may log in by SCRAM has `"scramSha256": { "salt": "…", "iterations": 50000, "storedKey": "…", "serverKey": "…" }` besides.
  */
 import { z } from 'zod';
 import { hashProblem } from '../auth/password-hash.ts';
+import { verifierProblem } from '../auth/scram.ts';
 import type { User } from '../auth/user.ts';
 import { readJsonFile, replaceFile } from './record-file.ts';
 
@@ -28,6 +31,14 @@ const user = z.strictObject({
     // The value itself may be a password that somebody has put here.
     if (problem !== null) issues.push({ code: 'custom', message: `the password ${problem}; write it with: onehop user passwd`, input: '' });
   }),
+  scramSha256: z
+    .strictObject({ salt: z.string(), iterations: z.number(), storedKey: z.string(), serverKey: z.string() })
+    .check(({ value, issues }) => {
+      const problem = verifierProblem(value);
+      if (problem !== null)
+        issues.push({ code: 'custom', message: `the verifier ${problem}; write it with: onehop user passwd NAME --scram`, input: '' });
+    })
+    .optional(),
   attributes: z
     .record(z.string().max(128), z.string().max(1024))
     .refine((attributes) => Object.keys(attributes).length <= ATTRIBUTES_MAX, { error: `at most ${ATTRIBUTES_MAX} attributes` })

@@ -69,6 +69,8 @@ export type ToShard =
   | { readonly kind: 'peer-restarted'; readonly peer: number; readonly link: LinkWiring }
   | { readonly kind: 'certificates'; readonly listener: number; readonly files: CertificateFiles }
   | { readonly kind: 'verdict'; readonly login: number; readonly verdict: LoginVerdict }
+  /** Its client is to be asked this, in an AUTH packet. */
+  | { readonly kind: 'challenge'; readonly login: number; readonly data: Uint8Array }
   /** These proofs count no more: names, or what `Identity.proof` says. */
   | { readonly kind: 'revoked'; readonly authenticator: string; readonly proofs: readonly string[] }
   /** One of this process, to be published by one shard. */
@@ -88,6 +90,8 @@ export type ToShard =
 export type FromShard =
   | { readonly kind: 'ready' }
   | { readonly kind: 'login'; readonly login: number; readonly asked: Login }
+  /** Its client has answered a challenge. */
+  | { readonly kind: 'login-data'; readonly login: number; readonly data: Uint8Array | null }
   /** Its client has gone, or has waited long enough. */
   | { readonly kind: 'login-gone'; readonly login: number }
   /** Everything that the store had for this shard is there. */

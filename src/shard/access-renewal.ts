@@ -65,6 +65,15 @@ export class AccessRenewal {
   }
 }
 
+/** One client has another identity: it is judged anew, on all its streams, and may end by it. */
+export function renewAccess(connection: Connection): void {
+  const { shard } = connection;
+  const { authorization } = shard;
+  const all = [connection, ...(connection.streams ?? [])];
+  for (const one of all) one.access = authorization.judges(connection.identity!) ? authorization.stale : null;
+  for (const one of all) renew(shard, one);
+}
+
 /** Ends what the client may not have any more. */
 function renew(shard: Shard, connection: Connection): void {
   const { session, control } = connection;

@@ -72,8 +72,10 @@ export class Connection {
   partialLength: number;
   /** Reading is stopped until what the client feeds has room again. */
   isPaused: boolean;
-  /** Number of the login that is being judged; 0: none. */
+  /** Number of the login that is being judged; 0: none. While connected: of one that the client asks for anew. */
   login: number;
+  /** That of CONNECT; null: it has none, and AUTH packets are no part of this connection. */
+  authenticationMethod: string | null;
   /** `Shard.turnMilliseconds` of the last bytes from the client. */
   receivedAt: number;
   keepAliveSeconds: number;
@@ -136,6 +138,7 @@ export class Connection {
     this.partialLength = 0;
     this.isPaused = false;
     this.login = 0;
+    this.authenticationMethod = null;
     this.receivedAt = shard.turnMilliseconds;
     this.keepAliveSeconds = 0;
     this.timer = null;
@@ -192,21 +195,15 @@ export class Connection {
     this.isPaused = true;
   }
 
-  /** The verdict has come: reading goes on in the next turn, behind the CONNACK. */
-  loginDone(): void {
-    this.login = 0;
+  /** Reading goes on in the next turn, behind what has been written. */
+  readOn(): void {
     this.shard.paused.add(this);
   }
 
-  /** Nothing more is handled until what the client has asked for is done, turn by turn. */
+  /** Nothing more is handled until what the client has asked for is done, turn by turn; then `readOn`. */
   waitForTurn(): void {
     this.isPaused = true;
     this.channel.pause();
-  }
-
-  /** It is done: reading goes on. */
-  turnHasCome(): void {
-    this.shard.paused.add(this);
   }
 
   /** v3 clients have no Receive Maximum: past ours, the broker stops reading instead. */

@@ -17,6 +17,7 @@ export const COUNTERS = [
   'logins/waiting',
   'logins/accepted',
   'logins/refused',
+  'logins/renewed',
   'logins/overrun',
   'logins/timed-out',
   'logins/ended',

@@ -25,8 +25,9 @@ import {
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { CONNECTED, type Connection, OPENING } from './connection.ts';
 import { onPuback, onPubcomp, onPubrec, onPubrel } from './on-ack.ts';
+import { onAuth, onLoginPacket } from './on-auth.ts';
 import { onConnect } from './on-connect.ts';
-import { onAuth, onDisconnect } from './on-disconnect.ts';
+import { onDisconnect } from './on-disconnect.ts';
 import { onPublish } from './on-publish.ts';
 import { onSubscribe, onUnsubscribe } from './on-subscribe.ts';
 
@@ -37,6 +38,7 @@ export function dispatch(connection: Connection, bytes: Uint8Array, frame: Frame
   const at = frame.bodyAt;
   const end = frame.bodyEnd;
   if (connection.state !== CONNECTED) {
+    if (connection.login !== 0) return onLoginPacket(connection, bytes, first, at, end);
     // [MQTT-3.1.0-1]: anything before CONNECT closes the connection without an answer.
     return type === CONNECT && connection.state === OPENING ? onConnect(connection, bytes, first, at, end) : ReasonCode.ProtocolError;
   }

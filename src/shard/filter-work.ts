@@ -72,7 +72,7 @@ export function continueFilters(shard: Shard, advance: (work: FilterWork, count:
     // What was subscribed stays with the session; nobody is left to hear of it.
     if (connection.state !== CONNECTED) continue;
     take(shard, work, FILTERS_PER_STEP, advance);
-    if (work.isDone) connection.turnHasCome();
+    if (work.isDone) connection.readOn();
     else shard.filterWorks.push(work);
   }
   withdrawSome(shard, shard.filterBudget);

@@ -2,15 +2,19 @@
  * Logins: connections whose CONNECT is read and whose client has not been judged yet.
  *
  *   CONNECT → begin → asked of the supervisor (`LoginPort`) → answered → `done` → session and CONNACK, or a refusal
- *                  └ nothing answers in `auth.timeout`: 0x88 Server unavailable
+ *     ▲            └ nothing answers in `auth.timeout`: 0x88 Server unavailable
+ *     └ a client with an Authentication Method: AUTH 0x18 to it (`challenge`), AUTH 0x18 from it (`proceed`), as often as the method asks
  *
- * Reading stops meanwhile: what a client sends behind its CONNECT waits, and is nothing if it is refused [MQTT-3.1.4-6]. A judge that is slow holds back nobody but those who wait for it.
+ * Reading stops while somebody judges: what a client sends behind its CONNECT waits, and is nothing if it is refused [MQTT-3.1.4-6]. A judge that is slow holds back
+ * nobody but those who wait for it. A connected client that proves itself anew (`renew`) is read all the time.
  */
+import { Writer } from '../base/bytes.ts';
 import type { StatementSettings } from '../base/settings.ts';
 import { Timer } from '../base/timers.ts';
 import type { ConnectPacket } from '../protocol/connect.ts';
+import { writeAuth } from '../protocol/disconnect.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
-import { type Connection, OPENING } from './connection.ts';
+import { CLOSING, type Connection, OPENING } from './connection.ts';
 import { counter } from './counters.ts';
 import type { Shard } from './shard.ts';
 
@@ -22,6 +26,16 @@ const TIMED_OUT = counter('logins/timed-out');
 
 /** CONNECT packets that wait, of all connections of one shard: with their Wills they may be as large as a packet may be. */
 const WAITING_BYTES_MAX = 64 * 1024 * 1024;
+
+/** AUTH packets from the client in one exchange; SCRAM needs two. */
+const ROUNDS_MAX = 8;
+
+/** What a client says in an exchange of AUTH packets. */
+export interface LoginExchange {
+  readonly method: string;
+  /** Null: it has said nothing. */
+  readonly data: Uint8Array | null;
+}
 
 /** What a client has shown to prove who it is. */
 export interface Login {
@@ -35,6 +49,8 @@ export interface Login {
   readonly certificate: Uint8Array | null;
   /** User Properties of the CONNECT, in order, where somebody wants them; absent: none. */
   readonly userProperties?: readonly (readonly [key: string, value: string])[] | undefined;
+  /** Its Authentication Method, and what it has said first. Then name and password prove nothing. */
+  readonly exchange?: LoginExchange;
 }
 
 /** Who a client has proved to be. */
@@ -63,17 +79,23 @@ export interface LoginVerdict {
   readonly cause: string;
   /** Null when it was refused. */
   readonly identity: Identity | null;
+  /** The last that the client is told in an exchange. */
+  readonly data?: Uint8Array;
 }
 
-/** The way to whoever judges. Every question is answered once, by `Logins.answer`, or left. */
+/** The way to whoever judges. Every question is answered once, by `Logins.answer` or `Logins.challenge`, or left. */
 export interface LoginPort {
   ask(login: number, asked: Login): void;
+  /** What the client has said to a challenge. */
+  proceed(login: number, data: Uint8Array | null): void;
   /** The verdict is not wanted any more. */
   leave(login: number): void;
 }
 
-/** Called with the verdict, while the connection still stands. */
+/** Called with the verdict on a CONNECT, while the connection still stands. */
 export type LoginDone = (connection: Connection, packet: ConnectPacket, verdict: LoginVerdict) => void;
+/** Called with the verdict on a client that is connected. */
+export type RenewalDone = (connection: Connection, verdict: LoginVerdict) => void;
 
 /** Without authenticators everybody is this one. */
 export const ANYBODY: Identity = {
@@ -86,13 +108,20 @@ export const ANYBODY: Identity = {
 };
 
 const LATE: LoginVerdict = { code: ReasonCode.ServerUnavailable, cause: 'nothing has judged the login in time', identity: null };
+const SILENT: LoginVerdict = { code: ReasonCode.NotAuthorized, cause: 'the client has not answered in time', identity: null };
 const BUSY: LoginVerdict = { code: ReasonCode.ServerBusy, cause: 'too many logins wait', identity: null };
 
 interface Waiting {
   readonly connection: Connection;
-  readonly packet: ConnectPacket;
-  readonly done: LoginDone;
+  readonly done: (verdict: LoginVerdict) => void;
   readonly bytes: number;
+  readonly timer: Timer;
+  /** Largest packet that the client takes. */
+  readonly packetBytesMax: number;
+  /** It is the client's turn to say something. */
+  awaitsClient: boolean;
+  /** AUTH packets that it has sent. */
+  rounds: number;
 }
 
 export class Logins {
@@ -105,6 +134,7 @@ export class Logins {
   /** Of their CONNECT packets. */
   private waitingBytes: number;
   private next: number;
+  private readonly writer: Writer;
 
   constructor(shard: Shard) {
     this.port = null;
@@ -113,29 +143,17 @@ export class Logins {
     this.waiting = new Map();
     this.waitingBytes = 0;
     this.next = 1;
+    this.writer = new Writer(512);
   }
 
   /** The client is to be judged; its connection reads nothing until then. @param bytes of the packet; nobody knows yet who fills the memory with it */
   begin(connection: Connection, packet: ConnectPacket, bytes: number, done: LoginDone): void {
-    const { shard } = this;
-    const { timeoutMilliseconds, waitingMax } = shard.settings.auth;
-    const isFull = this.waiting.size >= Math.ceil(waitingMax / shard.shards) || this.waitingBytes + bytes > WAITING_BYTES_MAX;
-    if (isFull) {
-      shard.counters[OVERRUN]!++;
-      this.finish({ connection, packet, done, bytes }, BUSY);
-      return;
-    }
-    const login = this.next++;
-    this.waiting.set(login, { connection, packet, done, bytes });
-    this.waitingBytes += bytes;
-    shard.counters[WAITING] = this.waiting.size;
+    const { authenticationMethod, authenticationData, maximumPacketSize } = packet.properties;
+    connection.authenticationMethod = authenticationMethod ?? null;
+    const finish = (verdict: LoginVerdict): void => done(connection, packet, verdict);
+    const login = this.enter(connection, bytes, maximumPacketSize ?? Number.POSITIVE_INFINITY, finish);
+    if (login === 0) return;
     connection.waitForLogin(login);
-    connection.timer = new Timer(() => {
-      shard.counters[TIMED_OUT]!++;
-      this.port!.leave(login);
-      this.answer(login, LATE);
-    });
-    shard.timers.arm(connection.timer, timeoutMilliseconds);
     this.port!.ask(login, {
       clientId: packet.clientId,
       username: packet.username ?? null,
@@ -143,7 +161,85 @@ export class Logins {
       address: addressOf(connection.peer.name),
       certificate: connection.peer.certificate,
       userProperties: this.asksWithProperties ? packet.properties.userProperties : undefined,
+      ...(authenticationMethod !== undefined && { exchange: { method: authenticationMethod, data: authenticationData ?? null } }),
     });
+  }
+
+  /** A connected client proves anew who it is, by the method of its CONNECT. Its other packets go on as before. */
+  renew(connection: Connection, data: Uint8Array | null, done: RenewalDone): void {
+    const login = this.enter(connection, data?.length ?? 0, connection.packetBytesMax, (verdict) => done(connection, verdict));
+    if (login === 0) return;
+    connection.login = login;
+    this.port!.ask(login, {
+      clientId: connection.session!.clientId,
+      username: null,
+      password: null,
+      address: addressOf(connection.peer.name),
+      certificate: connection.peer.certificate,
+      exchange: { method: connection.authenticationMethod!, data },
+    });
+  }
+
+  /** @returns number of the login; 0: too many wait, and that is the verdict */
+  private enter(connection: Connection, bytes: number, packetBytesMax: number, done: (verdict: LoginVerdict) => void): number {
+    const { shard } = this;
+    const { timeoutMilliseconds, waitingMax } = shard.settings.auth;
+    const login = this.next++;
+    const timer = new Timer(() => {
+      shard.counters[TIMED_OUT]!++;
+      this.end(login, this.waiting.get(login)!.awaitsClient ? SILENT : LATE);
+    });
+    const waiting: Waiting = { connection, done, bytes, timer, packetBytesMax, awaitsClient: false, rounds: 0 };
+    if (this.waiting.size >= Math.ceil(waitingMax / shard.shards) || this.waitingBytes + bytes > WAITING_BYTES_MAX) {
+      shard.counters[OVERRUN]!++;
+      this.finish(waiting, BUSY);
+      return 0;
+    }
+    this.waiting.set(login, waiting);
+    this.waitingBytes += bytes;
+    shard.counters[WAITING] = this.waiting.size;
+    shard.timers.arm(timer, timeoutMilliseconds);
+    return login;
+  }
+
+  /** The judge asks the client something. */
+  challenge(login: number, data: Uint8Array): void {
+    const waiting = this.waiting.get(login);
+    if (waiting === undefined) return;
+    const { connection } = waiting;
+    const { writer } = this;
+    this.shard.startTurn();
+    writer.reset();
+    // [MQTT-4.12.0-2] [MQTT-4.12.0-5]
+    writeAuth(writer, ReasonCode.ContinueAuthentication, {
+      authenticationMethod: connection.authenticationMethod!,
+      authenticationData: data,
+    });
+    if (writer.at > waiting.packetBytesMax) {
+      this.end(login, { code: ReasonCode.PacketTooLarge, cause: 'the client takes no packet as large as the challenge', identity: null }); // [MQTT-3.1.2-24]
+      return;
+    }
+    waiting.awaitsClient = true;
+    connection.send(writer.bytes, 0, writer.at);
+    if (connection.state === OPENING) connection.readOn();
+  }
+
+  /** The client answers. @returns 0, or the code that ends the exchange: it was not asked, or has said too much */
+  proceed(connection: Connection, data: Uint8Array | null): ReasonCode {
+    const { login } = connection;
+    const waiting = this.waiting.get(login);
+    if (waiting === undefined || !waiting.awaitsClient) return ReasonCode.ProtocolError;
+    if (++waiting.rounds > ROUNDS_MAX) return ReasonCode.QuotaExceeded;
+    waiting.awaitsClient = false;
+    if (connection.state === OPENING) connection.waitForLogin(login);
+    this.port!.proceed(login, data);
+    return ReasonCode.Success;
+  }
+
+  /** Ends a login that nobody judges any more. */
+  end(login: number, verdict: LoginVerdict): void {
+    this.port!.leave(login);
+    this.answer(login, verdict);
   }
 
   /** The verdict has come. One that comes too late is nobody's. */
@@ -153,9 +249,8 @@ export class Logins {
     this.remove(login, waiting);
     const { connection } = waiting;
     this.shard.startTurn();
-    if (connection.timer !== null) this.shard.timers.disarm(connection.timer);
-    connection.timer = null;
-    connection.loginDone();
+    connection.login = 0;
+    if (connection.state === OPENING) connection.readOn();
     this.finish(waiting, verdict);
   }
 
@@ -170,13 +265,14 @@ export class Logins {
   private remove(login: number, waiting: Waiting): void {
     this.waiting.delete(login);
     this.waitingBytes -= waiting.bytes;
+    this.shard.timers.disarm(waiting.timer);
     this.shard.counters[WAITING] = this.waiting.size;
   }
 
-  private finish({ connection, packet, done }: Waiting, verdict: LoginVerdict): void {
-    if (connection.state !== OPENING) return;
+  private finish({ connection, done }: Waiting, verdict: LoginVerdict): void {
+    if (connection.state >= CLOSING) return;
     this.shard.counters[verdict.identity === null ? REFUSED : ACCEPTED]!++;
-    done(connection, packet, verdict);
+    done(verdict);
   }
 }
 

@@ -68,7 +68,7 @@ export function onConnect(connection: Connection, bytes: Uint8Array, first: numb
   else if (!connection.shard.quotas.admitConnect()) {
     // Nobody has been asked yet who the client is: that is what this protects.
     refuseConnect(connection, packet.version, ReasonCode.ConnectionRateExceeded, undefined, !connection.shard.quotas.mayLog());
-  } else if (connection.shard.logins.port === null) accept(connection, packet, ANYBODY);
+  } else if (connection.shard.logins.port === null) accept(connection, packet, ANYBODY, undefined);
   else connection.shard.logins.begin(connection, packet, end - at, judged);
   return ReasonCode.Success;
 }
@@ -79,7 +79,7 @@ function judged(connection: Connection, packet: ConnectPacket, verdict: LoginVer
   const { isStopping } = connection.shard;
   const code = identity === null ? (isStopping ? ReasonCode.ServerUnavailable : verdict.code) : connectError(connection, packet);
   if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code, { ...refusedClient(packet), cause: verdict.cause });
-  else accept(connection, packet, identity!);
+  else accept(connection, packet, identity!, verdict.data);
 }
 
 /** Whether a rule keeps this client out. It is then refused. */
@@ -122,7 +122,8 @@ export function refuseConnect(
 function connectError(connection: Connection, packet: ConnectPacket): ReasonCode {
   const { shard, peer } = connection;
   const { mqtt, limits, listeners } = shard.settings;
-  if (packet.properties.authenticationMethod !== undefined) return ReasonCode.BadAuthenticationMethod; // [MQTT-4.12.0-1]
+  const hasMethod = packet.properties.authenticationMethod !== undefined;
+  if (hasMethod && shard.logins.port === null) return ReasonCode.BadAuthenticationMethod; // [MQTT-4.12.0-1]
   if (packet.clientIdBytes.length > limits.clientIdBytes) return ReasonCode.ClientIdentifierNotValid;
   if (shard.isStopping) return ReasonCode.ServerUnavailable; // CONNACK does not know 0x8B (section 3.2.2.2).
   if (shard.logins.port === null && !shard.settings.auth.allowAnonymous) return ReasonCode.NotAuthorized;
@@ -152,7 +153,8 @@ function outlivesConnection(packet: ConnectPacket): boolean {
   return packet.version === V5 ? (packet.properties.sessionExpiryInterval ?? 0) > 0 : !packet.cleanStart;
 }
 
-function accept(connection: Connection, packet: ConnectPacket, identity: Identity): void {
+/** @param data the last that the client is told in an exchange */
+function accept(connection: Connection, packet: ConnectPacket, identity: Identity, data: Uint8Array | undefined): void {
   const shard = connection.shard;
   const { mqtt, limits } = shard.settings;
   const isV5 = packet.version === V5;
@@ -195,7 +197,7 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   session.attributes = packAttributes(identity.attributes);
   connection.identity = identity;
   if (isPresent) endForbidden(shard, session, connection);
-  if (identity.expiresAt > 0) endWithProof(shard, connection, identity.expiresAt);
+  endWithProof(shard, connection, identity.expiresAt);
   connection.userProperties = encodeUserProperties(identity.userProperties ?? []);
   session.will = willOf(connection, clientId, packet, will);
   session.closedAt = 0;
@@ -212,6 +214,8 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   shard.counters[CLIENTS]!++;
   shard.counters[listenerCounter(connection.peer.listener)]!++;
   agree(shard, connection, packet, answer);
+  answer.authenticationMethod = connection.authenticationMethod ?? undefined; // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
+  answer.authenticationData = data;
   answer.receiveMaximum = mqtt.receiveMaximum < 65535 ? mqtt.receiveMaximum : undefined;
   answer.maximumQos = mqtt.maximumQos < 2 ? mqtt.maximumQos : undefined; // [MQTT-3.2.2-9]
   answer.retainAvailable = mqtt.retainAvailable ? undefined : 0;
@@ -236,8 +240,11 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   if (session.queue !== null) pump(shard, session, connection);
 }
 
-/** A proof that ends takes the connection with it. The session stays, for a client that shows a new one. */
-function endWithProof(shard: Shard, connection: Connection, expiresAt: number): void {
+/** A proof that ends takes the connection with it. The session stays, for a client that shows a new one. @param expiresAt 0: it never ends */
+export function endWithProof(shard: Shard, connection: Connection, expiresAt: number): void {
+  if (connection.proofTimer !== null) shard.timers.disarm(connection.proofTimer);
+  connection.proofTimer = null;
+  if (expiresAt === 0) return;
   // Whoever wrote the end has a clock on the wall, which may be set; the shard's own only runs on. So it is looked at again and again.
   const left = (): number => Math.min(PROOF_LOOK_MILLISECONDS, Math.max(0, expiresAt - Date.now()));
   const timer = new Timer(() => {

@@ -1,9 +1,8 @@
 /**
- * DISCONNECT and AUTH from a client. DISCONNECT may change the Session Expiry Interval and decides whether the Will is sent; AUTH has no use until a
- * connection has begun enhanced authentication, which CONNECT refuses.
+ * DISCONNECT from a client: it may change the Session Expiry Interval and decides whether the Will is sent.
  */
 
-import { ReasonPacket, readAuth, readDisconnect } from '../protocol/disconnect.ts';
+import { ReasonPacket, readDisconnect } from '../protocol/disconnect.ts';
 import { V5 } from '../protocol/packet-type.ts';
 import { ReasonCode, reasonName } from '../protocol/reason-code.ts';
 import type { Connection } from './connection.ts';
@@ -24,10 +23,4 @@ export function onDisconnect(connection: Connection, bytes: Uint8Array, at: numb
   // Only a normal disconnection takes the Will back [MQTT-3.14.4-3].
   endConnection(connection, -1, packet.code === 0 ? 'normal' : reasonName(packet.code), packet.code !== ReasonCode.NormalDisconnection);
   return ReasonCode.Success;
-}
-
-export function onAuth(connection: Connection, bytes: Uint8Array, at: number, end: number): ReasonCode {
-  if (connection.version !== V5) return ReasonCode.MalformedPacket;
-  const code = readAuth(packet, bytes, at, end, connection.version);
-  return code !== ReasonCode.Success ? code : ReasonCode.ProtocolError;
 }

@@ -16,8 +16,8 @@ import { HELD_BACK } from './quota-check.ts';
 import { refuse } from './refuse.ts';
 import { beginStream, mayBeginStream } from './streams.ts';
 
-/** What a client may send behind its CONNECT before it is judged. */
-const LOGIN_AHEAD_BYTES = 16 * 1024;
+/** What a client may send behind its CONNECT before it is judged, and its largest packet in an exchange of AUTH packets. */
+const LOGIN_BYTES_MAX = 16 * 1024;
 
 const BYTES_RECEIVED = counter('bytes/received');
 const PACKETS_RECEIVED = counter('packets/received');
@@ -43,7 +43,12 @@ export function receive(connection: Connection, bytes: Uint8Array, at: number, e
     parsePartial(connection);
   }
   // While a login is judged a little is read ahead: a connection that is not read does not say that its client has gone.
-  return !connection.isPaused || (connection.login !== 0 && connection.partialLength < LOGIN_AHEAD_BYTES);
+  return !connection.isPaused || (isLoggingIn(connection) && connection.partialLength < LOGIN_BYTES_MAX);
+}
+
+/** The client has sent its CONNECT, and has not been judged. */
+function isLoggingIn(connection: Connection): boolean {
+  return connection.login !== 0 && connection.state === OPENING;
 }
 
 /** Handles whole packets of bytes[from, end). @returns where the first unhandled byte is */
@@ -51,10 +56,11 @@ function parse(connection: Connection, bytes: Uint8Array, from: number, end: num
   const shard = connection.shard;
   const frame = shard.frame;
   const limits = shard.settings.limits;
+  const packetBytesMax = isLoggingIn(connection) ? LOGIN_BYTES_MAX : connection.inboundPacketBytesMax;
   let at = from;
   while (at < end) {
     if (connection.isPaused) return at;
-    const code = readFrame(frame, bytes, at, end, connection.inboundPacketBytesMax);
+    const code = readFrame(frame, bytes, at, end, packetBytesMax);
     if (code === FRAME_INCOMPLETE) return at;
     if (code !== 0) {
       refuse(connection, code);

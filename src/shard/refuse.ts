@@ -1,8 +1,8 @@
 /**
- * Refuse: the only place where a reason code of a connected client's fault becomes a DISCONNECT or a close.
+ * Refuse: the only place where a reason code of a connected client's fault becomes a DISCONNECT, a refusing CONNACK or a close.
  */
 import { ReasonCode, reasonName } from '../protocol/reason-code.ts';
-import type { Connection } from './connection.ts';
+import { type Connection, OPENING } from './connection.ts';
 import { counter } from './counters.ts';
 import { endConnection } from './sessions.ts';
 
@@ -17,6 +17,11 @@ export function refuse(connection: Connection, code: ReasonCode): void {
     return;
   }
   shard.counters[MALFORMED]!++;
+  if (connection.login !== 0 && connection.state === OPENING) {
+    // Who breaks off its own login is told so by CONNACK, which only a connected client is not [MQTT-4.12.0-4].
+    shard.logins.end(connection.login, { code, cause: 'the client broke the protocol', identity: null });
+    return;
+  }
   shard.clientLog.info(
     { client: connection.session?.clientId, peer: connection.peer.name, reason: code, name: reasonName(code) },
     'connection refused: the client broke the protocol',

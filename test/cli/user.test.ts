@@ -9,7 +9,9 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { describe } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import { PasswordPool } from '../../src/auth/password-pool.ts';
+import { type ScramVerifier, verifierOf } from '../../src/auth/scram.ts';
 import { TooMany } from '../../src/auth/turns.ts';
 import { readUserFile } from '../../src/server/user-file.ts';
 import { storeDirectory } from '../support/store-directory.ts';
@@ -67,7 +69,9 @@ describe('onehop user', { concurrency: 2 }, () => {
     const env = { ONEHOP_USERS_FILE: file };
     assert.equal((await user(['list'], '', env)).out, 'pump group=a (hall 2)\n');
     const json = await user(['list', '--json'], '', env);
-    assert.deepEqual(JSON.parse(json.out), [{ username: 'pump', attributes: { group: 'a' }, isSuperuser: false, remark: 'hall 2' }]);
+    assert.deepEqual(JSON.parse(json.out), [
+      { username: 'pump', attributes: { group: 'a' }, isSuperuser: false, remark: 'hall 2', scram: false },
+    ]);
     assert.equal((await user(['passwd', 'pump', '--file', file], 'new one\n')).code, 0);
     assert.ok(await verifies(file, 'pump', 'new one'));
     assert.equal(readUserFile(file).get('pump')!.remark, 'hall 2', 'only the password is another one');
@@ -83,6 +87,44 @@ describe('onehop user', { concurrency: 2 }, () => {
     const password = /^password: (\w{24})$/m.exec(out)![1]!;
     assert.ok(await verifies(file, 'pump', password));
     assert.equal(readUserFile(file).get('pump')!.isSuperuser, true);
+  });
+
+  test('--scram: a verifier beside the hash, as long as it is wanted', async () => {
+    const file = newFile();
+    const verifier = (): ScramVerifier | undefined => readUserFile(file).get('pump')!.scramSha256;
+    const isOf = (password: string): boolean => {
+      const { salt, iterations } = verifier()!;
+      return isDeepStrictEqual(verifierOf(password, iterations, Buffer.from(salt, 'base64')), verifier());
+    };
+    const passwd = async (password: string, ...args: string[]): Promise<void> => {
+      assert.equal((await user(['passwd', 'pump', '--file', file, ...args], `${password}\n`)).code, 0);
+      assert.ok(await verifies(file, 'pump', password));
+    };
+    assert.equal((await user(['add', 'pump', '--scram', '--file', file], `${SECRET}\n`)).code, 0);
+    assert.ok(isOf(SECRET) && (await verifies(file, 'pump', SECRET)));
+    assert.ok(!readFileSync(file, 'utf8').includes(SECRET));
+    assert.equal((await user(['list', '--file', file])).out, 'pump scram\n');
+    const json = (await user(['list', '--json', '--file', file])).out;
+    assert.deepEqual(JSON.parse(json), [{ username: 'pump', attributes: {}, isSuperuser: false, remark: '', scram: true }]);
+    await passwd('second');
+    assert.ok(isOf('second'), 'who has one gets a new one');
+    await passwd('third', '--no-scram');
+    assert.equal(verifier(), undefined);
+    await passwd('fourth');
+    assert.equal(verifier(), undefined);
+    await passwd('fifth', '--scram');
+    assert.ok(isOf('fifth'));
+    const before = readFileSync(file, 'utf8');
+    for (const args of [
+      ['passwd', 'pump'],
+      ['add', 'valve', '--scram'],
+    ]) {
+      const { code, errors } = await user([...args, '--file', file], 'bell\u0007\n');
+      assert.deepEqual([code, errors], [2, 'onehop: SCRAM cannot express this password (RFC 4013)\n']);
+    }
+    const { errors } = await user(['add', '\u0627\u0031', '--scram', '--file', file], 'x\n');
+    assert.match(errors, /^onehop: SCRAM cannot express this username/);
+    assert.equal(readFileSync(file, 'utf8'), before);
   });
 
   test('commands at the same time lose nothing', async () => {
@@ -130,6 +172,7 @@ describe('the file of users', () => {
   test('what is wrong with it is said in one line, without what may be a password', () => {
     const file = newFile();
     const hash = '$argon2id$v=19$m=19456,t=2,p=1$MTIzNDU2Nzg5MGFiY2RlZg$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA';
+    const verifier = verifierOf('x', 4096)!;
     const cases: readonly [unknown, RegExp][] = [
       [{ version: 2, users: [] }, /version/],
       [{ version: 1 }, /users/],
@@ -149,6 +192,15 @@ describe('the file of users', () => {
         /"a" is there twice/,
       ],
       [{ version: 1, users: [{ username: 'a', password: hash, admin: true }] }, /admin/],
+      [
+        { version: 1, users: [{ username: 'a', password: hash, scramSha256: { ...verifier, iterations: 10 } }] },
+        /scramSha256: the verifier needs 4096 to/,
+      ],
+      [
+        { version: 1, users: [{ username: 'a', password: hash, scramSha256: { ...verifier, storedKey: 'hunter2' } }] },
+        /needs keys of 32 bytes/,
+      ],
+      [{ version: 1, users: [{ username: 'a', password: hash, scramSha256: 'hunter2' }] }, /scramSha256/],
     ];
     for (const [content, message] of cases) {
       writeFileSync(file, JSON.stringify(content));

@@ -16,7 +16,7 @@ import type { DialPlace } from '../support/dial.ts';
 import { TestDoors } from '../support/doors.ts';
 import type { PacketTemplates } from './notation.ts';
 import { type Failure, type RunOptions, runScript } from './run-script.ts';
-import { loadProfiles, loadScripts, loadTemplates, type Protocol, type Script } from './scripts.ts';
+import { loadProfiles, loadScripts, loadTemplates, type Protocol, type Script, sourceRoot } from './scripts.ts';
 
 /** Scripts under way at one time; most of their time is waiting. */
 const SCRIPTS_AT_ONCE = 64;
@@ -66,7 +66,8 @@ if (judged !== undefined) {
 
 async function runProfile(settings: Readonly<Record<string, unknown>>, shards: number, fitting: readonly Script[]): Promise<void> {
   const doors = shards === TRANSPORT_SHARDS ? new TestDoors() : null;
-  const broker = await startBroker({ shards, ...(doors === null ? {} : { listeners: doors.listeners }), ...settings });
+  const own = JSON.parse(JSON.stringify(settings).replaceAll('{source}', sourceRoot())) as Record<string, unknown>;
+  const broker = await startBroker({ shards, ...(doors === null ? {} : { listeners: doors.listeners }), ...own });
   try {
     const place: DialPlace = { transport: 'tcp', host: '127.0.0.1', port: broker.port };
     const reports = await runAll(fitting, { place, shards, placement: 'together' });

@@ -11,6 +11,8 @@
  *   c refused 85          the broker sends CONNACK with this code and Session Present 0, then closes
  *   c rejected            the broker closes, or sends a CONNACK that refuses in any form and code, then closes
  *   c rejected-filter 0001  the broker closes, or answers SUBSCRIBE 0001 of one filter by return code 80 (MQTT 3.1 and 3.1.1)
+ *   c scram user pencil   begins a login by SCRAM-SHA-256: $first is its first message
+ *   c proves              answers what was captured as <challenge>: $proof is the last message, $signature what the broker must show then
  *   c quiet               nothing is under way: PINGREQ is answered by PINGRESP as the very next packet
  * or an object: `{ "unordered": [expectations] }` for packets whose order the standard leaves open;
  * `{ "seek": "c < PATTERN", "never": "PATTERN" }`, which skips packets up to the first that fits and fails on one that must not come;
@@ -22,6 +24,7 @@ import type { Duplex } from 'node:stream';
 import { hash32 } from '../../src/base/hash.ts';
 import { shardOfSlot, slotOf } from '../../src/routing/slot.ts';
 import { type DialPlace, dial } from '../support/dial.ts';
+import { ScramClient } from '../support/scram-client.ts';
 import {
   type Captures,
   encodeNotation,
@@ -236,6 +239,7 @@ class ScriptRun {
   /** Milliseconds that the script has waited on purpose. */
   private waited = 0;
   private missed = false;
+  private scram: ScramClient | undefined;
 
   constructor(script: Script, options: RunOptions) {
     this.script = script;
@@ -257,7 +261,7 @@ class ScriptRun {
       }
       return;
     }
-    const parts = /^(\w+) (>|<|open|drop|closed|refused|rejected-filter|rejected|quiet)(?: (.*))?$/s.exec(step);
+    const parts = /^(\w+) (>|<|open|drop|closed|refused|rejected-filter|rejected|scram|proves|quiet)(?: (.*))?$/s.exec(step);
     if (parts === null) {
       throw new Error('not a step');
     }
@@ -280,6 +284,16 @@ class ScriptRun {
       case 'closed':
         this.waited += this.silences.get(name) ?? 0;
         await this.expectClose(name, rest === '' ? undefined : this.parse(`e0 [ ${rest} ( [~ ] | ) ]`));
+        return;
+      case 'scram': {
+        const [username, password] = rest.split(' ') as [string, string];
+        this.scram = new ScramClient(username, password);
+        this.captures.set('first', this.scram.first());
+        return;
+      }
+      case 'proves':
+        this.captures.set('proof', this.scram!.answer(this.captures.get('challenge')!));
+        this.captures.set('signature', this.scram!.signature);
         return;
       case 'rejected':
         await this.expectRejection(name);

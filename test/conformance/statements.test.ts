@@ -93,6 +93,7 @@ function templatesOf(protocol: Protocol): NonNullable<ReturnType<typeof template
 function notationsOf(script: Script): string[] {
   return script.steps.flatMap((step) => {
     if (typeof step === 'string') {
+      if (/^\w+ (scram|proves)/.test(step)) return [];
       return [step.replace(/^\w+ (>|<|open|drop|closed|refused|rejected-filter|rejected|quiet) ?/, '')];
     }
     if ('unordered' in step) {

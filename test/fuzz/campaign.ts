@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { createConnection, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { sourceRoot } from '../conformance/scripts.ts';
 import { CounterWatch, descriptorsOf } from '../scenario/observe.ts';
 import type { TestBroker } from '../support/broker.ts';
 import { connect, payloadText } from '../support/client.ts';
@@ -25,6 +27,15 @@ export const FUZZED: { readonly shards: number; readonly [key: string]: unknown 
   'limits.sessionExpiry': '2s',
 };
 
+/** The same with an authenticator that knows a method. */
+export const FUZZED_LOGINS: typeof FUZZED = {
+  ...FUZZED,
+  'auth.authenticators': [{ type: 'scram', file: join(sourceRoot(), 'test/conformance/users.json') }],
+  'auth.allowAnonymous': true,
+  'auth.failures.perAddress': 0,
+  'auth.failures.perName': 0,
+};
+
 export interface Campaign {
   /** Episode i has seed `seed` + i. */
   readonly seed: number;
@@ -33,6 +44,8 @@ export interface Campaign {
   readonly seconds: number;
   /** At most so many episodes. */
   readonly episodes: number;
+  /** Episodes of logins; the broker runs with `FUZZED_LOGINS`. */
+  readonly withExchanges?: boolean;
 }
 
 export interface CampaignResult {
@@ -43,8 +56,8 @@ export interface CampaignResult {
 }
 
 /** An episode in words, for the report of a failure. */
-export function describeEpisode(seed: number): string {
-  return episodeOf(seed)
+export function describeEpisode(seed: number, withExchanges = false): string {
+  return episodeOf(seed, withExchanges)
     .actions.map(({ connection, kind, bytes }: Action) => `  ${connection} ${kind} ${Buffer.from(bytes).toString('hex')}`)
     .join('\n');
 }
@@ -78,9 +91,11 @@ export async function runCampaign(broker: TestBroker, campaign: Campaign): Promi
     while (performance.now() < until && next < campaign.from + campaign.episodes) {
       const seed = campaign.seed + next++;
       try {
-        await play(broker.port, episodeOf(seed), result);
+        await play(broker.port, episodeOf(seed, campaign.withExchanges), result);
       } catch (error) {
-        throw new Error(`episode ${seed - campaign.seed} of seed ${campaign.seed}: ${(error as Error).message}\n${describeEpisode(seed)}`);
+        throw new Error(
+          `episode ${seed - campaign.seed} of seed ${campaign.seed}: ${(error as Error).message}\n${describeEpisode(seed, campaign.withExchanges)}`,
+        );
       }
       result.episodes++;
       if (index === 0) await testify();
@@ -116,16 +131,20 @@ class FuzzConnection {
 
   constructor(port: number) {
     this.socket = createConnection({ host: '127.0.0.1', port, noDelay: true });
-    this.socket.on('error', () => {});
     this.socket.on('data', (chunk: Buffer) => this.received.push(chunk));
     this.closed = new Promise((resolve, reject) => {
       const late = setTimeout(() => {
         this.socket.destroy();
         reject(new Error(`a connection has not ended after ${DEADLINE_MILLISECONDS} ms`));
       }, DEADLINE_MILLISECONDS);
-      this.socket.on('close', () => {
+      const end = (): void => {
         clearTimeout(late);
         resolve();
+      };
+      this.socket.on('close', end);
+      // Node says no more than this of a reset in the middle of a close.
+      this.socket.on('error', () => {
+        if (this.socket.destroyed) end();
       });
     });
     // Awaited only at the end of the episode.
@@ -135,6 +154,7 @@ class FuzzConnection {
   /** Resolves when the bytes are the kernel's, so that pieces arrive as pieces. */
   act(action: Action): Promise<void> {
     if (this.socket.destroyed) return Promise.resolve();
+    if (action.kind === 'wait') return this.answered();
     if (action.kind === 'reset') {
       this.socket.resetAndDestroy();
       return Promise.resolve();
@@ -146,6 +166,15 @@ class FuzzConnection {
     this.sent.push(action.bytes);
     return new Promise((resolve) => {
       this.socket.write(action.bytes, () => resolve());
+    });
+  }
+
+  /** Resolves when the broker has said something, or the connection has ended. */
+  private answered(): Promise<void> {
+    if (this.received.length > 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.socket.once('data', () => resolve());
+      void this.closed.catch(() => {}).then(resolve);
     });
   }
 

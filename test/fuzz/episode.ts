@@ -6,17 +6,17 @@ import { utf8Bytes, Writer } from '../../src/base/bytes.ts';
 import { writeAckDetail } from '../../src/protocol/ack.ts';
 import { writeConnect } from '../../src/protocol/connect.ts';
 import { DISCONNECT_IMAGE, PINGREQ_IMAGE, writeAuth, writeDisconnect } from '../../src/protocol/disconnect.ts';
-import { type ProtocolVersion, PUBACK, PUBCOMP, PUBREC, PUBREL } from '../../src/protocol/packet-type.ts';
+import { type ProtocolVersion, PUBACK, PUBCOMP, PUBREC, PUBREL, V5 } from '../../src/protocol/packet-type.ts';
 import type { Properties } from '../../src/protocol/property.ts';
 import { PublishPacket, writePublishPacket } from '../../src/protocol/publish.ts';
 import { SubscribePacket, UnsubscribePacket, writeSubscribe, writeUnsubscribe } from '../../src/protocol/subscribe.ts';
 import { PACKETS, packetBytes } from '../packets.ts';
 import { Random } from '../scenario/observe.ts';
 
-/** What happens next on one connection: bytes, our half of the close, or a reset. */
+/** What happens next on one connection: bytes, a wait until the broker has said something, our half of the close, or a reset. */
 export interface Action {
   readonly connection: number;
-  readonly kind: 'send' | 'end' | 'reset';
+  readonly kind: 'send' | 'wait' | 'end' | 'reset';
   readonly bytes: Uint8Array;
 }
 
@@ -33,12 +33,28 @@ const CLIENT_IDS = ['f1', 'f2', 'f3', 'f4', 'f5', 'f6', 'f7', 'f8', '', '\u{1f60
 const TOPICS = ['t', 't/1', 't/2/x', '/', 'p2p', 'x/p2p/', '$SYS/x', '', 'deep/'.repeat(140), 'u/\u00e9'];
 const FILTERS = ['#', '+', 't/#', 't/+/x', '$share/g/t/#', '$share/g/+', '$SYS/#', '$events/#', 'a#', '$share//t', '+/p2p/f1', 'x/p2p/f2'];
 
-/** The episode of this seed. */
-export function episodeOf(seed: number): Episode {
+const SCRAM = 'SCRAM-SHA-256';
+const SCRAM_MESSAGES = [
+  'n,,n=user,r=abc',
+  'y,,n=nobody,r=abc',
+  'n,a=user,n=user,r=abc,x=y',
+  'p=tls-exporter,,n=user,r=abc',
+  'n,,n==2C=3D,r=abc',
+  'c=biws,r=abc,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=',
+  'c=biws,r=abc,p=AA==',
+  ',,,',
+];
+
+/**
+ * The episode of this seed.
+ * @param withExchanges most clients have an Authentication Method, and wait for the broker's first word: a login that nobody waits for is forgotten
+ */
+export function episodeOf(seed: number, withExchanges = false): Episode {
   const random = new Random(seed);
   const connections = 1 + random.below(4);
   const queues: Action[][] = [];
-  for (let connection = 0; connection < connections; connection++) queues.push(actionsOf(random, connection));
+  for (let connection = 0; connection < connections; connection++)
+    queues.push(withExchanges ? exchangeOf(random, connection) : actionsOf(random, connection));
   const actions: Action[] = [];
   while (queues.some((queue) => queue.length > 0)) {
     const queue = random.pick(queues);
@@ -72,19 +88,34 @@ function actionsOf(random: Random, connection: number): Action[] {
   return actions;
 }
 
+/** A CONNECT that is answered, and then packets that belong to a login, or do not. */
+function exchangeOf(random: Random, connection: number): Action[] {
+  const bytes = connectPacket(random, V5, { authenticationMethod: random.oneIn(12) ? 'm' : SCRAM, authenticationData: scramData(random) });
+  const actions: Action[] = [
+    { connection, kind: 'send', bytes },
+    { connection, kind: 'wait', bytes: NO_BYTES },
+  ];
+  const packets: Uint8Array[] = [];
+  for (let count = 1 + random.below(4); count > 0; count--) packets.push(random.oneIn(5) ? packet(random, V5) : authPacket(random));
+  for (const one of packets) actions.push({ connection, kind: 'send', bytes: random.oneIn(4) ? broken(random, one, packets) : one });
+  actions.push({ connection, kind: random.oneIn(5) ? 'reset' : 'end', bytes: NO_BYTES });
+  return actions;
+}
+
 function written(write: (writer: Writer) => void): Uint8Array {
   const writer = new Writer(256);
   write(writer);
   return writer.copy();
 }
 
-function connectPacket(random: Random, version: ProtocolVersion): Uint8Array {
+function connectPacket(random: Random, version: ProtocolVersion, exchange: Properties = {}): Uint8Array {
   const clientId = random.pick(CLIENT_IDS);
-  const properties: Properties = {};
+  const properties: Properties = { ...exchange };
   if (random.oneIn(2)) properties.sessionExpiryInterval = random.pick([0, 1, 60, 0xffffffff]);
   if (random.oneIn(3)) properties.receiveMaximum = 1 + random.below(4);
   if (random.oneIn(4)) properties.topicAliasMaximum = random.below(4);
   if (random.oneIn(5)) properties.maximumPacketSize = 20 + random.below(200);
+  if (random.oneIn(30)) properties.authenticationMethod = SCRAM;
   const topic = random.oneIn(2) ? 't/will' : `w/p2p/${random.pick(CLIENT_IDS)}`;
   const will = {
     topic,
@@ -111,7 +142,7 @@ function connectPacket(random: Random, version: ProtocolVersion): Uint8Array {
 
 function packet(random: Random, version: ProtocolVersion): Uint8Array {
   const packetId = 1 + random.below(6);
-  switch (random.below(12)) {
+  switch (random.below(13)) {
     case 0:
     case 1:
     case 2:
@@ -174,11 +205,28 @@ function packet(random: Random, version: ProtocolVersion): Uint8Array {
       if (random.oneIn(3))
         return written((writer) => writeDisconnect(writer, version, random.pick([0, 4, 0x81]), { sessionExpiryInterval: random.below(3) }));
       if (random.oneIn(3)) return connectPacket(random, version);
-      if (random.oneIn(3)) return written((writer) => writeAuth(writer, 0x18, { authenticationMethod: 'm' }));
       return random.oneIn(4) ? DISCONNECT_IMAGE : PINGREQ_IMAGE;
+    case 11:
+      return authPacket(random);
     default:
       return random.pick(FROM_CLIENT_CASES);
   }
+}
+
+function authPacket(random: Random): Uint8Array {
+  const properties: Properties = {};
+  if (!random.oneIn(10)) properties.authenticationMethod = random.oneIn(8) ? 'm' : SCRAM;
+  if (!random.oneIn(6)) properties.authenticationData = scramData(random);
+  if (random.oneIn(8)) properties.reasonString = 'why';
+  if (random.oneIn(8)) properties.userProperties = [['key', 'value']];
+  return written((writer) => writeAuth(writer, random.pick([0x18, 0x18, 0x18, 0x19, 0x00]), properties));
+}
+
+/** Messages of an exchange, in their place or not, whole or broken. No proof can be right: the broker's nonce is in it. */
+function scramData(random: Random): Uint8Array {
+  const data = Buffer.from(random.oneIn(2) ? SCRAM_MESSAGES[0]! : random.pick(SCRAM_MESSAGES));
+  if (random.oneIn(4)) data[random.below(data.length)]! ^= 1 << random.below(8);
+  return random.oneIn(60) ? Buffer.alloc(random.below(40_000), 'n,,n=user,r=x') : data;
 }
 
 /** The same bytes with one or several faults. */

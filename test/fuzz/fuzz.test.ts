@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { drawSeed, stage } from '../scenario/observe.ts';
 import { connectBytes } from '../scenario/raw-connection.ts';
-import { FUZZED, runCampaign } from './campaign.ts';
+import { FUZZED, FUZZED_LOGINS, runCampaign } from './campaign.ts';
 import { episodeOf } from './episode.ts';
 import { wrongAnswer } from './server-stream.ts';
 
@@ -22,6 +22,15 @@ test('a campaign of broken, mixed and torn packets harms nobody', async (t) => {
     `${result.episodes} episodes, ${result.connections} connections, ${result.sentBytes} bytes sent, ${result.receivedBytes} received`,
   );
   assert.ok(result.episodes > 50 && result.receivedBytes > 10_000);
+  assert.equal(await broker.stop(), 0);
+});
+
+test('a campaign of broken logins harms nobody', async (t) => {
+  const seed = drawSeed('fuzz of logins');
+  const broker = await stage(t, FUZZED_LOGINS);
+  const result = await runCampaign(broker, { seed, from: 0, seconds: SECONDS, episodes: 2_000, withExchanges: true });
+  t.diagnostic(`${result.episodes} episodes, ${result.connections} connections, ${result.receivedBytes} bytes received`);
+  assert.ok(result.episodes > 50 && result.receivedBytes > 5_000);
   assert.equal(await broker.stop(), 0);
 });
 
@@ -45,5 +54,12 @@ test('the judge finds answers that must not be', () => {
   assert.match(judge([...connack, 0xe0, 0, 0xd0, 0]) ?? '', /behind/);
   assert.match(judge([0x20, 3, 0, 0x87, 0, 0xd0, 0]) ?? '', /behind/);
   assert.match(judge([0x20, 2, 0, 0, 0xe0, 0], connectBytes('x', { version: 4 })) ?? '', /type 14/);
+  const asked = connectBytes('x', { properties: { authenticationMethod: 'm', maximumPacketSize: 20 } });
+  const auth = [0xf0, 6, 0x18, 4, 0x15, 0, 1, 0x6d];
+  assert.equal(judge([...auth, ...auth, ...connack, ...auth], asked), undefined);
+  assert.match(judge([...auth, ...connack]) ?? '', /type 15/, 'nobody has a method');
+  assert.match(judge([0xf0, 6, 0x18, 4, 0x15, 0, 1, 0x6e], asked) ?? '', /another exchange/);
+  assert.match(judge([0xf0, 6, 0x00, 4, 0x15, 0, 1, 0x6d], asked) ?? '', /another exchange/);
+  assert.match(judge([...auth, 0xd0, 0], asked) ?? '', /packet 1 has type 13/);
   assert.match(judge(connack, sent.subarray(0, 5)) ?? '', /without a CONNECT/);
 });

@@ -4,7 +4,7 @@
  */
 import { AckView, readAck } from '../../src/protocol/ack.ts';
 import { ConnackPacket, readConnack, readConnect } from '../../src/protocol/connect.ts';
-import { ReasonPacket, readDisconnect } from '../../src/protocol/disconnect.ts';
+import { ReasonPacket, readAuth, readDisconnect } from '../../src/protocol/disconnect.ts';
 import { FRAME_INCOMPLETE, Frame, readFrame } from '../../src/protocol/framer.ts';
 import * as types from '../../src/protocol/packet-type.ts';
 import { PublishPacket, readPublishPacket } from '../../src/protocol/publish.ts';
@@ -21,6 +21,8 @@ export function wrongAnswer(sent: Uint8Array, received: Uint8Array, packetBytesM
   if (connect === undefined || connect.version === 0) return 'bytes on a connection without a CONNECT';
   const { version } = connect;
   const allowedBytes = connect.packet?.properties.maximumPacketSize ?? PACKET_BYTES_MAX;
+  const method = connect.packet?.properties.authenticationMethod;
+  let hasConnack = false;
   let isLast = false;
   for (let at = 0, index = 0; at < received.length; index++) {
     if (isLast) return 'bytes behind the last packet';
@@ -28,12 +30,18 @@ export function wrongAnswer(sent: Uint8Array, received: Uint8Array, packetBytesM
     if (code === FRAME_INCOMPLETE) return undefined;
     if (code !== 0) return `a fixed header that is wrong at ${at}`;
     const packetType = frame.first >>> 4;
-    if ((packetType === types.CONNACK) !== (index === 0)) return `packet ${index} has type ${packetType}`;
+    // To a client with an Authentication Method AUTH may come before, too.
+    const isAuth = packetType === types.AUTH && method !== undefined;
+    if ((packetType === types.CONNACK) === hasConnack && !isAuth) return `packet ${index} has type ${packetType}`;
     if (packetType === types.PUBLISH && frame.bodyEnd - at > allowedBytes)
       return `a PUBLISH of ${frame.bodyEnd - at} bytes, ${allowedBytes} allowed`;
     if (packetType !== types.PUBLISH && !types.hasValidFlags(frame.first)) return `flags of packet ${index}`;
     const problem = read(packetType, received, frame, version);
     if (problem !== 0) return `packet ${index} of type ${packetType} is wrong: 0x${problem.toString(16)}`;
+    if (isAuth && (auth.properties.authenticationMethod !== method || auth.code === (hasConnack ? 0x19 : 0x00)))
+      return `packet ${index} is an AUTH of another exchange`;
+    if (isAuth && frame.bodyEnd - at > allowedBytes) return `an AUTH of ${frame.bodyEnd - at} bytes, ${allowedBytes} allowed`;
+    hasConnack ||= packetType === types.CONNACK;
     if (packetType === types.CONNACK) isLast = connack.code !== 0;
     else if (packetType === types.DISCONNECT) isLast = true;
     at = frame.bodyEnd;
@@ -42,6 +50,7 @@ export function wrongAnswer(sent: Uint8Array, received: Uint8Array, packetBytesM
 }
 
 const connack = new ConnackPacket();
+const auth = new ReasonPacket();
 
 function read(packetType: number, bytes: Uint8Array, frame: Frame, version: types.ProtocolVersion): number {
   const { bodyAt, bodyEnd } = frame;
@@ -59,6 +68,8 @@ function read(packetType: number, bytes: Uint8Array, frame: Frame, version: type
       return readSuback(new SubackPacket(), bytes, bodyAt, bodyEnd, version);
     case types.UNSUBACK:
       return readUnsuback(new SubackPacket(), bytes, bodyAt, bodyEnd, version);
+    case types.AUTH:
+      return readAuth(auth, bytes, bodyAt, bodyEnd, version);
     case types.PINGRESP:
       return bodyAt === bodyEnd ? 0 : 0x81;
     case types.DISCONNECT:

@@ -395,6 +395,7 @@ test('connect: beyond the rate CONNECT is refused, before anybody is asked; a ta
       const identity = { authenticator: 'test', username: null, attributes: {}, isSuperuser: false, rules: null, expiresAt: 0 };
       setImmediate(() => group.shards[0]!.logins.answer(login, { code: 0, cause: '', identity }));
     },
+    proceed: () => {},
     leave: () => {},
   };
   const clientId = clientIdOn(0, 1);
@@ -435,6 +436,7 @@ test('groups: the clients of a tenant share its limits over all shards, and thos
         const identity = { authenticator: 'test', username: null, attributes, isSuperuser: false, rules: null, expiresAt: 0 };
         setImmediate(() => shard.logins.answer(login, { code: 0, cause: '', identity }));
       },
+      proceed: () => {},
       leave: () => {},
     };
   }

@@ -33,6 +33,7 @@ async function shards(t: TestContext, statements: readonly object[], more: reado
         const identity = { authenticator: 'test', username: null, attributes, isSuperuser: false, rules: null, expiresAt: 0 };
         queueMicrotask(() => logins.answer(login, { code: ReasonCode.Success, cause: '', identity }));
       },
+      proceed: () => {},
       leave: () => {},
     };
   return group;

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream';
 import { utf8Bytes, Writer } from '../../src/base/bytes.ts';
 import { AckView, readAck, writeAckDetail } from '../../src/protocol/ack.ts';
 import { ConnackPacket, readConnack, writeConnect } from '../../src/protocol/connect.ts';
-import { PINGREQ_IMAGE, ReasonPacket, readDisconnect, writeDisconnect } from '../../src/protocol/disconnect.ts';
+import { PINGREQ_IMAGE, ReasonPacket, readAuth, readDisconnect, writeAuth, writeDisconnect } from '../../src/protocol/disconnect.ts';
 import { FRAME_INCOMPLETE, Frame, readFrame } from '../../src/protocol/framer.ts';
 import * as types from '../../src/protocol/packet-type.ts';
 import type { Properties } from '../../src/protocol/property.ts';
@@ -24,6 +24,7 @@ import {
   writeUnsubscribe,
 } from '../../src/protocol/subscribe.ts';
 import { type DialPlace, dial } from './dial.ts';
+import type { ScramClient } from './scram-client.ts';
 
 /** Longest wait for one answer or message. */
 const DEADLINE_MILLISECONDS = 10_000;
@@ -49,6 +50,8 @@ export interface ConnectOptions {
   readonly will?: TestWill;
   readonly username?: string;
   readonly password?: string | Uint8Array;
+  /** Logs in by an exchange of AUTH packets. */
+  readonly scram?: ScramClient;
   /** Address to connect from, such as 127.0.0.2. */
   readonly localAddress?: string;
   /** Whether received messages are acknowledged as they come; true unless written. Otherwise `ack` does it. */
@@ -168,6 +171,9 @@ export class TestClient {
   private readonly publishing = new Map<number, Waiter<PublishAnswer> & { readonly release: boolean; answer: PublishAnswer | undefined }>();
   private readonly subscribing = new Map<number, Waiter<SubackPacket>>();
   private readonly pings: Waiter<void>[] = [];
+  /** The exchange under way, or the last one. */
+  private scram: ScramClient | undefined;
+  private renewing: Waiter<ReasonPacket> | undefined;
   /** Rejects each that waits for anything. */
   private readonly waiting = new Set<(reason: Error) => void>();
   private readonly arrivals: Waiter<void>[] = [];
@@ -177,6 +183,7 @@ export class TestClient {
   constructor(place: number | DialPlace, options: ConnectOptions) {
     this.clientId = options.clientId ?? '';
     this.version = options.version ?? types.V5;
+    this.scram = options.scram;
     this.autoAck = options.autoAck ?? true;
     this.autoComplete = options.autoComplete ?? true;
     const { localAddress } = options;
@@ -294,6 +301,15 @@ export class TestClient {
     });
   }
 
+  /** Proves anew who it is; resolves at AUTH 0x00, whose server signature has been checked. */
+  reauthenticate(scram: ScramClient): Promise<ReasonPacket> {
+    this.scram = scram;
+    return this.wait<ReasonPacket>('AUTH 0x00', (waiter) => {
+      this.renewing = waiter;
+      this.sendAuth(0x19, scram.first());
+    });
+  }
+
   /**
    * Fails if a message has come that no `next` has returned, or comes before a PINGRESP. It sees what this client's shard has done: a message from another
    * shard is certain to have been handled only when its publisher has been answered (QoS 1, 2), or a later message of the same publisher has come.
@@ -395,10 +411,21 @@ export class TestClient {
               },
         username: options.username,
         password: password === undefined ? undefined : bytesOf(password),
-        properties: options.properties ?? {},
+        properties: {
+          ...options.properties,
+          ...(options.scram !== undefined && {
+            authenticationMethod: options.scram.method,
+            authenticationData: options.scram.first(),
+          }),
+        },
       }),
     );
     this.socket.write(bytes);
+  }
+
+  private sendAuth(code: number, authenticationData: Uint8Array): void {
+    const authenticationMethod = this.scram!.method;
+    this.socket.write(this.write(() => writeAuth(this.writer, code, { authenticationMethod, authenticationData })));
   }
 
   private sendAck(packetType: number, packetId: number, code: number, properties: Properties | undefined): void {
@@ -438,6 +465,8 @@ export class TestClient {
         if (this.connack.properties.assignedClientIdentifier !== undefined) {
           this.clientId = this.connack.properties.assignedClientIdentifier;
         }
+        const { scram } = this;
+        if (this.connack.code === 0 && scram !== undefined && !scram.isServer(this.connack.properties.authenticationData)) return 0x82;
         if (this.connack.code === 0) this.opening?.resolve();
         else this.opening?.reject(new Refusal(this.connack));
         return 0;
@@ -454,12 +483,26 @@ export class TestClient {
       case types.PINGRESP:
         this.pings.shift()?.resolve();
         return 0;
+      case types.AUTH:
+        return this.onAuth(bytes, at, end);
       case types.DISCONNECT:
         this.goodbye = new ReasonPacket();
         return readDisconnect(this.goodbye, bytes, at, end, this.version);
       default:
         return 0x82;
     }
+  }
+
+  private onAuth(bytes: Uint8Array, at: number, end: number): number {
+    const packet = new ReasonPacket();
+    const code = readAuth(packet, bytes, at, end, this.version);
+    const { scram } = this;
+    if (code !== 0 || scram === undefined || packet.properties.authenticationMethod !== scram.method) return code || 0x82;
+    const data = packet.properties.authenticationData;
+    if (packet.code === 0x18) this.sendAuth(0x18, scram.answer(data!));
+    else if (packet.code === 0 && scram.isServer(data)) this.renewing?.resolve(packet);
+    else return 0x82;
+    return 0;
   }
 
   private onPublish(bytes: Uint8Array, first: number, at: number, end: number): number {

@@ -56,6 +56,9 @@ export interface ConnectOptions {
   /** 0 or missing: a clean session. MQTT 3 knows only whether there is one. */
   readonly sessionSeconds?: number;
   readonly will?: Will;
+  /** Of programs that log in by SCRAM. */
+  readonly username?: string;
+  readonly password?: string;
 }
 
 /** What a client publishes beside topic and payload. */
@@ -159,6 +162,11 @@ export class Client {
   /** Publishes one message or several at once, and waits until the broker has acknowledged all. @returns the answer to the last */
   publish(topic: string, payload: string | readonly string[], options: PublishOptions): Promise<Answer> {
     return this.process.ask('publish', this.name, { topic, payloads: [payload].flat(), retain: false, ...options });
+  }
+
+  /** Proves anew who it is, where the program can. @returns Reason Code */
+  async authenticate(username: string, password: string): Promise<number> {
+    return (await this.process.ask('authenticate', this.name, { username, password })).code;
   }
 
   async disconnect(): Promise<void> {

@@ -63,7 +63,7 @@ go_programs() {
   # The tests compile the manual's examples with the same Go.
   printf '#!/bin/sh\nexec %q "$@"\n' "$go" >"$folder/go"
   chmod +x "$folder/go"
-  (cd "$here/go" && "$folder/go" build -o "$folder/" ./client-v3 ./client-v5)
+  (cd "$here/go" && "$folder/go" build -o "$folder/" ./client-v3 ./client-v5 ./client-scram)
 }
 
 java_programs() {

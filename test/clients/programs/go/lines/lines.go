@@ -24,6 +24,8 @@ type Command struct {
 	Do              string      `json:"do"`
 	Client          string      `json:"client"`
 	ClientID        string      `json:"clientId"`
+	Username        string      `json:"username"`
+	Password        string      `json:"password"`
 	SessionSeconds  uint32      `json:"sessionSeconds"`
 	Will            *Will       `json:"will"`
 	Filter          string      `json:"filter"`
