@@ -23,8 +23,8 @@ import type { Shard } from './shard.ts';
 
 const OBSERVED = counter('p2p/observed');
 
-/** Stands for a level that a filter cannot name, only match by a wildcard. */
-const UNNAMED = 0x01;
+/** Stands for what a filter cannot name, only match by a wildcard: U+0000 is in no filter of a client [MQTT-1.5.4-2]. */
+const UNNAMED = 0x00;
 const PLUS = 0x2b;
 const HASH = 0x23;
 const TOPIC_BYTES_MAX = 65_535;

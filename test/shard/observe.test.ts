@@ -158,3 +158,29 @@ test('an observer that is away finds its copies, and loses them with the right',
   await connected(group, 1, '', { ...kept, clientId: ears.clientId });
   assert.equal(group.count('subscriptions/count'), 0);
 });
+
+test('an observer on a data stream is one for its session afterwards, and loses that with the right', async (t) => {
+  const group = await shards(t, [audit, toAll, topics]);
+  const kept: ConnectOptions = { cleanStart: false, properties: { sessionExpiryInterval: 600 } };
+  const ears = await connected(group, 1, 'audit', kept);
+  assert.equal(await subscribed(group, ears.openStream(), '+/p2p/+'), 2);
+  ears.channel.destroy();
+  await group.settle();
+  assert.equal(group.count('subscriptions/count'), 1);
+  for (const { authorization } of group.shards) authorization.replace({ statements: [], deniedV3: 'acknowledge' });
+  await connected(group, 1, '', { ...kept, clientId: ears.clientId });
+  assert.equal(group.count('subscriptions/count'), 0);
+});
+
+test('no filter names what stands for the wildcards in a Client Identifier', async (t) => {
+  const deny = { effect: 'deny', resource: 'p2p', actions: ['observe'], targets: ['a+b'] };
+  const group = await shards(t, [deny, audit, toAll, topics]);
+  const [ears, sender] = [await connected(group, 1, 'audit'), await connected(group, 0)];
+  const receiver = await connected(group, 0, '', { clientId: 'a+b' });
+  assert.equal(await subscribed(group, ears, 'x/p2p/+'), 0x87);
+  assert.equal(await subscribed(group, ears, 'x/p2p/a\u0001b'), 2);
+  sender.publish('x/p2p/', 'secret', 1, 1, { userProperties: [['p2p-target', 'a+b']] });
+  await group.settle();
+  assert.deepEqual(receiver.payloads(), ['secret']);
+  assert.deepEqual(ears.payloads(), []);
+});
