@@ -184,3 +184,23 @@ test('no filter names what stands for the wildcards in a Client Identifier', asy
   assert.deepEqual(receiver.payloads(), ['secret']);
   assert.deepEqual(ears.payloads(), []);
 });
+
+test('copies of one turn have a bound, and what they are copies of has none of it', async (t) => {
+  const group = await shards(t, [audit, toAll, topics]);
+  const [ears, sender] = [await connected(group, 0, 'audit'), await connected(group, 0)];
+  const targets: MemoryClient[] = [];
+  for (let i = 0; i < 40; i++) targets.push(await connected(group, 0));
+  assert.equal(await subscribed(group, ears, '+/p2p/+', 0), 0);
+  const userProperties = targets.map(({ clientId }): [string, string] => ['p2p-target', clientId]);
+  const payload = Buffer.alloc(400_000);
+  for (let i = 0; i < 4; i++) sender.publish('x/p2p', payload, 1, 1 + i, { userProperties });
+  await group.settle();
+  for (const target of targets) assert.equal(target.messages().length, 4);
+  const [copied, dropped] = [group.count('p2p/observed'), group.count('p2p/observed/dropped')];
+  assert.equal(copied + dropped, 160);
+  assert.ok(copied >= 80 && dropped > 0, `${copied} copied, ${dropped} dropped`);
+  assert.deepEqual(
+    group.shards.map(({ observedBytes }) => observedBytes),
+    [0, 0],
+  );
+});
