@@ -80,3 +80,16 @@ test('the Will of a client that may not stay is judged by the new statements as 
   assert.equal(group.count('clients/connected'), 1);
   assert.deepEqual(ears.payloads(), ['free']);
 });
+
+test('a forbidden subscription ends, also where its filter could not be written any more', async (t) => {
+  const group = await startShards(1, ['mqtt.sysInterval=never']);
+  t.after(() => group.stop());
+  const shard = group.shards[0]!;
+  group.connect({ clientId: 'ears' }).subscribe('a/b/c', 1);
+  await group.settle();
+  // As after a start with another configuration.
+  Object.assign(shard.settings.limits, { topicLevels: 2 });
+  shard.accessRenewal.begin({ statements: [], deniedV3: 'acknowledge' }, () => {});
+  await group.settle();
+  assert.equal(group.count('subscriptions/count'), 0);
+});
