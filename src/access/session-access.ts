@@ -14,7 +14,7 @@ import { addressFilter, coversAddresses, overlapsAddresses } from './address-fil
 import { DecisionCache, NOT_CACHED } from './decision-cache.ts';
 import { type Pattern, patternMatches } from './pattern.ts';
 import { QUESTION_BYTES_MAX, questionOf, type TargetQuestion } from './target-question.ts';
-import { covers, overlaps, type TopicPattern, topicMatches } from './topic-pattern.ts';
+import { type AskedFilter, covers, overlaps, readFilter, type TopicPattern, topicMatches } from './topic-pattern.ts';
 
 /** A statement for one client. */
 export interface BoundStatement {
@@ -109,9 +109,10 @@ export class SessionAccess {
   /** Judges a valid Topic Filter, without `$share/…/`. @returns the decision */
   subscribe(filter: string, qos: number): number {
     const list = this.statements.subscribe;
+    const asked = readFilter(filter);
     for (let i = 0; i < list.length; i++) {
       const statement = list[i]!;
-      if ((statement.qos & (1 << qos)) !== 0 && concerns(statement, filter)) return decisionOf(statement);
+      if ((statement.qos & (1 << qos)) !== 0 && concerns(statement, asked)) return decisionOf(statement);
     }
     return UNDECIDED;
   }
@@ -212,9 +213,9 @@ function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
   return equalBytes(one, 0, one.length, other, 0, other.length);
 }
 
-function concerns(statement: BoundStatement, filter: string): boolean {
+function concerns(statement: BoundStatement, asked: AskedFilter): boolean {
   const { topics, isAllow } = statement;
   if (topics === null) return true;
-  for (let n = 0; n < topics.length; n++) if (isAllow ? covers(topics[n]!, filter) : overlaps(topics[n]!, filter)) return true;
+  for (let n = 0; n < topics.length; n++) if (isAllow ? covers(topics[n]!, asked) : overlaps(topics[n]!, asked)) return true;
   return false;
 }

@@ -22,6 +22,8 @@ import {
 } from './pattern.ts';
 
 const SLASH = 0x2f;
+const PLUS = 0x2b;
+const HASH = 0x23;
 const DOLLAR = 0x24;
 
 /** Before a text whose wildcards and variables are plain characters. No topic of a configuration holds it. */
@@ -101,56 +103,67 @@ export function topicMatches(pattern: TopicPattern, bytes: Uint8Array, at: numbe
   return pattern.hasHash || from > end; // [MQTT-4.7.1-1]
 }
 
-/** A Topic Filter of a SUBSCRIBE, taken apart. */
-interface AskedFilter {
-  /** Without a last level `#`; null: `+`. */
-  readonly levels: readonly (Uint8Array | null)[];
+/** A Topic Filter of a SUBSCRIBE, taken apart once for all patterns: a deep one would cost each of them tens of microseconds. */
+export interface AskedFilter {
+  readonly text: string;
+  readonly bytes: Uint8Array;
+  /** Where its levels begin, without a last level `#`; each ends before the `/` of the next. */
+  readonly starts: readonly number[];
+  /** End of the last of them. */
+  readonly end: number;
   readonly hasHash: boolean;
 }
 
-function readFilter(filter: string): AskedFilter {
-  const levels: (Uint8Array | null)[] = [];
-  const parts = filter.split('/');
-  const hasHash = parts.at(-1) === '#';
-  if (hasHash) parts.pop();
-  for (const part of parts) levels.push(part === '+' ? null : utf8Bytes(part));
-  return { levels, hasHash };
+/** @param text a valid Topic Filter without `$share/…/` */
+export function readFilter(text: string): AskedFilter {
+  const bytes = utf8Bytes(text);
+  const starts = [0];
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] === SLASH) starts.push(i + 1);
+  const hasHash = bytes.at(-1) === HASH && starts.at(-1) === bytes.length - 1;
+  const end = hasHash ? starts.pop()! - 1 : bytes.length;
+  return { text, bytes, starts, end, hasHash };
 }
 
-/** Whether every topic that a valid Topic Filter (without `$share/…/`) matches is one of the pattern. */
-export function covers(pattern: TopicPattern, filter: string): boolean {
-  if (pattern.literal !== null) return pattern.literal === filter;
-  const asked = readFilter(filter);
+function levelEnd({ starts, end }: AskedFilter, level: number): number {
+  return level + 1 < starts.length ? starts[level + 1]! - 1 : end;
+}
+
+function isPlus(asked: AskedFilter, level: number): boolean {
+  const at = asked.starts[level]!;
+  return asked.bytes[at] === PLUS && levelEnd(asked, level) === at + 1;
+}
+
+function levelMatches(pattern: Pattern, asked: AskedFilter, level: number): boolean {
+  return patternMatches(pattern, asked.bytes, asked.starts[level]!, levelEnd(asked, level));
+}
+
+/** Whether every topic that the filter matches is one of the pattern. */
+export function covers(pattern: TopicPattern, asked: AskedFilter): boolean {
+  if (pattern.literal !== null) return pattern.literal === asked.text;
   const { levels, hasHash } = pattern;
-  if (pattern.skipsDollar && filter.charCodeAt(0) === DOLLAR) return false;
+  const count = asked.starts.length;
+  if (pattern.skipsDollar && asked.bytes[0] === DOLLAR) return false;
   if (asked.hasHash) {
     // There is no topic without a level, so `+/#` is all that `#` is.
-    const isAll = asked.levels.length === 0 && levels.length === 1 && isAny(levels[0]!);
-    if (!hasHash || (levels.length > asked.levels.length && !isAll)) return false;
+    const isAll = count === 0 && levels.length === 1 && isAny(levels[0]!);
+    if (!hasHash || (levels.length > count && !isAll)) return false;
     if (isAll) return true;
-  } else if (levels.length > asked.levels.length || (levels.length < asked.levels.length && !hasHash)) return false;
-  for (let i = 0; i < levels.length; i++) {
-    const level = asked.levels[i]!;
-    if (level === null ? !isAny(levels[i]!) : !patternMatches(levels[i]!, level, 0, level.length)) return false;
-  }
+  } else if (levels.length > count || (levels.length < count && !hasHash)) return false;
+  for (let i = 0; i < levels.length; i++) if (isPlus(asked, i) ? !isAny(levels[i]!) : !levelMatches(levels[i]!, asked, i)) return false;
   return true;
 }
 
-/** Whether some topic is one of the pattern and matches a valid Topic Filter (without `$share/…/`). */
-export function overlaps(pattern: TopicPattern, filter: string): boolean {
-  if (pattern.literal !== null) return pattern.literal === filter;
-  const asked = readFilter(filter);
+/** Whether some topic is one of the pattern and matches the filter. */
+export function overlaps(pattern: TopicPattern, asked: AskedFilter): boolean {
+  if (pattern.literal !== null) return pattern.literal === asked.text;
   const { levels } = pattern;
-  const isDollar = filter.charCodeAt(0) === DOLLAR;
-  if (pattern.skipsDollar && isDollar) return false;
+  const count = asked.starts.length;
+  if (pattern.skipsDollar && asked.bytes[0] === DOLLAR) return false;
   // The filter begins with a wildcard, and what the pattern matches with `$`.
-  if ((asked.levels.length === 0 || asked.levels[0] === null) && levels.length > 0 && levels[0]![0] === DOLLAR) return false;
-  const both = Math.min(levels.length, asked.levels.length);
-  for (let i = 0; i < both; i++) {
-    const level = asked.levels[i]!;
-    if (level !== null && !patternMatches(levels[i]!, level, 0, level.length)) return false;
-  }
+  if ((count === 0 || isPlus(asked, 0)) && levels.length > 0 && levels[0]![0] === DOLLAR) return false;
+  const both = Math.min(levels.length, count);
+  for (let i = 0; i < both; i++) if (!isPlus(asked, i) && !levelMatches(levels[i]!, asked, i)) return false;
   // The longer one goes on below the end of the other.
   if (levels.length > both) return asked.hasHash;
-  return asked.levels.length === both || pattern.hasHash;
+  return count === both || pattern.hasHash;
 }

@@ -23,6 +23,8 @@ const LEVELS_MAX = 128;
 const KEYS: ReadonlySet<string> = new Set(['permission', 'action', 'topic', 'qos', 'retain', 'clientid', 'username', 'ipaddr']);
 const EQUAL = 'eq ';
 const P2P_ADDRESS = /^[^/$#][^/#]*\/p2p\/(.+)$/;
+/** Topics that no P2P address is outside of: who denies them means the clients as well. */
+const EVERYTHING: ReadonlySet<string> = new Set(['#', '+/#', '+/+/#']);
 const VARIABLES = new RegExp(VARIABLE.source, 'g');
 
 type Action = StatementSettings['actions'][number];
@@ -103,7 +105,7 @@ function statementsOf(value: unknown, place: string): StatementSettings[] {
   const statements: StatementSettings[] = [];
   const ofTopics = actions.filter((one) => one !== 'observe');
   if (ofTopics.length > 0) statements.push({ ...some, actions: ofTopics, topics: topics.map(asTopic) });
-  const targets = topics.flatMap((topic) => targetOf(topic, wrong) ?? []);
+  const targets = topics.flatMap((topic) => (permission === 'deny' && EVERYTHING.has(topic) ? '*' : (targetOf(topic, wrong) ?? [])));
   const ofClients = actions.filter((one) => one !== 'subscribe');
   if (action === 'observe' && targets.length < topics.length) throw wrong('observes what is no address of clients');
   if (targets.length > 0 && ofClients.length > 0) statements.push({ ...some, resource: 'p2p', actions: ofClients, targets, retain: null });

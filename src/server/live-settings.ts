@@ -28,6 +28,8 @@ export class LiveSettings {
   private readonly read: () => Promise<Settings>;
   private readonly log: Log;
   private reading: Promise<void>;
+  /** Somebody has asked after the reading under way had begun. */
+  private isDue: boolean;
 
   /** @param read reads the configuration again, from all its sources; rejects with what is wrong with it */
   constructor(settings: Settings, read: () => Promise<Settings>, log: Log) {
@@ -36,11 +38,17 @@ export class LiveSettings {
     this.read = read;
     this.log = log;
     this.reading = Promise.resolve();
+    this.isDue = false;
   }
 
-  /** Reads everything again; one reading at a time. */
+  /** Reads everything again; one reading at a time, and one more for all who ask meanwhile. */
   reload(): void {
-    this.reading = this.reading.then(() => this.readAll());
+    if (this.isDue) return;
+    this.isDue = true;
+    this.reading = this.reading.then(() => {
+      this.isDue = false;
+      return this.readAll();
+    });
   }
 
   private async readAll(): Promise<void> {

@@ -7,6 +7,7 @@
  * From the mark on nothing is judged by the old statements. Sessions without a connection are judged when they are taken up.
  */
 import type { AuthorizationSettings } from '../base/settings.ts';
+import { MessageView } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { viewMessage } from '../session/message.ts';
 import { Will } from '../session/will.ts';
@@ -14,10 +15,13 @@ import { CONNECTED, type Connection } from './connection.ts';
 import { noteConnected } from './durable.ts';
 import { endForbidden } from './on-subscribe.ts';
 import { endConnection } from './sessions.ts';
-import type { Shard } from './shard.ts';
+import type { ClientSession, Shard } from './shard.ts';
 
 /** How long one turn goes on with the walk. */
 const SLICE_MILLISECONDS = 2;
+
+/** Of its own: a connection may end while a message is being sent. */
+const willView = new MessageView();
 
 export class AccessRenewal {
   private readonly shard: Shard;
@@ -63,6 +67,11 @@ export class AccessRenewal {
     };
     setImmediate(walk);
   }
+
+  /** A connection ends. The walk may not have come to its Will, or may end it because of its CONNECT. */
+  ending(session: ClientSession, connection: Connection): void {
+    if (this.isWalking) renewWill(this.shard, session, connection);
+  }
 }
 
 /** One client has another identity: it is judged anew, on all its streams, and may end by it. */
@@ -84,10 +93,15 @@ function renew(shard: Shard, connection: Connection): void {
     return;
   }
   endForbidden(shard, session, connection);
-  if (control !== null || session.will === null) return;
+  if (control === null) renewWill(shard, session, connection);
+}
+
+/** Drops a Will that may not be left any more. */
+function renewWill(shard: Shard, session: ClientSession, connection: Connection): void {
+  if (session.will === null) return;
   const { message, delaySeconds, expirySeconds, asked: before } = session.will;
-  viewMessage(shard.keptView, message);
-  const asked = authorization.judgeWill(connection, session.clientId, shard.keptView);
+  viewMessage(willView, message);
+  const asked = shard.authorization.judgeWill(connection, session.clientId, willView);
   session.will = asked === null ? null : new Will(message, delaySeconds, expirySeconds, asked);
   if (session.isStored && (asked === null || asked.length > 0 || before.length > 0)) noteConnected(shard, session);
 }

@@ -12,7 +12,7 @@
  * Hot path.
  */
 
-import { asksTarget, SessionAccess, statementOf } from '../access/session-access.ts';
+import { asksTarget, SessionAccess, statementOf, UNDECIDED } from '../access/session-access.ts';
 import { OWN_RULES, Statements, type Subject } from '../access/statement.ts';
 import { answerOf, NO_QUESTION, senderAt, senderEnd, type TargetQuestion } from '../access/target-question.ts';
 import { cloneBytes, readText } from '../base/bytes.ts';
@@ -233,11 +233,15 @@ export class Authorization {
     const { clientIdAt, clientIdEnd } = this.address;
     if (kind === P2P_TARGET && !this.mayWrite(access, clientId, topicBytes, clientIdAt, clientIdEnd, qos, asked)) return false;
     let wantsReceipt = false;
+    let targets = 0;
     const { propertyBytes } = view;
     userProperties.reset(propertyBytes, view.propertiesAt, view.propertiesEnd);
     while (userProperties.next()) {
       wantsReceipt ||= qos > 0 && isReceiptKey(propertyBytes, userProperties);
       if (kind === P2P_TARGET || !isTargetKey(propertyBytes, userProperties)) continue;
+      // It could never be published, and a question is kept for each target.
+      if (++targets > this.shard.settings.p2p.maxTargets)
+        return this.refusePublish(clientId, 'will', topicBytes, topicAt, topicEnd, UNDECIDED);
       if (!this.mayWrite(access, clientId, propertyBytes, userProperties.valueAt, userProperties.valueEnd, qos, asked)) return false;
     }
     const range = this.range;

@@ -70,6 +70,7 @@ export const COUNTERS = [
   'p2p/queued',
   'p2p/mailbox',
   'p2p/observed',
+  'p2p/observed/dropped',
   'p2p/receipts',
   'p2p/scans',
   'p2p/refused/scan',

@@ -22,9 +22,13 @@ import { deliverLocal, routeOf } from './route.ts';
 import type { Shard } from './shard.ts';
 
 const OBSERVED = counter('p2p/observed');
+const DROPPED = counter('p2p/observed/dropped');
 
-/** Stands for a level that a filter cannot name, only match by a wildcard. */
-const UNNAMED = 0x01;
+/** Copies that wait for the end of the turn, of one shard: a message to many targets is copied for each. */
+const COPIES_BYTES_MAX = 32 * 1024 * 1024;
+
+/** Stands for what a filter cannot name, only match by a wildcard: U+0000 is in no filter of a client [MQTT-1.5.4-2]. */
+const UNNAMED = 0x00;
 const PLUS = 0x2b;
 const HASH = 0x23;
 const TOPIC_BYTES_MAX = 65_535;
@@ -72,6 +76,10 @@ export function copyForObservers(shard: Shard, view: MessageView, id: Uint8Array
   }
   const route = routeOf(shard, key.bytes, 0, key.at, hash32(key.bytes, 0, key.at));
   if (route.local.matches.length === 0 && route.peerMask === 0) return;
+  if (shard.observedBytes >= COPIES_BYTES_MAX) {
+    shard.counters[DROPPED]!++;
+    return;
+  }
   shard.counters[OBSERVED]!++;
   properties.reset();
   properties.raw(view.propertyBytes, view.propertiesAt, view.propertiesEnd);
@@ -93,6 +101,7 @@ export function copyForObservers(shard: Shard, view: MessageView, id: Uint8Array
   copy.topicEnd = isTopic ? topic.at : topicEnd;
   const own = new OwnPublication(shard, keepMessage(copy), '', '', NOTHING_ASKED);
   own.observed = Uint8Array.prototype.slice.call(key.bytes, 0, key.at); // cold: somebody observes
+  shard.observedBytes += own.message.sizeBytes;
   shard.outbox.push(own);
 }
 
@@ -101,6 +110,7 @@ const NOTHING_ASKED: readonly never[] = [];
 /** Gives the copy that `view` shows to the observers of this shard and to the other shards that have some. */
 export function routeToObservers(shard: Shard, view: MessageView, own: OwnPublication): void {
   const observed = own.observed!;
+  shard.observedBytes -= own.message.sizeBytes;
   const hash = hash32(observed, 0, observed.length);
   const route = routeOf(shard, observed, 0, observed.length, hash);
   shard.newMessage();

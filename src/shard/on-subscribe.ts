@@ -224,13 +224,14 @@ function subscribe(
 export function endForbidden(shard: Shard, session: ClientSession, connection: Connection): void {
   if (connection.access === null && !hasObservers(shard)) return;
   const { authorization } = shard;
-  for (const [name, { filter, qos }] of [...(session.subscriptions ?? [])]) {
+  for (const [name, subscription] of [...(session.subscriptions ?? [])]) {
+    const { filter, qos } = subscription;
     const observed = filterOfObserver(filter);
     const isAllowed =
       observed === undefined
         ? connection.access === null || authorization.maySubscribe(connection, session.clientId, filter, qos)
         : authorization.mayObserve(connection, session.clientId, observed, qos);
-    if (!isAllowed) unsubscribe(shard, session, name);
+    if (!isAllowed) remove(shard, session, name, subscription);
   }
 }
 
@@ -271,10 +272,15 @@ function unsubscribe(shard: Shard, session: ClientSession, filter: string): numb
     const isOwn = shard.settings.p2p.enabled && classifyP2pFilter(inner, session.clientId, shard.p2pParentSet) === 'own';
     return isOwn ? ReasonCode.Success : ReasonCode.NoSubscriptionExisted;
   }
-  session.subscriptions!.delete(filter);
+  remove(shard, session, filter, subscription);
+  return ReasonCode.Success;
+}
+
+/** Ends a subscription, also one that could not be made any more. @param name the filter as the client wrote it */
+function remove(shard: Shard, session: ClientSession, name: string, subscription: ClientSubscription): void {
+  session.subscriptions!.delete(name);
   if (session.subscriptions!.size === 0) session.subscriptions = null;
   withdraw(shard, subscription);
-  noteSubscription(shard, session.root, filter);
-  shard.events.sessionUnsubscribed(session, filter);
-  return ReasonCode.Success;
+  noteSubscription(shard, session.root, name);
+  shard.events.sessionUnsubscribed(session, name);
 }

@@ -141,6 +141,7 @@ export function drained(connection: Connection): void {
 
 /** Separates a session from its connection: event, Will, expiry. */
 function detach(shard: Shard, session: ClientSession, connection: Connection, cause: string, withWill: boolean): void {
+  if (withWill) shard.accessRenewal.ending(session, connection);
   abandonAcks(connection, session);
   cancelRetained(shard, connection);
   shard.quotas.leave(connection, session.clientId);

@@ -156,6 +156,8 @@ export class Shard {
   /** Whether anybody observes P2P messages, as of this version of the subscriptions. */
   isObserved: boolean;
   observersAsOf: number;
+  /** Of copies for observers that wait for the end of the turn. */
+  observedBytes: number;
   /** Bytes of first packets that are not whole yet. */
   admissionBytes: number;
   /** Milliseconds since the shard started, as of this turn, modulo 2^30: a small integer, so that storing it allocates nothing. */
@@ -270,6 +272,7 @@ export class Shard {
     this.isOverloaded = false;
     this.isObserved = false;
     this.observersAsOf = -1;
+    this.observedBytes = 0;
     this.admissionBytes = 0;
     this.turnMilliseconds = 0;
     this.isStopping = false;

@@ -13,6 +13,7 @@
  * through `Connection.streams` of its root. Owned by one shard; nothing here runs per message.
  */
 import { assert } from '../base/assert.ts';
+import { filterOfObserver } from '../routing/observed-filter.ts';
 import type { Delivery } from '../session/delivery.ts';
 import { INFLIGHT_RELEASED, type Inflight } from '../session/inflight.ts';
 import { MessageQueue } from '../session/message-queue.ts';
@@ -202,5 +203,5 @@ function moveDelivery(shard: Shard, root: ClientSession, delivery: Delivery): vo
 
 /** As the client has written the filter. */
 function keyOf({ filter, shareName }: ClientSubscription): string {
-  return shareName === '' ? filter : `$share/${shareName}/${filter}`;
+  return shareName === '' ? (filterOfObserver(filter) ?? filter) : `$share/${shareName}/${filter}`;
 }

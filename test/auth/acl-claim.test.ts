@@ -83,6 +83,21 @@ test('the address of clients names clients', () => {
   assert.equal(writesTo(accessOf([{ permission: 'allow', action: 'publish', topic: '+/p2p/#' }]), 'dev-2'), true);
 });
 
+test('who denies all topics denies all clients, whatever the statements say', () => {
+  const statements = new Statements(rulesOf([{ permission: 'allow', action: 'all', topic: ['#', '+/p2p/#'] }]), {
+    counters: new Float64Array(2),
+    hits: 0,
+    misses: 1,
+  });
+  const first = { permission: 'allow', action: 'publish', topic: 'x/p2p/dev-2' };
+  for (const topic of ['#', '+/#', ['a', '+/+/#']]) {
+    const access = statements.accessOf(client, rulesOf([first, { permission: 'deny', action: 'all', topic }]));
+    assert.deepEqual([writesTo(access, 'dev-2'), writesTo(access, 'dev-3')], [true, false]);
+  }
+  // Of one first level it says nothing about clients, who are the same below every one.
+  assert.equal(writesTo(statements.accessOf(client, rulesOf([{ permission: 'deny', action: 'all', topic: 'a/#' }])), 'dev-3'), true);
+});
+
 test('the old form is a white list', () => {
   const access = accessOf({ pub: ['a/#', 'x/p2p/dev-*'], sub: ['b'], all: ['c'] });
   assert.deepEqual(

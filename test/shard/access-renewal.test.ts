@@ -62,3 +62,34 @@ test('no client is judged by the old statements any more, whenever the walk come
     assert.equal(walks, 1);
   }
 });
+
+test('the Will of a client that may not stay is judged by the new statements as well', async (t) => {
+  const group = await startShards(1, ['mqtt.sysInterval=never']);
+  t.after(() => group.stop());
+  const ears = group.connect({ clientId: 'ears' });
+  ears.subscribe('#', 1);
+  for (const topic of ['free', 'secret']) group.connect({ clientId: `leaver-${topic}`, will: { topic, payload: topic, qos: 1 } });
+  await group.settle();
+  const statements = await statementsOf(
+    { effect: 'deny', actions: ['connect'], clientIds: ['leaver-*'] },
+    { effect: 'deny', actions: ['publish'], topics: ['secret'] },
+    { effect: 'allow', actions: ['connect', 'publish', 'subscribe'], topics: ['secret', 'free', '#'] },
+  );
+  group.shards[0]!.accessRenewal.begin({ statements, deniedV3: 'acknowledge' }, () => {});
+  await group.settle();
+  assert.equal(group.count('clients/connected'), 1);
+  assert.deepEqual(ears.payloads(), ['free']);
+});
+
+test('a forbidden subscription ends, also where its filter could not be written any more', async (t) => {
+  const group = await startShards(1, ['mqtt.sysInterval=never']);
+  t.after(() => group.stop());
+  const shard = group.shards[0]!;
+  group.connect({ clientId: 'ears' }).subscribe('a/b/c', 1);
+  await group.settle();
+  // As after a start with another configuration.
+  Object.assign(shard.settings.limits, { topicLevels: 2 });
+  shard.accessRenewal.begin({ statements: [], deniedV3: 'acknowledge' }, () => {});
+  await group.settle();
+  assert.equal(group.count('subscriptions/count'), 0);
+});

@@ -158,3 +158,49 @@ test('an observer that is away finds its copies, and loses them with the right',
   await connected(group, 1, '', { ...kept, clientId: ears.clientId });
   assert.equal(group.count('subscriptions/count'), 0);
 });
+
+test('an observer on a data stream is one for its session afterwards, and loses that with the right', async (t) => {
+  const group = await shards(t, [audit, toAll, topics]);
+  const kept: ConnectOptions = { cleanStart: false, properties: { sessionExpiryInterval: 600 } };
+  const ears = await connected(group, 1, 'audit', kept);
+  assert.equal(await subscribed(group, ears.openStream(), '+/p2p/+'), 2);
+  ears.channel.destroy();
+  await group.settle();
+  assert.equal(group.count('subscriptions/count'), 1);
+  for (const { authorization } of group.shards) authorization.replace({ statements: [], deniedV3: 'acknowledge' });
+  await connected(group, 1, '', { ...kept, clientId: ears.clientId });
+  assert.equal(group.count('subscriptions/count'), 0);
+});
+
+test('no filter names what stands for the wildcards in a Client Identifier', async (t) => {
+  const deny = { effect: 'deny', resource: 'p2p', actions: ['observe'], targets: ['a+b'] };
+  const group = await shards(t, [deny, audit, toAll, topics]);
+  const [ears, sender] = [await connected(group, 1, 'audit'), await connected(group, 0)];
+  const receiver = await connected(group, 0, '', { clientId: 'a+b' });
+  assert.equal(await subscribed(group, ears, 'x/p2p/+'), 0x87);
+  assert.equal(await subscribed(group, ears, 'x/p2p/a\u0001b'), 2);
+  sender.publish('x/p2p/', 'secret', 1, 1, { userProperties: [['p2p-target', 'a+b']] });
+  await group.settle();
+  assert.deepEqual(receiver.payloads(), ['secret']);
+  assert.deepEqual(ears.payloads(), []);
+});
+
+test('copies of one turn have a bound, and what they are copies of has none of it', async (t) => {
+  const group = await shards(t, [audit, toAll, topics]);
+  const [ears, sender] = [await connected(group, 0, 'audit'), await connected(group, 0)];
+  const targets: MemoryClient[] = [];
+  for (let i = 0; i < 40; i++) targets.push(await connected(group, 0));
+  assert.equal(await subscribed(group, ears, '+/p2p/+', 0), 0);
+  const userProperties = targets.map(({ clientId }): [string, string] => ['p2p-target', clientId]);
+  const payload = Buffer.alloc(400_000);
+  for (let i = 0; i < 4; i++) sender.publish('x/p2p', payload, 1, 1 + i, { userProperties });
+  await group.settle();
+  for (const target of targets) assert.equal(target.messages().length, 4);
+  const [copied, dropped] = [group.count('p2p/observed'), group.count('p2p/observed/dropped')];
+  assert.equal(copied + dropped, 160);
+  assert.ok(copied >= 80 && dropped > 0, `${copied} copied, ${dropped} dropped`);
+  assert.deepEqual(
+    group.shards.map(({ observedBytes }) => observedBytes),
+    [0, 0],
+  );
+});

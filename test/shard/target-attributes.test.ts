@@ -232,3 +232,15 @@ test('what waits for a shard that is down is asked of its successor', async (t) 
   );
   assert.deepEqual([friend.payloads(), foe.payloads()], [['one', 'two'], []]);
 });
+
+test('a Will with more targets than one message may have is refused, and no question is kept for each', async (t) => {
+  const group = await shards(t, oneGroup, ['p2p.maxTargets=3']);
+  for (const [count, code] of [[3, 0] as const, [4, 0x87] as const]) {
+    const userProperties = Array.from({ length: count }, (_, i): [string, string] => ['p2p-target', `t${i}`]);
+    const clientId = clientIdOn(0, 2);
+    known.set(clientId, { group: 'a' });
+    const leaver = group.connect({ clientId, will: { topic: 'x/p2p', qos: 1, properties: { userProperties } } });
+    await group.settle();
+    assert.equal(leaver.connack().code, code);
+  }
+});
