@@ -8,7 +8,7 @@
  *
  * Hot path.
  */
-import { equalBytes } from '../base/bytes.ts';
+import { equalBytes, utf8Bytes } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { addressFilter, coversAddresses, overlapsAddresses } from './address-filter.ts';
 import { DecisionCache, NOT_CACHED } from './decision-cache.ts';
@@ -25,6 +25,8 @@ export interface BoundStatement {
   readonly qos: number;
   /** 1: messages that are not to be retained, 2: those that are. */
   readonly retain: number;
+  /** Names of Shared Subscriptions; null: those and ordinary ones. */
+  readonly groups: readonly Pattern[] | null;
   /** Null: any topic. */
   readonly topics: readonly TopicPattern[] | null;
   /** Of P2P: Client Identifiers of targets; null: any. */
@@ -106,13 +108,13 @@ export class SessionAccess {
     return this.cached(bytes, at, end, qos | P2P);
   }
 
-  /** Judges a valid Topic Filter, without `$share/…/`. @returns the decision */
-  subscribe(filter: string, qos: number): number {
+  /** Judges a valid Topic Filter, without `$share/…/`. @param shareName of a Shared Subscription, else ''. @returns the decision */
+  subscribe(filter: string, qos: number, shareName: string = ''): number {
     const list = this.statements.subscribe;
     const asked = readFilter(filter);
     for (let i = 0; i < list.length; i++) {
       const statement = list[i]!;
-      if ((statement.qos & (1 << qos)) !== 0 && concerns(statement, asked)) return decisionOf(statement);
+      if ((statement.qos & (1 << qos)) !== 0 && isOfGroup(statement, shareName) && concerns(statement, asked)) return decisionOf(statement);
     }
     return UNDECIDED;
   }
@@ -211,6 +213,13 @@ function isTarget({ targets }: BoundStatement, bytes: Uint8Array, at: number, en
 
 function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
   return equalBytes(one, 0, one.length, other, 0, other.length);
+}
+
+function isOfGroup({ groups }: BoundStatement, shareName: string): boolean {
+  if (groups === null) return true;
+  if (shareName === '') return false;
+  const bytes = utf8Bytes(shareName);
+  return groups.some((pattern) => patternMatches(pattern, bytes, 0, bytes.length));
 }
 
 function concerns(statement: BoundStatement, asked: AskedFilter): boolean {

@@ -101,6 +101,7 @@ class Statement {
   private readonly targetAttributes: AttributePatterns;
   private readonly topics: readonly TopicTemplate[] | null;
   private readonly targets: readonly (readonly Piece[])[] | null;
+  private readonly groups: readonly Pattern[] | null;
   private readonly variables: readonly VariableName[];
   private readonly qos: number;
   private readonly retain: number;
@@ -118,6 +119,7 @@ class Statement {
     this.targetAttributes = attributePatterns(settings.targetAttributes);
     this.topics = settings.topics?.map(readTopic) ?? null;
     this.targets = settings.targets?.map((text) => readPieces(text, true)) ?? null;
+    this.groups = settings.groups?.map((text) => readPattern(text, true)) ?? null;
     const texts = [...(this.topics ?? []).flatMap(({ levels }) => levels), ...(this.targets ?? [])];
     const pieces = [...texts, ...(this.clientIds ?? []), ...(this.usernames ?? [])].flat();
     this.variables = [...new Set(pieces.filter((piece) => typeof piece === 'string'))];
@@ -169,6 +171,7 @@ class Statement {
       isAllow,
       qos: this.qos,
       retain: this.retain,
+      groups: this.groups,
       topics: this.topics?.map((topic) => bindTopic(topic, variables)) ?? null,
       targets: this.targets?.map((pieces) => bindPieces(pieces, variables)) ?? null,
       question: conditions.length === 0 ? null : questionEntry(decisionOf(this), conditions),

@@ -49,6 +49,7 @@ const ANYTHING: StatementSettings = {
   attributes: null,
   addresses: null,
   qos: null,
+  groups: null,
   retain: null,
 };
 

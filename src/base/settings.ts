@@ -300,6 +300,8 @@ export interface StatementSettings {
   readonly attributes: Readonly<Record<string, readonly string[]>> | null;
   /** Addresses and networks (`address/bits`). */
   readonly addresses: readonly string[] | null;
+  /** Of subscriptions: names of Shared Subscriptions, patterns; an ordinary subscription has none. */
+  readonly groups: readonly string[] | null;
   readonly qos: readonly number[] | null;
   readonly retain: boolean | null;
 }

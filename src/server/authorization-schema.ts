@@ -49,6 +49,10 @@ function checkAttribute(value: string): string | undefined {
   return value.includes('${') ? `expected a text without variables, not ${show(value)}` : undefined;
 }
 
+function checkGroup(value: string): string | undefined {
+  return value === '' || /[/+#]|\$\{/.test(value) ? `expected the name of a group such as workers-*, not ${show(value)}` : undefined;
+}
+
 /** A list with at least one of these values. */
 function some<const T extends string | number>(...values: readonly T[]): Kind<readonly T[]> {
   const words = values.join(', ');
@@ -132,6 +136,11 @@ const shape = {
     'Attributes that the client must have from its login, each with patterns, of which one must match: `{ group: [pumps, valve-*] }`.',
   ),
   addresses: optionalKey(texts(checkNetwork, 'networks such as [10.0.0.0/8]'), 'any', 'Where the client is, by addresses and networks.'),
+  groups: optionalKey(
+    texts(checkGroup, 'groups such as [workers]'),
+    'any',
+    'Only shared subscriptions (`$share/group/…`) in these groups, by patterns with `*` and `?`. For `subscribe` alone. Not written: shared and ordinary ones.',
+  ),
   qos: optionalKey(some(0, 1, 2), 'any', 'QoS of the message, or the QoS that a subscription asks for.'),
   retain: optionalKey(flag(), 'either', '`true`: only messages that are to be retained. `false`: only others. For `publish` alone.'),
 };
@@ -161,6 +170,7 @@ const statement: z.ZodType<StatementFile, unknown> = z
         wrong('targetAttributes', `expected at most ${TARGET_PATTERNS_MAX} patterns for an attribute`);
       if (value.topics !== undefined) wrong('topics', 'a p2p statement has targets, not topics');
       if (value.retain !== undefined) wrong('retain', 'a P2P message is never retained');
+      if (value.groups !== undefined) wrong('groups', 'a P2P message has no group');
       return;
     }
     if (actions.includes('observe')) wrong('actions', 'observe belongs to resource: p2p');
@@ -168,6 +178,8 @@ const statement: z.ZodType<StatementFile, unknown> = z
       if (value[name] !== undefined) wrong(name, `${name} belongs to resource: p2p`);
     if (value.retain !== undefined && actions.includes('subscribe'))
       wrong('retain', 'retain is about publish only; write a statement for subscribe of its own');
+    if (value.groups !== undefined && actions.some((action) => action !== 'subscribe'))
+      wrong('groups', 'groups is about subscribe only; write a statement for the other actions of its own');
     if (actions.every((action) => action === 'connect')) {
       if (value.topics !== undefined) wrong('topics', 'connect has no topic');
       if (value.qos !== undefined) wrong('qos', 'connect has no QoS');
@@ -226,6 +238,7 @@ export function authorizationSettings(file: AuthorizationFile): AuthorizationSet
         usernames: one.usernames ?? null,
         attributes: one.attributes ?? null,
         addresses: one.addresses ?? null,
+        groups: one.groups ?? null,
         qos: one.qos ?? null,
         retain: one.retain ?? null,
       })) ?? null,

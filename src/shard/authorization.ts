@@ -166,9 +166,9 @@ export class Authorization {
     return false;
   }
 
-  /** Judges a valid Topic Filter without `$share/…/`. */
-  maySubscribe(connection: Connection, clientId: string, filter: string, qos: number): boolean {
-    return this.hears(clientId, 'subscribe', filter, this.accessOf(connection).subscribe(filter, qos));
+  /** Judges a valid Topic Filter without `$share/…/`. @param shareName of a Shared Subscription, else '' */
+  maySubscribe(connection: Connection, clientId: string, filter: string, qos: number, shareName: string): boolean {
+    return this.hears(clientId, 'subscribe', filter, this.accessOf(connection).subscribe(filter, qos, shareName));
   }
 
   /** Judges a filter for P2P messages of other clients. Nobody may unless it is granted. */

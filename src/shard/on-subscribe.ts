@@ -187,11 +187,12 @@ function subscribe(
     if (kind === 'own') return granted;
     isObserver = kind === 'other';
   }
+  const shareName = shared === undefined ? '' : shared.shareName;
   if (isObserver) {
     // An audit that only one of several sees is none.
     if (shared !== undefined || !shard.authorization.mayObserve(connection, session.clientId, filter, entry.qos))
       return ReasonCode.NotAuthorized;
-  } else if (connection.access !== null && !shard.authorization.maySubscribe(connection, session.clientId, filter, entry.qos))
+  } else if (connection.access !== null && !shard.authorization.maySubscribe(connection, session.clientId, filter, entry.qos, shareName))
     return ReasonCode.NotAuthorized;
   const { root } = session;
   if (root.isStored && shard.journal.isDegraded) return ReasonCode.QuotaExceeded;
@@ -201,7 +202,7 @@ function subscribe(
   const subscription: ClientSubscription = {
     subscriber: session,
     filter: isObserver ? observedFilter(filter) : filter,
-    shareName: shared === undefined ? '' : shared.shareName,
+    shareName,
     qos: granted,
     noLocal: entry.noLocal,
     retainAsPublished: entry.retainAsPublished,
@@ -225,11 +226,11 @@ export function endForbidden(shard: Shard, session: ClientSession, connection: C
   if (connection.access === null && !hasObservers(shard)) return;
   const { authorization } = shard;
   for (const [name, subscription] of [...(session.subscriptions ?? [])]) {
-    const { filter, qos } = subscription;
+    const { filter, qos, shareName } = subscription;
     const observed = filterOfObserver(filter);
     const isAllowed =
       observed === undefined
-        ? connection.access === null || authorization.maySubscribe(connection, session.clientId, filter, qos)
+        ? connection.access === null || authorization.maySubscribe(connection, session.clientId, filter, qos, shareName)
         : authorization.mayObserve(connection, session.clientId, observed, qos);
     if (!isAllowed) remove(shard, session, name, subscription);
   }

@@ -34,6 +34,7 @@ const everything: StatementSettings = {
   attributes: null,
   addresses: null,
   qos: null,
+  groups: null,
   retain: null,
 };
 
@@ -191,9 +192,10 @@ function reference(statements: readonly StatementSettings[], client: Subject) {
         return targets.some((text) => wanted.every((id) => fits(text, id)));
       });
     },
-    subscribe: (filter: string, qos: number) =>
+    subscribe: (filter: string, qos: number, group: string) =>
       decide(statements, client, (statement) => {
         if (!isTopic(statement, 'subscribe') || !(statement.qos?.includes(qos) ?? true)) return false;
+        if (statement.groups !== null && (group === '' || !statement.groups.some((text) => SHARES[text]!.includes(group)))) return false;
         if (statement.topics === null) return true;
         const wanted = all.filter((topic) => asked(filter).test(topic));
         if (statement.effect === 'deny') return wanted.some((topic) => expressions(statement).some((expression) => expression.test(topic)));
@@ -244,6 +246,13 @@ const writtenLevel = fc.constantFrom(
 const writtenTopic = fc
   .tuple(writtenLevel, fc.option(fc.oneof(writtenLevel, fc.constant('#'))))
   .map(([first, second]) => (second === null ? first : `${first}/${second}`));
+/** Which of the groups that are asked for a pattern means. */
+const SHARES: Readonly<Record<string, readonly string[]>> = {
+  workers: ['workers'],
+  'work*': ['workers', 'work'],
+  'w?rk': ['work'],
+  '*': ['workers', 'work', 'x'],
+};
 const topicStatement: fc.Arbitrary<StatementSettings> = fc.record({
   effect: fc.constantFrom('allow', 'deny'),
   resource: fc.constant('topic'),
@@ -256,12 +265,14 @@ const topicStatement: fc.Arbitrary<StatementSettings> = fc.record({
   usernames: listOf('gw-?', 'u', '*', '', '${Attribute.group}'),
   attributes: attributes(),
   addresses: listOf('10.0.0.0/8', '::1', 'fd00::/8', '0.0.0.0/0'),
+  groups: fc.option(fc.array(fc.constantFrom(...Object.keys(SHARES)), { minLength: 1, maxLength: 2 }), { freq: 2 }),
   qos: listOf(0, 1, 2),
   retain: fc.option(fc.boolean(), { freq: 1 }),
 });
 const p2pStatement: fc.Arbitrary<StatementSettings> = fc
   .record({
     topics: fc.constant(null),
+    groups: fc.constant(null),
     retain: fc.constant(null),
     effect: fc.constantFrom('allow', 'deny'),
     resource: fc.constant('p2p'),
@@ -298,6 +309,7 @@ const question = fc.record({
   place: fc.nat(),
   levels: fc.tuple(fc.nat(), fc.nat()),
   target: fc.constantFrom('gw-1', 'gw-1-sensor', 'dev', 'dev-1', 'a-', 'a/b-c', '#-x', '*-1', 'u', 'other'),
+  group: fc.constantFrom('', 'workers', 'work', 'x'),
   qos: fc.constantFrom(0, 1, 2),
   retain: fc.boolean(),
 });
@@ -358,7 +370,7 @@ describe('statements', () => {
               kind === 'publish'
                 ? publish(access, topic, qos, retain)
                 : kind === 'subscribe'
-                  ? access.subscribe(filter, qos)
+                  ? access.subscribe(filter, qos, one.group)
                   : kind === 'observe'
                     ? access.observe(one.address, qos)
                     : publishTo(access, target, qos, one.attributes);
@@ -366,7 +378,7 @@ describe('statements', () => {
               kind === 'publish'
                 ? plain.publish(topic, qos, retain)
                 : kind === 'subscribe'
-                  ? plain.subscribe(filter, qos)
+                  ? plain.subscribe(filter, qos, one.group)
                   : kind === 'observe'
                     ? plain.observe(one.address, qos)
                     : plain.publishTo(target, qos, one.attributes);

@@ -42,6 +42,7 @@ test('a statement that says little holds for all', async () => {
     attributes: null,
     addresses: null,
     qos: null,
+    groups: null,
     retain: null,
   };
   assert.deepEqual(statements, [{ effect: 'allow', resource: 'topic', actions: ['connect', 'publish'], ...any }]);
@@ -91,6 +92,11 @@ test('every mistake is said', async () => {
     [{ ...toClient, topics: ['a'] }, '.topics: a p2p statement has targets, not topics'],
     [{ ...toClient, actions: ['subscribe'] }, '.actions: a p2p statement is about publish and observe only'],
     [{ ...toClient, retain: false }, '.retain: a P2P message is never retained'],
+    [{ ...toClient, groups: ['a'] }, '.groups: a P2P message has no group'],
+    [
+      { ...good, actions: ['publish', 'subscribe'], groups: ['a'] },
+      '.groups: groups is about subscribe only; write a statement for the other actions of its own',
+    ],
     [{ ...toClient, targets: [''] }, '.targets: expected client IDs such as dev-*, not an empty text'],
   ];
   for (const [statement, line] of cases) assert.equal(await problem(statement), line);

@@ -218,6 +218,27 @@ test('no statement at all: everything is denied but to connect', async (t) => {
   assert.deepEqual(granted(client), [0x87, 0x87, 1]);
 });
 
+test('a Shared Subscription is judged by its group, too', async (t) => {
+  const group = await shards(t, [
+    { effect: 'allow', actions: ['subscribe'], groups: ['workers', 'night-*'], clientIds: ['worker*'] },
+    { effect: 'deny', actions: ['subscribe'], groups: ['*'] },
+    all,
+  ]);
+  const filters = ['$share/workers/up/#', '$share/night-1/up/#', '$share/others/up/#', 'up/#'];
+  for (const [name, expected] of [
+    ['worker', [0, 0, 0x87, 0]],
+    ['thief', [0x87, 0x87, 0x87, 0]],
+  ] as const) {
+    const client = await connected(group, { clientId: clientIdOn(1, 2, name) });
+    for (const [index, filter] of filters.entries()) {
+      client.subscribe(filter, 0, index + 1);
+      await group.settle();
+    }
+    assert.deepEqual(granted(client), expected, name);
+  }
+  assert.equal(group.count('subscriptions/shared/count'), 2);
+});
+
 test('a flood of refusals is ten lines a second for each shard, and the rest is counted', async (t) => {
   const group = await shards(t, []);
   const lines: object[] = [];
