@@ -87,7 +87,9 @@ describe('limits', { concurrency: 5 }, () => {
     await watch.reaches('connections/opening', (value) => value === 0);
     await watch.reaches('connections/refused', (value) => value === count);
     const late = broker.log.filter((line) => line['msg'] === 'connection closed: no CONNECT in time').length;
-    assert.equal(late, count);
+    // A second has so many lines; the others are counted.
+    assert.ok(late > 0 && late <= count);
+    assert.equal(late + (await watch.fresh('log/suppressed')), count);
     await connect(broker.port, { clientId: 'in-time' });
     assert.equal(await broker.stop(), 0);
   });
