@@ -17,6 +17,8 @@ const SHARDS = 2;
 /** Episodes under way at one time. */
 const LANES = 6;
 const DEADLINE_MILLISECONDS = 10_000;
+/** Of one action. The seed has all of it; a report of megabytes keeps the test runner busy for minutes. */
+const SHOWN_DIGITS = 400;
 const PACKET_BYTES_MAX = 2 ** 20;
 
 /** Options of the broker under test. */
@@ -58,7 +60,9 @@ export interface CampaignResult {
 /** An episode in words, for the report of a failure. */
 export function describeEpisode(seed: number, withExchanges = false): string {
   return episodeOf(seed, withExchanges)
-    .actions.map(({ connection, kind, bytes }: Action) => `  ${connection} ${kind} ${Buffer.from(bytes).toString('hex')}`)
+    .actions.map(
+      ({ connection, kind, bytes }: Action) => `  ${connection} ${kind} ${Buffer.from(bytes).toString('hex').slice(0, SHOWN_DIGITS)}`,
+    )
     .join('\n');
 }
 
@@ -186,7 +190,7 @@ class FuzzConnection {
     result.sentBytes += sent.length;
     result.receivedBytes += received.length;
     const wrong = wrongAnswer(sent, received, PACKET_BYTES_MAX);
-    assert.equal(wrong, undefined, `${wrong}: ${received.toString('hex').slice(0, 4000)}`);
+    assert.equal(wrong, undefined, `${wrong}: ${received.toString('hex').slice(0, SHOWN_DIGITS)}`);
   }
 }
 
