@@ -135,20 +135,16 @@ class FuzzConnection {
 
   constructor(port: number) {
     this.socket = createConnection({ host: '127.0.0.1', port, noDelay: true });
+    this.socket.on('error', () => {});
     this.socket.on('data', (chunk: Buffer) => this.received.push(chunk));
     this.closed = new Promise((resolve, reject) => {
       const late = setTimeout(() => {
         this.socket.destroy();
         reject(new Error(`a connection has not ended after ${DEADLINE_MILLISECONDS} ms`));
       }, DEADLINE_MILLISECONDS);
-      const end = (): void => {
+      this.socket.on('close', () => {
         clearTimeout(late);
         resolve();
-      };
-      this.socket.on('close', end);
-      // Node says no more than this of a reset in the middle of a close.
-      this.socket.on('error', () => {
-        if (this.socket.destroyed) end();
       });
     });
     // Awaited only at the end of the episode.
