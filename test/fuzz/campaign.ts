@@ -135,19 +135,17 @@ class FuzzConnection {
 
   constructor(port: number) {
     this.socket = createConnection({ host: '127.0.0.1', port, noDelay: true });
+    this.socket.on('error', () => {});
     this.socket.on('data', (chunk: Buffer) => this.received.push(chunk));
     this.closed = new Promise((resolve, reject) => {
       const late = setTimeout(() => {
         this.socket.destroy();
         reject(new Error(`a connection has not ended after ${DEADLINE_MILLISECONDS} ms`));
       }, DEADLINE_MILLISECONDS);
-      const end = (): void => {
+      this.socket.on('close', () => {
         clearTimeout(late);
         resolve();
-      };
-      this.socket.on('close', end);
-      // What it was is of no interest; the end follows.
-      this.socket.on('error', () => {});
+      });
     });
     // Awaited only at the end of the episode.
     this.closed.catch(() => {});

@@ -98,7 +98,8 @@ function exchangeOf(random: Random, connection: number): Action[] {
   const packets: Uint8Array[] = [];
   for (let count = 1 + random.below(4); count > 0; count--) packets.push(random.oneIn(5) ? packet(random, V5) : authPacket(random));
   for (const one of packets) actions.push({ connection, kind: 'send', bytes: random.oneIn(4) ? broken(random, one, packets) : one });
-  actions.push({ connection, kind: random.oneIn(5) ? 'reset' : 'end', bytes: NO_BYTES });
+  // No reset: the broker closes many of these, and Node loses a socket that is reset while it closes.
+  actions.push({ connection, kind: 'end', bytes: NO_BYTES });
   return actions;
 }
 
