@@ -21,6 +21,8 @@ const WARM_UP_MILLISECONDS = 1_500;
 const SAMPLE_MILLISECONDS = 100;
 /** What honest clients may notice of an attack: p99 against that of the calm. */
 const SLOWER_MAX = 3;
+/** p99 of the calm varies between 1 and 5 ms from one short run to the next: below that it says nothing. The long form takes it as it is. */
+const CALM_MILLISECONDS_MIN: number = ATTACKS_LONG === '1' ? 0 : 5;
 /** Measured again, attack and calm, when it was slower: other work on the machine is no attack. */
 const ATTEMPTS = 3;
 
@@ -60,7 +62,7 @@ export async function withstand(t: TestContext, attack: Attack): Promise<void> {
     await watch.round();
     attack.proof((name) => watch.value(name), sightings, broker, attempt);
     assert.ok(growth <= attack.growthMax, `the broker grew by ${growth} bytes`);
-    if (struck.p99 <= SLOWER_MAX * calm.p99) break;
+    if (struck.p99 <= SLOWER_MAX * Math.max(calm.p99, CALM_MILLISECONDS_MIN)) break;
     assert.ok(attempt < ATTEMPTS, `honest clients wait ${struck.p99} ms where they waited ${calm.p99} ms`);
   }
   await load.stop();

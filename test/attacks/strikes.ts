@@ -330,7 +330,7 @@ const groupHijack: Strike = (target, isOver, sightings) =>
           if (type !== SUBACK) continue;
           const suback = new SubackPacket();
           readSuback(suback, body, 0, body.length, V5);
-          for (const code of suback.codes) see(sightings, code === 0x87 ? 'refused' : 'granted');
+          for (const code of suback.codes) see(sightings, code < 0x80 ? 'granted' : 'refused');
         }
       });
       const entries = filters.map((filter) => ({ filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 }));
