@@ -235,11 +235,11 @@ function publishPacket(
   return packetOf((writer) => writePublishPacket(writer, publishOf(topic, payload, qos, packetId, properties, retain), V5));
 }
 
-/** Topic Aliases, each for a topic as long as topics get. */
+/** Topic Aliases, each for a long topic. */
 const aliasExhaustion: Strike = (target, isOver, sightings) => {
   const empty = new Uint8Array(0);
-  const topic = 'a'.repeat(60_000);
-  return lanes(50, async (lane) => {
+  const topic = 'a'.repeat(4_000);
+  return lanes(8, async (lane) => {
     while (!isOver()) {
       const entered = await enter(target, { clientId: `alias-${lane}` });
       if (entered === null || entered.code !== 0) {
