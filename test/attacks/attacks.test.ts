@@ -2,7 +2,7 @@
  * Goal: whatever an attacker does, honest clients go on: every message of theirs arrives once, none of their connections ends, 99 of 100 messages take at most three
  * times as long as before, and the broker stays within its memory.
  * Method: `scene.ts`: a real broker, honest clients at a steady pace, and the attacker in a process of its own from an address of its own. It measures times, so it
- * is run alone (`npm run test:attacks`); ATTACKS_LONG=1 asks for the long form.
+ * is run alone (`npm run test:attacks`); ATTACKS_LONG=1 asks for the long form, which holds the factor strictly.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

@@ -21,8 +21,11 @@ const WARM_UP_MILLISECONDS = 1_500;
 const SAMPLE_MILLISECONDS = 100;
 /** What honest clients may notice of an attack: p99 against that of the calm. */
 const SLOWER_MAX = 3;
-/** p99 of the calm varies between 1 and 5 ms from one short run to the next: below that it says nothing. The long form takes it as it is. */
-const CALM_MILLISECONDS_MIN: number = ATTACKS_LONG === '1' ? 0 : 5;
+/**
+ * The long form takes the calm as it is. Of two seconds p99 is a matter of chance, on a machine that others use above all: there a message may be as late as if it had
+ * taken this long in the calm, which is still far from what an attack does to a broker that does not withstand it.
+ */
+const CALM_MILLISECONDS_MIN: number = ATTACKS_LONG === '1' ? 0 : 25;
 /** Measured again, attack and calm, when it was slower: other work on the machine is no attack. */
 const ATTEMPTS = 3;
 
