@@ -124,12 +124,12 @@ function tokens() {
 
 /** Limits of client, listener and broker that are asked for each message and never reached. */
 function quotas() {
-  const listener = { type: 'tcp', bind: '127.0.0.1:0', messagesIn: 1_000_000, bytesIn: '1GB' };
+  const listener = { type: 'tcp', bind: '127.0.0.1:0', messagesIn: 10_000_000, bytesIn: '10GB' };
   return [
     `listeners=${JSON.stringify([listener])}`,
-    ...['client', 'broker'].flatMap((scope) => [`quotas.${scope}.messagesIn=1000000`, `quotas.${scope}.bytesIn=1GB`]),
-    'quotas.client.messagesOut=1000000',
-    'quotas.client.bytesOut=1GB',
+    ...['client', 'broker'].flatMap((scope) => [`quotas.${scope}.messagesIn=10000000`, `quotas.${scope}.bytesIn=10GB`]),
+    'quotas.client.messagesOut=10000000',
+    'quotas.client.bytesOut=10GB',
   ];
 }
 

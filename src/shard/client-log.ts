@@ -22,7 +22,18 @@ export class ClientLog {
 
   /** @param facts who it was and why; never a secret */
   info(facts: object, message: string): void {
-    if (this.rate.take(this.shard.timers.now)) this.shard.log.info(facts, message);
-    else this.shard.counters[SUPPRESSED]!++;
+    if (this.hasRoom()) this.shard.log.info(facts, message);
+  }
+
+  /** The same, of what somebody should look at. */
+  warn(facts: object, message: string): void {
+    if (this.hasRoom()) this.shard.log.warn(facts, message);
+  }
+
+  /** Whether there is room for one more line in this second. One for which there is none is counted. */
+  private hasRoom(): boolean {
+    if (this.rate.take(this.shard.timers.now)) return true;
+    this.shard.counters[SUPPRESSED]!++;
+    return false;
   }
 }

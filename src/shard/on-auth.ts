@@ -73,7 +73,7 @@ function renewed(connection: Connection, verdict: LoginVerdict): void {
   const cause = identity === null ? verdict.cause : takeIdentity(connection, identity);
   if (cause !== '') {
     const code = identity === null ? disconnectCode(verdict.code) : ReasonCode.NotAuthorized;
-    shard.log.info(
+    shard.clientLog.info(
       { client: connection.session!.clientId, peer: connection.peer.name, reason: code, name: reasonName(code), cause },
       'connection ended at its re-authentication',
     );

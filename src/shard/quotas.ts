@@ -7,6 +7,7 @@
  * A limit of one client is a bucket of its own; all others are pools that the shards share (`bucket.ts`). What is asked for each message is in `quota-check.ts`; nothing here is.
  * Invariant: a connection waits at most once, and `Scope.waiting` is how many of this shard wait for that scope.
  */
+import { LineRate } from '../base/line-rate.ts';
 import type { InboundQuotaSettings, QuotaSettings, RateSettings } from '../base/settings.ts';
 import { SLOT_MILLISECONDS, Timer } from '../base/timers.ts';
 import { Bucket, Limit, Pool } from './bucket.ts';
@@ -71,9 +72,7 @@ export class Quotas {
   private readonly timer: Timer;
   /** Counts how often those who wait have been looked at. */
   private round: number;
-  /** Second of the last line, and lines in it. */
-  private second: number;
-  private lines: number;
+  private readonly rate: LineRate;
 
   constructor(shard: Shard, shared: SharedArrayBuffer) {
     this.shard = shard;
@@ -90,8 +89,7 @@ export class Quotas {
     this.waitingOut = new Set();
     this.round = 0;
     this.timer = new Timer(() => this.look());
-    this.second = 0;
-    this.lines = 0;
+    this.rate = new LineRate(LINES_PER_SECOND);
     this.settings = shard.settings.quotas;
     this.client = { messagesIn: null, bytesIn: null, messagesOut: null, bytesOut: null, subscribes: null };
     this.build();
@@ -223,15 +221,7 @@ export class Quotas {
 
   /** Whether there is room for one more line in this second. One for which there is none is counted. */
   mayLog(): boolean {
-    const second = Math.floor(this.shard.timers.now / 1000);
-    if (second !== this.second) {
-      this.second = second;
-      this.lines = 0;
-    }
-    if (this.lines < LINES_PER_SECOND) {
-      this.lines++;
-      return true;
-    }
+    if (this.rate.take(this.shard.timers.now)) return true;
     this.shard.counters[LOG_SUPPRESSED]!++;
     return false;
   }

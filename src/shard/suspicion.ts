@@ -122,6 +122,6 @@ export function noteMiss(from: Connection): void {
 
 function suspect(shard: Shard, session: ClientSession, facts: SuspicionFacts): void {
   const name = session.clientId.slice(0, LOGGED_LENGTH);
-  shard.log.warn({ client: name, ...facts }, 'a client does too often what is rarely right');
+  shard.clientLog.warn({ client: name, ...facts }, 'a client does too often what is rarely right');
   shard.events.clientSuspected(session, facts);
 }

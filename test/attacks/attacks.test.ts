@@ -40,6 +40,7 @@ const PUBLIC = {
   listeners: [{ type: 'tcp', bind: '127.0.0.1:0', connectRate: 200 }],
   'quotas.client.messagesIn': 500,
   'quotas.client.bytesIn': '1MiB',
+  'quotas.client.overLimit': 'throttle',
   'quotas.client.subscribeRate': { perSecond: 20, burst: 200 },
 };
 

@@ -28,7 +28,8 @@ const PACKET_BYTES_MAX = 268_435_460;
 /** What a strike counted; the proof of an attack reads it. */
 export type Sightings = Record<string, number>;
 
-export type Strike = (target: Target, isOver: () => boolean, sightings: Sightings) => Promise<void>;
+/** @param end comes when the strike is to stop */
+export type Strike = (target: Target, end: AbortSignal, sightings: Sightings) => Promise<void>;
 
 interface ConnectWish {
   readonly clientId: string;
@@ -116,11 +117,11 @@ function see(sightings: Sightings, name: string, count = 1): void {
 }
 
 /** Connections that send a byte of their CONNECT now and then. */
-const slowLoris: Strike = async (target, isOver, sightings) => {
+const slowLoris: Strike = async (target, end, sightings) => {
   const packet = connectPacket({ clientId: 'loris' });
   const sockets = new Set<Socket>();
   const filling = (async (): Promise<void> => {
-    while (!isOver()) {
+    while (!end.aborted) {
       if (sockets.size < 2000) {
         const socket = await open(target);
         if (socket === null) continue;
@@ -145,9 +146,9 @@ const slowLoris: Strike = async (target, isOver, sightings) => {
 };
 
 /** One CONNECT after the other, each under a new name. */
-const connectFlood: Strike = (target, isOver, sightings) =>
+const connectFlood: Strike = (target, end, sightings) =>
   lanes(50, async (lane) => {
-    for (let i = 0; !isOver(); i++) {
+    for (let i = 0; !end.aborted; i++) {
       const entered = await enter(target, { clientId: `flood-${lane}-${i}` });
       see(sightings, entered === null ? 'dropped' : `code ${entered.code}`);
       entered?.socket.destroy();
@@ -155,9 +156,9 @@ const connectFlood: Strike = (target, isOver, sightings) =>
   });
 
 /** Passwords from a list, for a name that exists and for names that do not. */
-const guessing: Strike = (target, isOver, sightings) =>
+const guessing: Strike = (target, end, sightings) =>
   lanes(20, async (lane) => {
-    for (let i = 0; !isOver(); i++) {
+    for (let i = 0; !end.aborted; i++) {
       const username = lane % 2 === 0 ? 'honest' : `nobody${i % 7}`;
       const entered = await enter(target, { clientId: `guess-${lane}`, username, password: `secret${i}` });
       see(sightings, entered === null ? 'dropped' : `code ${entered.code}`);
@@ -166,11 +167,11 @@ const guessing: Strike = (target, isOver, sightings) =>
   });
 
 /** CONNECT packets as large as a packet may be, sent bit by bit, and headers that promise more. */
-const giantConnect: Strike = (target, isOver, sightings) => {
+const giantConnect: Strike = (target, end, sightings) => {
   const packet = connectPacket({ clientId: 'giant', will: { topic: 'w', payload: randomBytes(65_000) } });
   const promise = Buffer.from([0x10, 0xff, 0xff, 0xff, 0x7f, 0, 4, 0x4d, 0x51, 0x54, 0x54]);
   return lanes(400, async (lane) => {
-    while (!isOver()) {
+    while (!end.aborted) {
       const socket = await open(target);
       if (socket === null) {
         see(sightings, 'dropped');
@@ -181,26 +182,24 @@ const giantConnect: Strike = (target, isOver, sightings) => {
       if (lane % 4 === 0) await push(socket, promise);
       else {
         // All but the last byte: the packet must be held as long as the broker waits.
-        for (let at = 0; at < packet.length - 1 && !socket.destroyed && !isOver(); at += 8192)
+        for (let at = 0; at < packet.length - 1 && !socket.destroyed && !end.aborted; at += 8192)
           await push(socket, packet.subarray(at, Math.min(at + 8192, packet.length - 1)));
       }
-      if (!socket.destroyed && !isOver()) await Promise.race([once(socket, 'close'), over(isOver)]).catch(() => undefined);
+      if (!socket.destroyed && !end.aborted) await Promise.race([once(socket, 'close'), over(end)]).catch(() => undefined);
       socket.destroy();
     }
   });
 };
 
-async function over(isOver: () => boolean): Promise<void> {
-  while (!isOver())
-    await new Promise((resolve) => {
-      setTimeout(resolve, 50);
-    });
+/** Resolves when the strike is to stop. */
+function over(end: AbortSignal): Promise<unknown> {
+  return end.aborted ? Promise.resolve() : once(end, 'abort');
 }
 
 /** Filters with as many wildcards as there is room for, made and ended again and again. */
-const subscriptionBombs: Strike = (target, isOver, sightings) =>
+const subscriptionBombs: Strike = (target, end, sightings) =>
   lanes(4, async (lane) => {
-    while (!isOver()) {
+    while (!end.aborted) {
       const entered = await enter(target, { clientId: `bomb-${lane}` });
       if (entered === null || entered.code !== 0) {
         see(sightings, 'dropped');
@@ -209,7 +208,7 @@ const subscriptionBombs: Strike = (target, isOver, sightings) =>
       }
       const { socket } = entered;
       socket.on('data', (bytes: Buffer) => see(sightings, 'answered', bytes.length));
-      for (let round = 0; round < 40 && !isOver() && !socket.destroyed; round++) {
+      for (let round = 0; round < 40 && !end.aborted && !socket.destroyed; round++) {
         const filters = Array.from({ length: 100 }, (_, i) => `${'+/'.repeat(((i * 7 + round) % 60) + 2)}${lane}-${round}-${i}`);
         filters.push(`${'+/'.repeat(round + 1)}#`.replace(/\/#$/, '/x/#'));
         const entries = filters.map((filter) => ({ filter, qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 }));
@@ -236,11 +235,11 @@ function publishPacket(
 }
 
 /** Topic Aliases, each for a long topic. */
-const aliasExhaustion: Strike = (target, isOver, sightings) => {
+const aliasExhaustion: Strike = (target, end, sightings) => {
   const empty = new Uint8Array(0);
   const topic = 'a'.repeat(4_000);
   return lanes(8, async (lane) => {
-    while (!isOver()) {
+    while (!end.aborted) {
       const entered = await enter(target, { clientId: `alias-${lane}` });
       if (entered === null || entered.code !== 0) {
         see(sightings, 'dropped');
@@ -249,7 +248,7 @@ const aliasExhaustion: Strike = (target, isOver, sightings) => {
       }
       const { socket } = entered;
       socket.on('data', () => see(sightings, 'told'));
-      for (let alias = 1; alias <= 32 && !socket.destroyed && !isOver(); alias++) {
+      for (let alias = 1; alias <= 32 && !socket.destroyed && !end.aborted; alias++) {
         await push(socket, publishPacket(`${topic}${alias}`, empty, 0, 0, { topicAlias: alias }, false));
         see(sightings, 'aliases');
         await turn();
@@ -260,14 +259,14 @@ const aliasExhaustion: Strike = (target, isOver, sightings) => {
 };
 
 /** Retained Messages on ever new topics. */
-const retainedFlood: Strike = (target, isOver, sightings) => {
+const retainedFlood: Strike = (target, end, sightings) => {
   const payload = randomBytes(16 * 1024);
   return lanes(4, async (lane) => {
     const entered = await enter(target, { clientId: `retain-${lane}` });
     if (entered === null) return;
     const { socket } = entered;
     socket.on('data', (bytes: Buffer) => see(sightings, 'answered', bytes.length));
-    for (let i = 0; !isOver() && !socket.destroyed; i++) {
+    for (let i = 0; !end.aborted && !socket.destroyed; i++) {
       await push(socket, publishPacket(`flood/${lane}/${i}`, payload, 1, (i % 900) + 1, {}, true));
       see(sightings, 'messages');
       if (i % 20 === 0) await turn();
@@ -277,20 +276,20 @@ const retainedFlood: Strike = (target, isOver, sightings) => {
 };
 
 /** Two sides that both want one Client Identifier, and somebody who wants that of an honest client. */
-const takeoverWar: Strike = (target, isOver, sightings) =>
+const takeoverWar: Strike = (target, end, sightings) =>
   lanes(6, async (lane) => {
-    while (!isOver()) {
+    while (!end.aborted) {
       const clientId = lane < 4 ? 'contested' : 'device0';
       const entered = await enter(target, { clientId });
       see(sightings, entered === null ? 'dropped' : `${clientId} ${entered.code}`);
       if (lane >= 4) entered?.socket.destroy();
-      else if (entered?.code === 0) await Promise.race([once(entered.socket, 'close'), over(isOver)]).catch(() => undefined);
+      else if (entered?.code === 0) await Promise.race([once(entered.socket, 'close'), over(end)]).catch(() => undefined);
       else entered?.socket.destroy();
     }
   });
 
 /** P2P messages to every Client Identifier that somebody can think of, with the wish to be told what became of them. */
-const p2pScan: Strike = (target, isOver, sightings) =>
+const p2pScan: Strike = (target, end, sightings) =>
   lanes(2, async (lane) => {
     const entered = await enter(target, { clientId: `scanner-${lane}` });
     if (entered === null) return;
@@ -301,7 +300,7 @@ const p2pScan: Strike = (target, isOver, sightings) =>
     socket.on('data', (bytes: Buffer) => {
       answers += bytes.length;
     });
-    for (; !isOver() && !socket.destroyed; sent++) {
+    for (; !end.aborted && !socket.destroyed; sent++) {
       const properties: Properties = { userProperties: [['p2p-report', '1']] };
       await push(socket, publishPacket(`to/p2p/guess-${lane}-${sent}`, payload, 1, (sent % 900) + 1, properties, false));
       if (sent % 50 === 0) await turn();
@@ -312,9 +311,9 @@ const p2pScan: Strike = (target, isOver, sightings) =>
   });
 
 /** Somebody who wants a share of what workers get. */
-const groupHijack: Strike = (target, isOver, sightings) =>
+const groupHijack: Strike = (target, end, sightings) =>
   lanes(4, async (lane) => {
-    while (!isOver()) {
+    while (!end.aborted) {
       const entered = await enter(target, { clientId: `thief-${lane}` });
       if (entered === null || entered.code !== 0) {
         see(sightings, 'dropped');
@@ -334,7 +333,7 @@ const groupHijack: Strike = (target, isOver, sightings) =>
         }
       });
       const entries = filters.map((filter) => ({ filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 }));
-      for (let round = 0; round < 50 && !isOver() && !socket.destroyed; round++) {
+      for (let round = 0; round < 50 && !end.aborted && !socket.destroyed; round++) {
         await push(
           socket,
           packetOf((writer) => writeSubscribe(writer, { packetId: round + 1, properties: {}, entries }, V5)),
@@ -346,11 +345,11 @@ const groupHijack: Strike = (target, isOver, sightings) =>
   });
 
 /** Names that would be lines of their own, were they written as they are. */
-const logInjection: Strike = (target, isOver, sightings) => {
+const logInjection: Strike = (target, end, sightings) => {
   const forged = '{"level":"error","msg":"forged"}';
   const names = [`x\n${forged}\n`, `x"}\r\n${forged}`, `x\u001b[2J\u001b[31m${forged}`, `x\u2028${forged}`, `x\\n${forged}`];
   return lanes(8, async (lane) => {
-    for (let i = 0; !isOver(); i++) {
+    for (let i = 0; !end.aborted; i++) {
       const name = names[(lane + i) % names.length]!;
       const entered = await enter(target, { clientId: name, username: name, password: name });
       see(sightings, entered === null ? 'dropped' : `code ${entered.code}`);
