@@ -2,11 +2,14 @@
  * The attacker: a process of its own, which strikes until its input ends and then says what it saw. `node attacker-program.js STRIKE TARGET` with the target in JSON.
  */
 import { setMaxListeners } from 'node:events';
-import { type Sightings, STRIKES, type Target } from './strikes.ts';
+import { endAll, type Sightings, STRIKES, type Target } from './strikes.ts';
 
 const [name, target] = process.argv.slice(2);
 const end = new AbortController();
-process.stdin.on('end', () => end.abort());
+process.stdin.on('end', () => {
+  end.abort();
+  endAll();
+});
 process.stdin.resume();
 setMaxListeners(0, end.signal);
 const sightings: Sightings = {};

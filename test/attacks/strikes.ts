@@ -73,10 +73,19 @@ class PacketStream {
   }
 }
 
+const openSockets = new Set<Socket>();
+
+/** Ends all connections: a strike that the broker does not read waits for nothing else. */
+export function endAll(): void {
+  for (const socket of openSockets) socket.destroy();
+}
+
 /** Opens a connection; null when the broker does not let it in. */
 async function open({ port }: Target): Promise<Socket | null> {
   const socket = createConnection({ host: '127.0.0.1', port, localAddress: ATTACKER_ADDRESS });
   socket.on('error', () => socket.destroy());
+  openSockets.add(socket);
+  socket.on('close', () => openSockets.delete(socket));
   try {
     await Promise.race([once(socket, 'connect'), once(socket, 'close').then(() => Promise.reject(new Error('closed')))]);
     return socket;
@@ -129,7 +138,7 @@ const slowLoris: Strike = async (target, end, sightings) => {
         sockets.add(socket);
         socket.on('close', () => {
           sockets.delete(socket);
-          see(sightings, 'closed');
+          if (!end.aborted) see(sightings, 'closed');
         });
         socket.write(packet.subarray(0, 1));
       } else await turn();
