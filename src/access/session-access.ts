@@ -105,7 +105,8 @@ export class SessionAccess {
 
   /** Judges a P2P message to the client `bytes[at, end)`. @returns the decision, which may be a question */
   publishTo(bytes: Uint8Array, at: number, end: number, qos: number): number {
-    // A first statement about all targets needs nothing to be remembered for each, and a client that writes to many would find none of them again.
+    // A first statement about all targets needs nothing to be remembered for each, and a client that writes to many would find none of
+    // them again: random targets cost 1.12 (QoS 0) and 1.04 (QoS 1) of an open broker, with the cache 1.33 and 1.28 (medians of three noisy rounds).
     const first = this.statements.p2p[0];
     if (first !== undefined && first.targets === null && first.question === null && (first.qos & (1 << qos)) !== 0)
       return decisionOf(first);
