@@ -84,6 +84,9 @@ export class SessionAccess {
   private readonly tally: CacheTally;
   /** Made when the client first publishes. */
   private cache: DecisionCache | null;
+  /** What the last topic that was allowed is known by, with the QoS and the flag that it was allowed for; null: nothing. */
+  private allowedKey: object | null;
+  private allowedKind: number;
   /** Made when the first question is asked. */
   private questions: TargetQuestion[] | null;
   /** A question that did not find a place among them. */
@@ -94,6 +97,8 @@ export class SessionAccess {
     this.clientIdBytes = clientIdBytes;
     this.tally = tally;
     this.cache = null;
+    this.allowedKey = null;
+    this.allowedKind = 0;
     this.questions = null;
     this.lastQuestion = null;
   }
@@ -101,6 +106,17 @@ export class SessionAccess {
   /** Judges a PUBLISH to the Topic Name `bytes[at, end)`. @returns the decision */
   publish(bytes: Uint8Array, at: number, end: number, qos: number, isRetained: boolean): number {
     return this.cached(bytes, at, end, isRetained ? qos | RETAIN : qos);
+  }
+
+  /** Whether the last PUBLISH that was allowed was to the same topic, in the same way. @param key an object that stands for one topic as long as it lives */
+  hasAllowed(key: object, qos: number, isRetained: boolean): boolean {
+    return this.allowedKey === key && this.allowedKind === (isRetained ? qos | RETAIN : qos);
+  }
+
+  /** This PUBLISH is allowed. */
+  allowed(key: object, qos: number, isRetained: boolean): void {
+    this.allowedKey = key;
+    this.allowedKind = isRetained ? qos | RETAIN : qos;
   }
 
   /** Judges a P2P message to the client `bytes[at, end)`. @returns the decision, which may be a question */

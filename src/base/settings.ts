@@ -45,7 +45,7 @@ export interface QuicSettings {
 }
 
 /** What a listener speaks below MQTT. */
-export type ListenerType = 'tcp' | 'tls' | 'ws' | 'wss' | 'quic' | 'unix';
+export type ListenerType = 'tcp' | 'tls' | 'ws' | 'wss' | 'quic' | 'unix' | 'http' | 'https';
 
 export interface ListenerSettings {
   readonly type: ListenerType;
@@ -360,6 +360,24 @@ export interface QuotaSettings {
   readonly broker: BrokerQuotaSettings;
 }
 
+export interface HttpApiSettings {
+  /** File of API keys, absolute; '': there are none. */
+  readonly apiKeys: string;
+  /** Attribute of a client's identity that names its role; '': none does. */
+  readonly roleAttribute: string;
+  /** Origins of pages that may use the API, beside those that come from here. */
+  readonly origins: '*' | readonly string[];
+  /** Longest body. */
+  readonly requestBytes: number;
+  /** Longest time from a whole request to its answer. */
+  readonly timeoutMilliseconds: number;
+  /** Requests under way in the whole process. */
+  readonly requestsMax: number;
+  readonly accessLog: 'none' | 'failed' | 'all';
+  /** Part of the successes that the access log has, 0 to 1. */
+  readonly accessLogSample: number;
+}
+
 export interface Settings {
   /** Shard count, already resolved from `auto`. */
   readonly shards: number;
@@ -374,6 +392,7 @@ export interface Settings {
   readonly queue: QueueSettings;
   readonly store: StoreSettings;
   readonly p2p: P2pSettings;
+  readonly http: HttpApiSettings;
   readonly log: { readonly level: LogLevel };
   readonly shutdown: { readonly timeoutMilliseconds: number };
 }

@@ -18,6 +18,8 @@ import { quicheFile } from '../transports/quic/binding.ts';
 import { judgeForQuic } from '../transports/quic-door.ts';
 import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
+import { ApiKeyWatch } from './api-key-watch.ts';
+import { AskDesk } from './ask-desk.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { BlockWatch } from './block-watch.ts';
 import { CertificateWatch } from './certificate-watch.ts';
@@ -79,13 +81,14 @@ export async function startBroker(
   const certificates = new CertificateWatch(resolved.listeners, log);
   for (const [index, listener] of resolved.listeners.entries()) {
     if (listener.type === 'quic') certificates.judges.set(index, (files) => judgeForQuic(listener, files));
-    if (listener.type === 'wss') {
+    if (listener.type === 'wss' || listener.type === 'https') {
       const webSockets = await loadWebSockets();
       certificates.judges.set(index, (files) => tryLanes(webSockets, listener.tls!, files));
     }
   }
   await certificates.start();
   const blocks = new BlockWatch(resolved.auth.blocked, log);
+  const apiKeys = new ApiKeyWatch(resolved.listeners.some(isHttp) ? resolved.http.apiKeys : '', log);
   const bound = await bindListeners(resolved.listeners);
   let desk: LoginDesk | null = null;
   let supervisor: Supervisor;
@@ -93,7 +96,7 @@ export async function startBroker(
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
     const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
     const live = new LiveSettings(settings, readAgain, log);
-    supervisor = new Supervisor(resolved, live, bound, log, store, certificates, blocks, desk);
+    supervisor = new Supervisor(resolved, live, bound, log, store, certificates, blocks, apiKeys, desk);
     await supervisor.start();
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
@@ -116,12 +119,16 @@ async function checkTransports(settings: Settings): Promise<void> {
     throw new StartError(`listeners[${index}]: ${problem}`, 1);
   };
   for (const [index, { type, proxyProtocol }] of settings.listeners.entries()) {
-    if (type === 'ws' || type === 'wss') await loadWebSockets().catch((error: Error) => fail(index, error.message));
-    if ((type === 'ws' || type === 'wss' || proxyProtocol !== 'none') && !canHandOff())
-      fail(index, 'this platform cannot hand sockets over, which WebSocket and the PROXY protocol need; use tcp and tls listeners');
+    if (type === 'ws' || type === 'wss' || isHttp({ type })) await loadWebSockets().catch((error: Error) => fail(index, error.message));
+    if ((type === 'ws' || type === 'wss' || isHttp({ type }) || proxyProtocol !== 'none') && !canHandOff())
+      fail(index, 'this platform cannot hand sockets over, which WebSocket, HTTP and the PROXY protocol need; use tcp and tls listeners');
     if (type === 'quic' && quicheFile() === null)
       fail(index, `QUIC has no binary for ${process.platform} ${process.arch}; use Linux on x64, or tcp and tls listeners`);
   }
+}
+
+function isHttp({ type }: { readonly type: string }): boolean {
+  return type === 'http' || type === 'https';
 }
 
 /** One shard's thread as the supervisor sees it. */
@@ -160,6 +167,8 @@ class Supervisor implements Broker {
   private readonly store: StoreOwner | null;
   private readonly certificates: CertificateWatch;
   private readonly blocks: BlockWatch;
+  private readonly apiKeys: ApiKeyWatch;
+  private readonly asks: AskDesk;
   private readonly desk: LoginDesk | null;
   private readonly ticketSecret: Uint8Array;
   private readonly quicSecret: Uint8Array;
@@ -188,6 +197,7 @@ class Supervisor implements Broker {
     store: StoreOwner | null,
     certificates: CertificateWatch,
     blocks: BlockWatch,
+    apiKeys: ApiKeyWatch,
     desk: LoginDesk | null,
   ) {
     this.store = store;
@@ -205,6 +215,9 @@ class Supervisor implements Broker {
     };
     this.blocks = blocks;
     blocks.changed = (rules) => this.tellAll({ kind: 'block-rules', rules });
+    this.apiKeys = apiKeys;
+    apiKeys.changed = (keys) => this.tellAll({ kind: 'api-keys', keys });
+    this.asks = new AskDesk(log);
     this.desk = desk;
     this.live = live;
     live.changed = (change) => {
@@ -291,6 +304,7 @@ class Supervisor implements Broker {
       listeners: this.bound,
       certificates: this.certificates.current,
       blockRules: this.blocks.current,
+      apiKeys: this.apiKeys.current,
       ticketSecret: this.ticketSecret,
       quicSecret: this.quicSecret,
       awaitsSnapshots,
@@ -305,6 +319,8 @@ class Supervisor implements Broker {
     const logins = new Map<number, OpenLogin>();
     worker.on('message', (message: FromShard) => {
       if (message.kind === 'login') this.judge(worker, logins, message.login, message.asked);
+      else if (message.kind === 'ask')
+        this.asks.asked(message.name, message.value, (value) => worker.postMessage({ kind: 'answer', ask: message.ask, value }));
       else if (message.kind === 'login-data') logins.get(message.login)?.proceed(message.data);
       else if (message.kind === 'login-gone') end(logins, message.login);
       else this.came(index, message);
@@ -444,6 +460,7 @@ class Supervisor implements Broker {
     this.isStopping = true;
     this.certificates.stop();
     this.blocks.stop();
+    this.apiKeys.stop();
     const live = new Set<number>();
     this.threads.forEach((thread, index) => {
       if (thread.isServing) live.add(index);
@@ -477,6 +494,7 @@ class Supervisor implements Broker {
     this.certificates.reload();
     this.desk?.reload();
     this.blocks.reload();
+    this.apiKeys.reload();
   }
 
   crashShard(index: number): void {

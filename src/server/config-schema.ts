@@ -26,6 +26,7 @@ import {
   sizeOrAuto,
   text,
 } from './config-value.ts';
+import { http, httpSettings } from './http-schema.ts';
 import { listenerSettings, listeners, placeOf } from './listener-schema.ts';
 import { quotaSettings, quotas } from './quota-schema.ts';
 
@@ -276,6 +277,7 @@ const root = z.strictObject(
         ),
       }),
     }),
+    http,
     log: section({
       level: key(
         choice('trace', 'debug', 'info', 'warn', 'error', 'silent'),
@@ -322,6 +324,7 @@ function toSettings(file: z.output<typeof root>): Settings {
     queue: file.queue,
     store: file.store,
     p2p: { ...p2p, mailbox: { ...mailboxSame, ttlSeconds: ttl } },
+    http: httpSettings(file.http),
     log: file.log,
     shutdown: { timeoutMilliseconds: file.shutdown.timeout },
   };

@@ -134,6 +134,14 @@ export function countOrAuto(min: number, max: number, resolve: () => number): Ki
   return { schema, type: `\`auto\` or number, ${min} to ${max}`, verbatim: false };
 }
 
+/** A number from 0 to 1. */
+export function fraction(): Kind<number> {
+  const schema = z.custom<number>((value) => typeof value === 'number' && value >= 0 && value <= 1, {
+    error: (issue) => `expected a number from 0 to 1, not ${show(issue.input)}`,
+  });
+  return { schema, type: 'number from 0 to 1', verbatim: false };
+}
+
 /** true or false. */
 export function flag(): Kind<boolean> {
   const schema = z.boolean({ error: (issue) => `expected true or false, not ${show(issue.input)}` });

@@ -116,7 +116,8 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
   const ofAuthenticator = from('auth.authenticators');
   const authenticators = settings.auth.authenticators.map((one) => withAuthenticatorPaths(one, ofAuthenticator));
   const auth = { ...settings.auth, authenticators, blocked: from('auth.blocked')(settings.auth.blocked) };
-  return { ...settings, listeners, auth, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
+  const http = { ...settings.http, apiKeys: from('http.apiKeys')(settings.http.apiKeys) };
+  return { ...settings, listeners, auth, http, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
 }
 
 function withAuthenticatorPaths(one: AuthenticatorSettings, absolute: (path: string) => string): AuthenticatorSettings {

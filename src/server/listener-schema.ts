@@ -22,7 +22,8 @@ function checkUrlPath(value: string): string | undefined {
   return /^\/[\w\-./~%]*$/.test(value) ? undefined : `expected a path such as /mqtt, not ${show(value)}`;
 }
 
-function checkOrigin(value: string): string | undefined {
+/** An origin of a web page. */
+export function checkOrigin(value: string): string | undefined {
   return /^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/i.test(value)
     ? undefined
     : `expected origins such as https://console.example.com, not ${show(value)}`;
@@ -127,10 +128,10 @@ const proxy = {
 };
 
 const shape = {
-  type: choice('tcp', 'tls', 'ws', 'wss', 'quic', 'unix').schema.meta({
-    type: '`tcp`, `tls`, `ws`, `wss`, `quic`, `unix`',
+  type: choice('tcp', 'tls', 'ws', 'wss', 'quic', 'unix', 'http', 'https').schema.meta({
+    type: '`tcp`, `tls`, `ws`, `wss`, `quic`, `unix`, `http`, `https`',
     default: '',
-    text: 'What it speaks below MQTT. `ws` and `wss`: WebSocket, plain and over TLS. `unix`: a socket in the file system.',
+    text: 'What it speaks below MQTT. `ws` and `wss`: WebSocket, plain and over TLS. `unix`: a socket in the file system. `http` and `https`: no MQTT, but the HTTP API.',
     verbatim: false,
   } satisfies KeyFacts),
   bind: bind().meta({
@@ -162,7 +163,7 @@ const shape = {
 };
 
 /** Types that have a certificate. */
-const SECURE: readonly string[] = ['tls', 'wss', 'quic'];
+const SECURE: readonly string[] = ['tls', 'wss', 'quic', 'https'];
 
 /** One listener as the file gives it, checked. What is undefined was not written. */
 export interface ListenerFile extends InboundQuotaFile {
@@ -205,12 +206,17 @@ const listener: z.ZodType<ListenerFile, unknown> = z
     if (isSecure && value.tls === undefined)
       wrong(['tls'], `a ${value.type} listener needs tls: { certificates: [{ chain: server.pem, key: server-key.pem }] }`);
     if (!isSecure && value.tls !== undefined)
-      wrong(['tls'], `a ${value.type} listener has no TLS; did you mean type: ${value.type === 'ws' ? 'wss' : 'tls'}?`);
+      wrong(
+        ['tls'],
+        `a ${value.type} listener has no TLS; did you mean type: ${value.type === 'ws' ? 'wss' : value.type === 'http' ? 'https' : 'tls'}?`,
+      );
     if (value.tls !== undefined && value.tls.verifyClient !== 'none' && value.tls.ca === undefined)
       wrong(['tls', 'ca'], 'expected the file of roots that client certificates must lead to');
     if (value.tls?.crl !== undefined && value.tls.ca === undefined)
       wrong(['tls', 'crl'], 'a list of revoked certificates needs ca and verifyClient');
     if (value.proxy.protocol !== 'none' && value.type === 'quic') wrong(['proxy', 'protocol'], 'there is no PROXY protocol for QUIC');
+    if (value.proxy.protocol !== 'none' && value.type.startsWith('http'))
+      wrong(['proxy', 'protocol'], 'a request does not say which connection it came over: HTTP listeners have no PROXY protocol');
   });
 
 /** The list of them. */

@@ -3,11 +3,13 @@
  */
 
 import type { ListenerSettings } from '../base/settings.ts';
+import type { HttpServer } from '../http/http-server.ts';
 import type { Shard } from '../shard/shard.ts';
 import { type ListenAt, SocketListener, type TakeSocket } from '../transports/accept.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { duplicate, type Transit } from '../transports/descriptor.ts';
 import { Gate } from '../transports/gate.ts';
+import { HttpDoor } from '../transports/http-door.ts';
 import { QuicDoor } from '../transports/quic-door.ts';
 import { tcpDoor } from '../transports/tcp.ts';
 import { tlsDoor } from '../transports/tls.ts';
@@ -25,13 +27,25 @@ export class ShardListeners {
   /** By place in the configuration. */
   private readonly quic: Map<number, QuicDoor>;
   private readonly quicSecret: Uint8Array;
-  private readonly webSockets: WebSocketDoor[];
+  /** Those of uWebSockets.js. */
+  private readonly ofLibrary: (WebSocketDoor | HttpDoor)[];
+  /** Null where no listener speaks HTTP. */
+  private readonly http: HttpServer | null;
   /** By place in the configuration; those with certificates. */
   private readonly reloads: Map<number, (files: CertificateFiles) => void>;
   /** Certificates that came while the shard took up its store. */
   private readonly latest: Map<number, CertificateFiles>;
 
-  constructor(shard: Shard, transit: Transit, readBuffer: Buffer, rates: SharedArrayBuffer, ticketSecret: Buffer, quicSecret: Uint8Array) {
+  constructor(
+    shard: Shard,
+    transit: Transit,
+    readBuffer: Buffer,
+    rates: SharedArrayBuffer,
+    ticketSecret: Buffer,
+    quicSecret: Uint8Array,
+    http: HttpServer | null,
+  ) {
+    this.http = http;
     this.shard = shard;
     this.transit = transit;
     this.readBuffer = readBuffer;
@@ -39,7 +53,7 @@ export class ShardListeners {
     this.ticketSecret = ticketSecret;
     this.listeners = [];
     this.quic = new Map();
-    this.webSockets = [];
+    this.ofLibrary = [];
     this.quicSecret = quicSecret;
     shard.takeDatagram = (listener, bytes, host, port) => this.quic.get(listener)?.endpoint.receiveForwarded(bytes, host, port);
     this.reloads = new Map();
@@ -71,7 +85,14 @@ export class ShardListeners {
       case 'ws':
       case 'wss': {
         const door = new WebSocketDoor(gate, await loadWebSockets(), files);
-        this.webSockets.push(door);
+        this.ofLibrary.push(door);
+        this.reloads.set(gate.listener, (next) => door.reload(next));
+        return door.take;
+      }
+      case 'http':
+      case 'https': {
+        const door = new HttpDoor(gate, await loadWebSockets(), files, this.http!.serve);
+        this.ofLibrary.push(door);
         this.reloads.set(gate.listener, (next) => door.reload(next));
         return door.take;
       }
@@ -97,7 +118,7 @@ export class ShardListeners {
 
   /** The thread ends, perhaps by a fault: what is not Node's own is closed. */
   destroy(): void {
-    for (const door of this.webSockets) door.destroy();
+    for (const door of this.ofLibrary) door.destroy();
   }
 
   /** Accepts no more. */

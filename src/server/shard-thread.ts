@@ -6,6 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import { createLog } from '../base/log.ts';
 import { steadyClock } from '../base/timers.ts';
+import type { HttpServer } from '../http/http-server.ts';
 import type { Peer } from '../shard/channel.ts';
 import { Shard } from '../shard/shard.ts';
 import { beginStop, changeUserProperties, endCertificates, endRevoked, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
@@ -26,7 +27,9 @@ const log = createLog(start.settings.log.level, { shard: start.index });
 const shard = new Shard(start.settings, start, log, steadyClock(start.clock));
 const transit = new Transit(start.transit);
 const readBuffer = createReadBuffer();
-const listeners = new ShardListeners(shard, transit, readBuffer, start.rates, Buffer.from(start.ticketSecret), start.quicSecret);
+/** Null where no listener speaks HTTP: then none of it is loaded. */
+const http = start.settings.listeners.some(({ type }) => type === 'http' || type === 'https') ? await openHttp() : null;
+const listeners = new ShardListeners(shard, transit, readBuffer, start.rates, Buffer.from(start.ticketSecret), start.quicSecret, http);
 /** Sockets that came before all peers have sent their routes: a client that publishes too early would not be heard by those it means. */
 const early: { readonly fd: number; readonly peer: Peer; readonly read: Uint8Array }[] = [];
 let isReady = false;
@@ -37,10 +40,16 @@ shard.adoptSocket = (fd, peer, read) => {
 
 process.on('exit', () => listeners.destroy());
 
+async function openHttp(): Promise<HttpServer> {
+  const { createHttpServer } = await import('../http/routes.ts');
+  return createHttpServer(shard, start.apiKeys);
+}
+
 function tell(message: FromShard): void {
   port.postMessage(message);
 }
 
+shard.asks.toSupervisor = (ask, name, value) => tell({ kind: 'ask', ask, name, value });
 if (start.settings.auth.authenticators.length > 0)
   shard.logins.port = {
     ask: (login, asked) => tell({ kind: 'login', login, asked }),
@@ -101,6 +110,7 @@ port.on('message', (message: ToShard) => {
       return;
     case 'revoked':
       endRevoked(shard, message.authenticator, new Set(message.proofs));
+      http?.callers.forgetAll();
       return;
     case 'event':
       shard.startTurn();
@@ -108,9 +118,17 @@ port.on('message', (message: ToShard) => {
       return;
     case 'settings':
       applySettings(message.change);
+      http?.callers.forgetAll();
       return;
     case 'block-rules':
       shard.blocked.replace(message.rules);
+      http?.callers.forgetAll();
+      return;
+    case 'api-keys':
+      http?.callers.replaceKeys(message.keys);
+      return;
+    case 'answer':
+      shard.asks.answered(message.ask, message.value);
       return;
     case 'user-properties':
       changeUserProperties(shard, message.authenticator, message.changes);

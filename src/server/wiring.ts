@@ -9,6 +9,7 @@ import type { BlockRule } from '../access/block-rules.ts';
 import { ringBufferBytes } from '../base/ring.ts';
 import type { Settings } from '../base/settings.ts';
 import type { ClockOrigin } from '../base/timers.ts';
+import type { ApiKey } from '../http/api-key.ts';
 import { countersBytes } from '../shard/counters.ts';
 import type { CertificateEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
@@ -52,6 +53,8 @@ export interface ShardStart {
   readonly certificates: readonly (CertificateFiles | null)[];
   /** Who may not connect, for now. */
   readonly blockRules: readonly BlockRule[];
+  /** Who may use the HTTP API by a key, for now. */
+  readonly apiKeys: readonly ApiKey[];
   /** What the keys of TLS session tickets are made of, the same in all shards. */
   readonly ticketSecret: Uint8Array;
   /** What all shards derive the keys of QUIC from. */
@@ -79,6 +82,9 @@ export type ToShard =
   | { readonly kind: 'settings'; readonly change: LiveChange }
   /** Who may not connect, from now on. */
   | { readonly kind: 'block-rules'; readonly rules: readonly BlockRule[] }
+  | { readonly kind: 'api-keys'; readonly keys: readonly ApiKey[] }
+  /** To a question of the shard; null: there is none. */
+  | { readonly kind: 'answer'; readonly ask: number; readonly value: unknown }
   | { readonly kind: 'user-properties'; readonly authenticator: string; readonly changes: readonly UserPropertyChange[] }
   | { readonly kind: 'quiesce'; readonly round: number }
   | { readonly kind: 'stop' }
@@ -89,6 +95,7 @@ export type ToShard =
 /** From a shard to the supervisor. */
 export type FromShard =
   | { readonly kind: 'ready' }
+  | { readonly kind: 'ask'; readonly ask: number; readonly name: string; readonly value: unknown }
   | { readonly kind: 'login'; readonly login: number; readonly asked: Login }
   /** Its client has answered a challenge. */
   | { readonly kind: 'login-data'; readonly login: number; readonly data: Uint8Array | null }

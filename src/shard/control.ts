@@ -73,6 +73,21 @@ export interface JumboTakenControl {
   readonly count: number;
 }
 
+/** A question to a handler of that name (`asks.ts`). */
+export interface AskControl {
+  readonly kind: 'ask';
+  readonly ask: number;
+  readonly name: string;
+  readonly value: unknown;
+}
+
+/** The answer to a question; null: there is none. */
+export interface AnswerControl {
+  readonly kind: 'answer';
+  readonly ask: number;
+  readonly value: unknown;
+}
+
 export type Control =
   | RouteControl
   | ShareControl
@@ -84,4 +99,6 @@ export type Control =
   | RetainedMoreControl
   | RetainedCancelControl
   | RetainedEndControl
-  | JumboTakenControl;
+  | JumboTakenControl
+  | AskControl
+  | AnswerControl;

@@ -227,6 +227,12 @@ function handleControl(shard: Shard, link: Link, bytes: Buffer, at: number, end:
     case 'retained-end':
       endBatch(shard, link.peer, control.query, control.isLast);
       return;
+    case 'ask':
+      shard.asks.asked(link.peer, control.ask, control.name, control.value);
+      return;
+    case 'answer':
+      shard.asks.answered(control.ask, control.value);
+      return;
     case 'jumbo-taken':
       link.jumboOutstanding -= control.count;
       return;

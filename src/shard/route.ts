@@ -60,7 +60,17 @@ export function routeOf(shard: Shard, bytes: Uint8Array, at: number, end: number
  */
 export function routeMessage(shard: Shard, view: MessageView, publisher: ClientSession | null): void {
   const hash = hash32(view.topicBytes, view.topicAt, view.topicEnd);
-  const route = routeOf(shard, view.topicBytes, view.topicAt, view.topicEnd, hash);
+  routeBy(shard, view, publisher, hash, routeOf(shard, view.topicBytes, view.topicAt, view.topicEnd, hash));
+}
+
+/** The route of a topic that came lately, or undefined. Unlike `routeOf` it makes none: whoever asks may not be allowed to publish there. */
+export function knownRoute(shard: Shard, view: MessageView, hash: number): Route | undefined {
+  const version = shard.subscriptions.version + shard.interest.version;
+  return shard.routes.get(view.topicBytes, view.topicAt, view.topicEnd, hash, version);
+}
+
+/** The same by the route of its topic. @param hash of the topic */
+export function routeBy(shard: Shard, view: MessageView, publisher: ClientSession | null, hash: number, route: Route): void {
   shard.newMessage();
   // Only where other shards answer too can a part of the message be stored before its publisher's shard has noted it.
   if (route.peerMask === 0 && route.shares.length === 0 && !view.isRetained) shard.forgetOrigin();

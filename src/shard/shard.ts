@@ -29,6 +29,7 @@ import type { Session } from '../session/session.ts';
 import type { AskedTarget } from '../session/will.ts';
 import { AccessRenewal } from './access-renewal.ts';
 import { flushAcks } from './acks.ts';
+import { Asks } from './asks.ts';
 import { Authorization } from './authorization.ts';
 import { Blocked } from './blocked.ts';
 import type { Peer } from './channel.ts';
@@ -119,6 +120,8 @@ export class Shard {
   readonly mailboxes: Mailboxes;
   readonly relays: Relays;
   readonly events: Events;
+  /** Questions of people to other shards and to the supervisor. */
+  readonly asks: Asks;
   readonly clientLog: ClientLog;
   readonly takeovers: Takeovers;
   readonly logins: Logins;
@@ -247,6 +250,7 @@ export class Shard {
     this.mailboxes = new Mailboxes(this);
     this.relays = new Relays(this);
     this.events = new Events(this);
+    this.asks = new Asks(this);
     this.clientLog = new ClientLog(this);
     this.takeovers = new Takeovers(this);
     this.logins = new Logins(this);
@@ -524,6 +528,8 @@ const GAUGES: readonly number[] = COUNTERS.map((name, index) => ({ name, index }
       name === 'inflight/bytes' ||
       name === 'routes/waiting' ||
       name === 'logins/waiting' ||
+      name === 'asks/waiting' ||
+      name === 'http/waiting' ||
       name === 'quota/throttled/connections',
   )
   .map(({ index }) => index)

@@ -12,17 +12,37 @@ export interface Socket {
   getUserData(): object;
 }
 
+/** One answer. After `end`, `close` or its abortion it must not be touched. */
 export interface Response {
   writeStatus(status: string): Response;
-  end(body: string, closeConnection: boolean): Response;
+  writeHeader(name: string, value: string): Response;
+  /** Goes on with a chunked answer. @returns false when the network is full: `onWritable` tells when it is not */
+  write(chunk: string | Uint8Array): boolean;
+  end(body?: string | Uint8Array, closeConnection?: boolean): Response;
+  endWithoutBody(contentLength?: number, closeConnection?: boolean): Response;
   close(): Response;
   upgrade(userData: object, key: string, protocol: string, extensions: string, context: object): void;
   /** PEM, '' when the client has shown none; only over TLS. */
   getX509Certificate(): string;
+  /** 4 or 16 bytes; none over a Unix socket. */
+  getRemoteAddress(): ArrayBuffer;
+  /** The chunk is no memory any more when the handler returns. */
+  onData(handler: (chunk: ArrayBuffer, isLast: boolean) => void): Response;
+  /** Needed where the answer does not come at once. */
+  onAborted(handler: () => void): Response;
+  onWritable(handler: (offset: number) => boolean): Response;
+  /** What is written inside leaves in one write. */
+  cork(write: () => void): Response;
 }
 
+/** Valid until the handler returns. */
 export interface Request {
   getHeader(lowerCaseName: string): string;
+  /** As it was sent, without the query. */
+  getUrl(): string;
+  getQuery(): string;
+  getCaseSensitiveMethod(): string;
+  forEach(visit: (lowerCaseName: string, value: string) => void): void;
 }
 
 export interface Behavior {
@@ -40,7 +60,7 @@ export interface Behavior {
 
 export interface App {
   ws(pattern: string, behavior: Behavior): App;
-  any(pattern: string, handler: (response: Response) => void): App;
+  any(pattern: string, handler: (response: Response, request: Request) => void): App;
   /** Called with 1 for each connection that begins, within `adoptSocket`, and with -1 for one that ends before it is a WebSocket. */
   filter(handler: (response: Response, change: number) => void): App;
   /** Takes over a descriptor of an accepted socket. */

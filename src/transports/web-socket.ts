@@ -15,9 +15,9 @@ import { counter } from '../shard/counters.ts';
 import { moved, type TakeSocket } from './accept.ts';
 import { arrive } from './arrival.ts';
 import type { CertificateFiles } from './certificates.ts';
-import { type ClientHello, readClientHello } from './client-hello.ts';
-import { closeDescriptor, peek } from './descriptor.ts';
+import { closeDescriptor } from './descriptor.ts';
 import type { Gate, Opening } from './gate.ts';
+import { awaitHello } from './hello-wait.ts';
 import { SecureLanes } from './secure-lanes.ts';
 import type { App, Behavior, Library, Request, Response } from './u-web-sockets.ts';
 import { WebSocketChannel } from './web-socket-channel.ts';
@@ -29,15 +29,6 @@ const FAILED = counter('handshakes/failed');
 const LANES_MAX = 1024;
 /** A frame may hold several packets. */
 const FRAME_BYTES_MIN = 1024 * 1024;
-
-/** Largest ClientHello that is looked into; a larger one gets the first certificate. */
-const HELLO_BYTES_MAX = 16 * 1024;
-/** Nobody tells when a descriptor that belongs to no stream can be read: it is looked at again after so long, and then after twice as long each time. */
-const HELLO_POLL_MILLISECONDS = 2;
-const HELLO_POLL_MILLISECONDS_MAX = 256;
-
-/** Too large to be looked into. */
-const UNREADABLE: ClientHello = { serverName: '', speaksTls13: false };
 
 const CLOSE_UNSUPPORTED_DATA = 1003;
 
@@ -115,37 +106,10 @@ export class WebSocketDoor {
     if (fd < 0) {
       this.gate.shard.counters[REFUSED]!++;
       opening.leave();
-    } else if (this.secure?.needsHello === true) this.awaitHello(fd, opening, this.secure);
+    } else if (this.secure?.needsHello === true)
+      awaitHello(this.gate, fd, opening, this.secure, (certificate) => this.adopt(fd, opening, certificate));
     else this.adopt(fd, opening, 0);
   };
-
-  /** Waits for the ClientHello and takes the lane that fits it. The bytes stay in the socket. */
-  private awaitHello(fd: number, opening: Opening, secure: SecureLanes): void {
-    const { shard } = this.gate;
-    const bytes = Buffer.allocUnsafe(HELLO_BYTES_MAX);
-    let timer: NodeJS.Timeout | null = null;
-    let pause = HELLO_POLL_MILLISECONDS;
-    opening.closes(() => {
-      if (timer !== null) clearTimeout(timer);
-      closeDescriptor(fd);
-    });
-    const look = (): void => {
-      const length = peek(fd, bytes);
-      const hello = length === bytes.length ? UNREADABLE : readClientHello(bytes.subarray(0, Math.max(0, length)));
-      if (length === 0) opening.end();
-      else if (hello === null) {
-        timer = setTimeout(look, pause);
-        pause = Math.min(pause * 2, HELLO_POLL_MILLISECONDS_MAX);
-      } else if (secure.takes(hello)) this.adopt(fd, opening, secure.certificateFor(hello));
-      else {
-        shard.startTurn();
-        shard.counters[FAILED]!++;
-        shard.clientLog.info({ peer: opening.name, error: 'the client does not speak TLS 1.3' }, 'TLS handshake failed');
-        opening.end();
-      }
-    };
-    look();
-  }
 
   private adopt(fd: number, opening: Opening, certificate: number): void {
     const { shard } = this.gate;

@@ -1,0 +1,210 @@
+/**
+ * Callers: who is behind a request, found once and remembered for a short time, so that a program that sends a thousand requests is judged by one login.
+ *
+ *   Authorization: Bearer ohk_… → API key, here │ Bearer {JWT}, Basic {user}:{password}, client certificate → the authenticators, as for CONNECT │ none → anybody, where MQTT has that
+ *
+ * What is remembered ends with its time, with the proof, and whenever something changes that it could depend on (`forgetAll`).
+ */
+import { LineRate } from '../base/line-rate.ts';
+import { addressName } from '../base/network.ts';
+import { ANYBODY, type Identity, type LoginVerdict } from '../shard/login.ts';
+import type { Shard } from '../shard/shard.ts';
+import type { HttpWay } from '../transports/http-door.ts';
+import { type ApiKey, findApiKey, isApiKey } from './api-key.ts';
+import { type Caller, createCaller, forgetCaller } from './caller.ts';
+import { problem } from './problem.ts';
+import { isRole, mayAs, type Role } from './role.ts';
+import type { Answer } from './route.ts';
+
+/** How long a verdict is remembered. */
+const REMEMBERED_MILLISECONDS = 60_000;
+const CALLERS_MAX = 10_000;
+/** Longest Authorization header that is remembered, or looked at at all. */
+const CREDENTIALS_LENGTH_MAX = 16 * 1024;
+/** Wrong API keys that one shard looks at in a second; a right one that is remembered is not slowed down. */
+const WRONG_KEYS_PER_SECOND = 1000;
+
+interface Remembered {
+  readonly caller: Caller;
+  /** Shard milliseconds. */
+  readonly until: number;
+}
+
+/** What a request shows. */
+export interface Shown {
+  readonly authorization: string;
+  readonly clientId: string;
+  readonly address: string;
+  readonly way: HttpWay;
+}
+
+const WRONG: Answer = {
+  ...problem('unauthorized', 'send an API key or a token (Authorization: Bearer …), or a name and a password (Basic)'),
+  headers: [['WWW-Authenticate', 'Bearer realm="onehop"']],
+};
+
+export class Callers {
+  private readonly shard: Shard;
+  private readonly known: Map<string, Remembered>;
+  private keys: ReadonlyMap<string, ApiKey>;
+  private readonly wrongKeys: LineRate;
+
+  constructor(shard: Shard, keys: readonly ApiKey[]) {
+    this.shard = shard;
+    this.known = new Map();
+    this.keys = new Map();
+    this.wrongKeys = new LineRate(WRONG_KEYS_PER_SECOND);
+    this.replaceKeys(keys);
+  }
+
+  /** Goes on with other API keys. */
+  replaceKeys(keys: readonly ApiKey[]): void {
+    this.keys = new Map(keys.map((key) => [key.id, key]));
+    this.forgetAll();
+  }
+
+  /** Everybody is judged anew: users, statements, block rules or keys are others now. */
+  forgetAll(): void {
+    for (const { caller } of this.known.values()) forgetCaller(this.shard, caller);
+    this.known.clear();
+  }
+
+  /** The caller, where it is remembered. */
+  find(shown: Shown): Caller | null {
+    const remembered = this.known.get(keyOf(shown));
+    if (remembered === undefined || remembered.until < this.shard.timers.now) return null;
+    return remembered.caller;
+  }
+
+  /** Judges. @param done called once, at once or later: with the caller, or with the answer that refuses it */
+  identify(shown: Shown, done: (caller: Caller | null, refusal: Answer) => void): void {
+    const { shard } = this;
+    const { authorization, way } = shown;
+    if (authorization.length > CREDENTIALS_LENGTH_MAX) {
+      done(null, WRONG);
+      return;
+    }
+    const token = authorization.startsWith('Bearer ') ? authorization.slice(7).trim() : null;
+    if (token !== null && isApiKey(token)) {
+      this.identifyKey(shown, token, done);
+      return;
+    }
+    const basic = authorization.startsWith('Basic ') ? readBasic(authorization.slice(6)) : null;
+    if (authorization !== '' && token === null && basic === null) {
+      done(null, WRONG);
+      return;
+    }
+    if (shard.logins.port === null) {
+      // As for MQTT: without authenticators everybody is anybody, whatever he calls himself.
+      if (!shard.settings.auth.allowAnonymous) done(null, WRONG);
+      else this.enter(shown, 'anybody', 'service', basic?.username, ANYBODY, done);
+      return;
+    }
+    if (token === null && basic === null && way.certificate === null) {
+      done(null, WRONG);
+      return;
+    }
+    const login = {
+      clientId: shown.clientId === '' ? `http-${basic?.username ?? 'client'}` : shown.clientId,
+      username: basic?.username ?? token,
+      password: token !== null ? Buffer.from(token) : (basic?.password ?? null),
+      address: shown.address,
+      certificate: way.certificate,
+    };
+    shard.logins.judge(login, authorization.length, (verdict) => this.judged(shown, basic?.username, verdict, done));
+  }
+
+  private judged(
+    shown: Shown,
+    username: string | undefined,
+    { identity, cause }: LoginVerdict,
+    done: (caller: Caller | null, refusal: Answer) => void,
+  ): void {
+    if (identity === null) {
+      this.shard.clientLog.info({ peer: shown.address, cause }, 'HTTP request refused: who it is could not be shown');
+      done(null, WRONG);
+      return;
+    }
+    const name = identity.username ?? username;
+    this.enter(shown, `user ${name ?? identity.authenticator}`, this.roleOf(identity), name, identity, done);
+  }
+
+  private roleOf({ isSuperuser, attributes }: Identity): Role {
+    if (isSuperuser) return 'admin';
+    const { roleAttribute } = this.shard.settings.http;
+    const role = roleAttribute === '' ? '' : (attributes[roleAttribute] ?? '');
+    return isRole(role) ? role : 'service';
+  }
+
+  private identifyKey(shown: Shown, token: string, done: (caller: Caller | null, refusal: Answer) => void): void {
+    const { shard } = this;
+    const key = this.wrongKeys.take(shard.timers.now) ? findApiKey(this.keys, token, Date.now()) : null;
+    if (key === null) {
+      shard.clientLog.info({ peer: shown.address }, 'HTTP request refused: no such API key');
+      done(null, WRONG);
+      return;
+    }
+    const username = key.username === '' ? `api-key-${key.id}` : key.username;
+    const identity: Identity = {
+      authenticator: 'api-key',
+      username,
+      attributes: {},
+      isSuperuser: mayAs(key.role, 'operator'),
+      rules: null,
+      expiresAt: key.expiresAt,
+    };
+    this.enter(shown, `api key ${key.id}`, key.role, username, identity, done);
+  }
+
+  private enter(
+    shown: Shown,
+    name: string,
+    role: Role,
+    username: string | undefined,
+    identity: Identity,
+    done: (caller: Caller | null, refusal: Answer) => void,
+  ): void {
+    const { shard, known } = this;
+    const { way, address } = shown;
+    const clientId = shown.clientId === '' ? `http-${username ?? 'client'}` : shown.clientId;
+    const peer = { name: addressName(address, 0), listener: way.listener, certificate: way.certificate };
+    const caller = createCaller(shard, name, role, clientId, username, identity, peer);
+    const refusal = problem('forbidden', 'the statements of this broker do not let you connect');
+    if (caller === null) {
+      done(null, refusal);
+      return;
+    }
+    const rule = shard.blocked.find(caller.connection, clientId, username);
+    if (rule !== null) {
+      forgetCaller(shard, caller);
+      shard.blocked.refused();
+      done(null, problem('forbidden', `blocked by the rule ${rule.name}`));
+      return;
+    }
+    const key = keyOf(shown);
+    const before = known.get(key);
+    if (before !== undefined) forgetCaller(shard, before.caller);
+    // The oldest goes: it was judged longest ago.
+    else if (known.size >= CALLERS_MAX) {
+      const [oldest, { caller: dropped }] = known.entries().next().value!;
+      known.delete(oldest);
+      forgetCaller(shard, dropped);
+    }
+    const now = shard.timers.now;
+    const left = identity.expiresAt === 0 ? REMEMBERED_MILLISECONDS : Math.min(REMEMBERED_MILLISECONDS, identity.expiresAt - Date.now());
+    known.delete(key);
+    known.set(key, { caller, until: now + left });
+    done(caller, refusal);
+  }
+}
+
+function keyOf({ authorization, clientId, address, way }: Shown): string {
+  const certificate = way.certificate === null ? '' : Buffer.from(way.certificate).toString('latin1');
+  return `${authorization}\n${clientId}\n${address}\n${way.listener}\n${certificate}`;
+}
+
+function readBasic(encoded: string): { readonly username: string; readonly password: Uint8Array } | null {
+  const bytes = Buffer.from(encoded.trim(), 'base64');
+  const at = bytes.indexOf(0x3a);
+  return at < 0 ? null : { username: bytes.toString('utf8', 0, at), password: bytes.subarray(at + 1) };
+}

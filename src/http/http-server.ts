@@ -1,0 +1,439 @@
+/**
+ * HttpServer: the HTTP door of one shard. A request is served on the shard where it lands; what it asks of other shards goes over the same rings as a message.
+ *
+ *   request → route → (body) → caller → role → values checked → handler → answer │ problem (RFC 9457)
+ *
+ * A handler that answers at once costs no promise. Whatever is under way has a time limit, and the number of them a bound.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { gzip } from 'node:zlib';
+import { LineRate } from '../base/line-rate.ts';
+import { Timer } from '../base/timers.ts';
+import { SUPERVISOR } from '../shard/asks.ts';
+import { counter } from '../shard/counters.ts';
+import type { Shard } from '../shard/shard.ts';
+import type { HttpWay } from '../transports/http-door.ts';
+import type { Request, Response } from '../transports/u-web-sockets.ts';
+import { addressOfBytes } from './address.ts';
+import type { ApiKey } from './api-key.ts';
+import { Call, type HttpStream } from './call.ts';
+import type { Caller } from './caller.ts';
+import { Callers } from './callers.ts';
+import { PROBLEM_TYPE, Problem, problem } from './problem.ts';
+import { readAsked } from './read-asked.ts';
+import { mayAs } from './role.ts';
+import type { Answer, Handled, Method, Route } from './route.ts';
+import type { Entry, Found, Router } from './router.ts';
+import { STATUS_LINES } from './status-lines.ts';
+
+const REQUESTS = counter('http/requests');
+const REFUSED = counter('http/refused');
+const FAILED = counter('http/failed');
+const ABORTED = counter('http/aborted');
+const WAITING = counter('http/waiting');
+const STREAMS = counter('http/streams/count');
+const BYTES_RECEIVED = counter('http/bytes/received');
+const BYTES_SENT = counter('http/bytes/sent');
+const SUPPRESSED = counter('http/log/suppressed');
+
+const JSON_TYPE = 'application/json';
+/** Smaller answers are not worth the work. */
+const GZIP_BYTES_MIN = 4096;
+const REQUEST_ID = /^[\w.:-]{1,128}$/;
+/** Lines of the access log in a second. */
+const LOG_LINES_PER_SECOND = 1000;
+/** Streams of one shard that are open at a time. */
+const STREAMS_MAX = 5000;
+
+const BUSY = problem('unavailable', 'too many requests are under way; try again');
+const STOPPING = problem('unavailable', 'the broker stops');
+const NO_HEADERS: ReadonlyMap<string, string> = new Map();
+const NO_BODY = new Uint8Array(0);
+
+export class HttpServer {
+  readonly shard: Shard;
+  readonly callers: Callers;
+  private readonly router: Router;
+  private readonly origins: '*' | ReadonlySet<string>;
+  /** First part of the request IDs of this shard. */
+  private readonly idPrefix: string;
+  private idCount: number;
+  private readonly logRate: LineRate;
+  /** Requests that have no answer yet. */
+  private waiting: number;
+  private streams: number;
+
+  constructor(shard: Shard, router: Router, keys: readonly ApiKey[]) {
+    this.shard = shard;
+    this.router = router;
+    this.callers = new Callers(shard, keys);
+    const { origins } = shard.settings.http;
+    this.origins = origins === '*' ? '*' : new Set(origins);
+    this.idPrefix = `${shard.index}-${randomBytes(4).toString('hex')}-`;
+    this.idCount = 0;
+    this.logRate = new LineRate(LOG_LINES_PER_SECOND);
+    this.waiting = 0;
+    this.streams = 0;
+  }
+
+  /** Serves one request. */
+  readonly serve = (response: Response, request: Request, way: HttpWay): void => {
+    const { shard } = this;
+    shard.startTurn();
+    shard.counters[REQUESTS]!++;
+    const method = request.getCaseSensitiveMethod();
+    const path = request.getUrl();
+    const found = this.router.find(method === 'HEAD' ? 'GET' : method, path);
+    const entry = found !== null && 'entry' in found ? found.entry : null;
+    const call = this.callOf(response, request, way, method, path, entry);
+    response.onAborted(() => this.aborted(call));
+    if (shard.isStopping) this.send(call, STOPPING);
+    else if (this.waiting > shard.settings.http.requestsMax / shard.shards) this.send(call, BUSY);
+    else if (method === 'OPTIONS') this.preflight(call, found);
+    else if (found === null) this.send(call, problem('not-found', `nothing is served at ${path.slice(0, 256)}`));
+    else if (!('entry' in found)) this.send(call, methodNotAllowed(method, found));
+    else if (this.isForeign(call, request))
+      this.send(call, problem('forbidden', 'pages of this origin may not use the API: see http.origins'));
+    else this.begin(call, request, found);
+  };
+
+  private callOf(response: Response, request: Request, way: HttpWay, method: string, path: string, entry: Entry | null): Call {
+    const given = request.getHeader('x-request-id');
+    const id = given !== '' && REQUEST_ID.test(given) ? given : this.idPrefix + (this.idCount++).toString(36);
+    const address = addressOfBytes(new Uint8Array(response.getRemoteAddress()));
+    const headers = new Map<string, string>();
+    const wanted = entry?.route.headers ?? [];
+    if (wanted.includes('*')) request.forEach((name, value) => void headers.set(name, value));
+    else for (const name of wanted) headers.set(name, request.getHeader(name));
+    const origin = request.getHeader('origin');
+    if (origin !== '') headers.set('origin', origin);
+    if (method === 'GET') headers.set('accept-encoding', request.getHeader('accept-encoding'));
+    return new Call(
+      this.shard,
+      this,
+      response,
+      way,
+      id,
+      method,
+      path,
+      request.getQuery(),
+      address,
+      headers.size === 0 ? NO_HEADERS : headers,
+      entry?.route ?? null,
+    );
+  }
+
+  /** Whether a page of somebody else asks, which a browser sends along with the address of the person who looks at it. */
+  private isForeign(call: Call, request: Request): boolean {
+    const origin = call.header('origin');
+    if (origin === '' || this.allows(origin)) return false;
+    const host = request.getHeader('host');
+    return host === '' || origin.slice(origin.indexOf('//') + 2) !== host;
+  }
+
+  private allows(origin: string): boolean {
+    return this.origins === '*' || this.origins.has(origin);
+  }
+
+  private preflight(call: Call, found: Found | readonly Method[] | null): void {
+    if (!this.allows(call.header('origin'))) {
+      this.send(call, problem('forbidden', 'pages of this origin may not use the API: see http.origins'));
+      return;
+    }
+    const methods = found === null || 'entry' in found ? 'GET, POST, PUT, PATCH, DELETE' : found.join(', ');
+    this.send(call, {
+      status: 204,
+      headers: [
+        ['Access-Control-Allow-Methods', methods],
+        ['Access-Control-Allow-Headers', 'Authorization, Content-Type, Idempotency-Key, X-Request-ID, *'],
+        ['Access-Control-Max-Age', '600'],
+      ],
+    });
+  }
+
+  /** Reads what else the request has, as long as the library holds it. */
+  private begin(call: Call, request: Request, { entry, params }: Found): void {
+    const { route } = entry;
+    const { authorization, clientId } = { authorization: request.getHeader('authorization'), clientId: clientIdOf(call.queryText) };
+    const shown = { authorization, clientId, address: call.address, way: call.way };
+    call.isCounted = true;
+    this.waiting++;
+    this.shard.counters[WAITING]!++;
+    if (route.body === null) {
+      this.identify(call, params, shown, NO_BODY);
+      return;
+    }
+    const bytesMax = route.bodyBytesMax === 0 ? this.shard.settings.http.requestBytes : route.bodyBytesMax;
+    const length = Number(request.getHeader('content-length') || 0);
+    if (length > bytesMax) {
+      this.tooLarge(call, bytesMax);
+      return;
+    }
+    if (route.body !== 'bytes' && !isJson(request.getHeader('content-type'))) {
+      this.send(call, problem('unsupported-media-type', 'send application/json'));
+      return;
+    }
+    let parts: Uint8Array[] | null = null;
+    let received = 0;
+    call.response.onData((chunk, isLast) => {
+      if (call.isOver) return;
+      this.shard.startTurn();
+      received += chunk.byteLength;
+      this.shard.counters[BYTES_RECEIVED]! += chunk.byteLength;
+      if (received > bytesMax) {
+        this.tooLarge(call, bytesMax);
+        return;
+      }
+      if (isLast && parts === null) {
+        // In place while the handler runs: what is kept of it is copied by whoever keeps it, and by `identify` where the caller is not known yet.
+        this.identify(call, params, shown, new Uint8Array(chunk));
+        return;
+      }
+      parts ??= [];
+      parts.push(new Uint8Array(chunk.slice(0)));
+      if (isLast) this.identify(call, params, shown, Buffer.concat(parts));
+    });
+  }
+
+  private tooLarge(call: Call, bytesMax: number): void {
+    this.send(call, problem('too-large', `the body may have ${bytesMax} bytes`));
+  }
+
+  private identify(call: Call, params: Readonly<Record<string, string>>, shown: Parameters<Callers['find']>[0], body: Uint8Array): void {
+    const route = call.route!;
+    if (route.role === null) {
+      this.handle(call, route, params, body);
+      return;
+    }
+    const caller = this.callers.find(shown);
+    if (caller !== null) {
+      this.admit(call, route, caller, params, body);
+      return;
+    }
+    let isSync = true;
+    let kept = body;
+    this.callers.identify(shown, (found, refusal) => {
+      if (call.isOver) return;
+      if (found === null) this.send(call, refusal);
+      else this.admit(call, route, found, params, isSync ? body : kept);
+    });
+    isSync = false;
+    if (!call.isOver && body.length > 0) kept = body.slice();
+  }
+
+  private admit(call: Call, route: Route, caller: Caller, params: Readonly<Record<string, string>>, body: Uint8Array): void {
+    call.caller = caller;
+    if (!mayAs(caller.role, route.role!)) {
+      this.send(call, problem('forbidden', `this needs the role ${route.role}; yours is ${caller.role}`));
+      return;
+    }
+    this.handle(call, route, params, body);
+  }
+
+  private handle(call: Call, route: Route, params: Readonly<Record<string, string>>, body: Uint8Array): void {
+    let handled: Handled;
+    try {
+      handled = route.handle(call, readAsked(call, route, params, body) as never);
+    } catch (error) {
+      this.thrown(call, error);
+      return;
+    }
+    if (handled === null || handled instanceof Promise) this.await(call, handled);
+    else this.send(call, handled);
+  }
+
+  /** The answer comes later, or there is none in time. */
+  private await(call: Call, handled: Promise<Answer | null> | null): void {
+    if (call.isOver) return;
+    const { shard } = this;
+    const timer = new Timer(() => this.send(call, problem('timeout', 'the broker has not answered in time')));
+    shard.timers.arm(timer, shard.settings.http.timeoutMilliseconds);
+    call.timer = timer;
+    if (handled === null) return;
+    handled.then(
+      (answer) => {
+        if (answer !== null) this.send(call, answer);
+      },
+      (error: unknown) => this.thrown(call, error),
+    );
+  }
+
+  private thrown(call: Call, error: unknown): void {
+    if (error instanceof Problem) {
+      this.send(call, error.answer);
+      return;
+    }
+    this.shard.counters[FAILED]!++;
+    this.shard.log.error(
+      { id: call.id, route: call.route?.name, error: String(error), stack: (error as Error).stack },
+      'an HTTP handler failed',
+    );
+    this.send(call, problem('internal', `the log has more under the request ID ${call.id}`));
+  }
+
+  private aborted(call: Call): void {
+    if (call.isOver) return;
+    this.shard.startTurn();
+    this.shard.counters[ABORTED]!++;
+    this.over(call);
+    call.gone();
+  }
+
+  private over(call: Call): void {
+    call.isOver = true;
+    if (call.timer !== null) this.shard.timers.disarm(call.timer);
+    call.timer = null;
+    if (call.isCounted) {
+      call.isCounted = false;
+      this.waiting--;
+      this.shard.counters[WAITING]!--;
+    }
+  }
+
+  /** Sends an answer; the first one counts. */
+  send(call: Call, answer: Answer): void {
+    if (call.isOver) return;
+    const { body } = answer;
+    const isObject = typeof body === 'object' && !(body instanceof Uint8Array);
+    const content = isObject ? JSON.stringify(body) : (body ?? '');
+    if (content.length >= GZIP_BYTES_MIN && /\bgzip\b/.test(call.header('accept-encoding'))) {
+      const type = answer.type ?? (isObject ? JSON_TYPE : '');
+      gzip(content, (error, packed) => {
+        if (error === null) this.write(call, { ...answer, type }, packed, true);
+        else this.write(call, answer, content, false);
+      });
+      return;
+    }
+    this.write(call, answer, content, false);
+  }
+
+  private write(call: Call, answer: Answer, content: string | Uint8Array, isPacked: boolean): void {
+    if (call.isOver) return;
+    const { shard } = this;
+    const { status, headers, body } = answer;
+    const { response, route } = call;
+    this.over(call);
+    if (status >= 400) shard.counters[REFUSED]!++;
+    shard.counters[BYTES_SENT]! += content.length;
+    response.cork(() => {
+      response.writeStatus(STATUS_LINES.get(status) ?? String(status));
+      response.writeHeader('X-Request-ID', call.id);
+      const type = answer.type ?? (typeof body === 'object' && !(body instanceof Uint8Array) ? JSON_TYPE : '');
+      if (type !== '') response.writeHeader('Content-Type', type);
+      if (type === JSON_TYPE || type === PROBLEM_TYPE) response.writeHeader('Cache-Control', 'no-store');
+      response.writeHeader('X-Content-Type-Options', 'nosniff');
+      if (isPacked) response.writeHeader('Content-Encoding', 'gzip').writeHeader('Vary', 'Accept-Encoding');
+      this.writeOrigin(call);
+      if (headers !== undefined) for (const [name, value] of headers) response.writeHeader(name, value);
+      if (call.isHead) response.endWithoutBody(content.length, shard.isStopping);
+      else if (status === 204 || status === 304) response.endWithoutBody(undefined, shard.isStopping);
+      // After a body that was too large the rest of it is still on its way.
+      else response.end(content, shard.isStopping || status === 413);
+    });
+    this.log(call, status, content.length);
+    if (route?.isChange === true && route.role !== 'service' && status < 400) this.audit(call, route, status);
+  }
+
+  private writeOrigin(call: Call): void {
+    const origin = call.header('origin');
+    if (origin === '' || !this.allows(origin)) return;
+    call.response.writeHeader('Access-Control-Allow-Origin', this.origins === '*' ? '*' : origin);
+    call.response.writeHeader('Access-Control-Expose-Headers', 'X-Request-ID, Location, Retry-After');
+    if (this.origins !== '*') call.response.writeHeader('Vary', 'Origin');
+  }
+
+  beginStream(call: Call, type: string): HttpStream {
+    if (this.streams >= STREAMS_MAX) throw new Problem('unavailable', `there are ${STREAMS_MAX} streams already`);
+    const { shard } = this;
+    const { response } = call;
+    if (call.timer !== null) shard.timers.disarm(call.timer);
+    call.timer = null;
+    this.over(call);
+    call.isOver = false;
+    this.streams++;
+    shard.counters[STREAMS]!++;
+    const stream = {
+      isOpen: true,
+      drained: () => {},
+      gone: () => {},
+      write(text: string | Uint8Array): boolean {
+        if (!stream.isOpen) return true;
+        shard.counters[BYTES_SENT]! += text.length;
+        let isTaken = true;
+        response.cork(() => {
+          isTaken = response.write(text);
+        });
+        return isTaken;
+      },
+      end(): void {
+        if (!stream.isOpen) return;
+        close();
+        response.cork(() => void response.end());
+      },
+    };
+    const close = (): void => {
+      stream.isOpen = false;
+      call.isOver = true;
+      this.streams--;
+      shard.counters[STREAMS]!--;
+    };
+    call.gone = () => {
+      close();
+      stream.gone();
+    };
+    response.onWritable(() => {
+      shard.startTurn();
+      stream.drained();
+      return true;
+    });
+    response.cork(() => {
+      response.writeStatus('200 OK').writeHeader('X-Request-ID', call.id).writeHeader('Content-Type', type);
+      response.writeHeader('Cache-Control', 'no-store').writeHeader('X-Accel-Buffering', 'no');
+      this.writeOrigin(call);
+    });
+    this.log(call, 200, 0);
+    return stream;
+  }
+
+  private log(call: Call, status: number, bytes: number): void {
+    const { http } = this.shard.settings;
+    const { accessLog } = http;
+    if (accessLog === 'none' || (accessLog === 'failed' && status < 400)) return;
+    if (status < 400 && http.accessLogSample < 1 && Math.random() >= http.accessLogSample) return;
+    if (!this.logRate.take(this.shard.timers.now)) {
+      this.shard.counters[SUPPRESSED]!++;
+      return;
+    }
+    const { id, method, path, address, caller } = call;
+    const milliseconds = Math.round((performance.now() - call.begunAt) * 10) / 10;
+    this.shard.log.info(
+      { id, method, path: path.slice(0, 512), address, caller: caller?.name, status, bytes, milliseconds },
+      'HTTP request',
+    );
+  }
+
+  private audit(call: Call, { name }: Route, status: number): void {
+    const { id, method, path, queryText, address, caller } = call;
+    const entry = { at: Date.now(), id, action: name, method, path, query: queryText, address, caller: caller?.name ?? '', status };
+    this.shard.asks.ask(SUPERVISOR, 'audit', entry, () => {});
+  }
+}
+
+function methodNotAllowed(method: string, methods: readonly Method[]): Answer {
+  return {
+    ...problem('method-not-allowed', `${method} is not served here, but ${methods.join(', ')}`),
+    headers: [['Allow', methods.join(', ')]],
+  };
+}
+
+function isJson(contentType: string): boolean {
+  return /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(contentType);
+}
+
+/** The caller's Client Identifier, which the hosted product takes from the query. */
+function clientIdOf(query: string): string {
+  if (query === '' || !query.includes('client')) return '';
+  const values = new URLSearchParams(query);
+  return values.get('client_id') ?? values.get('clientId') ?? '';
+}

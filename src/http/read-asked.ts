@@ -1,0 +1,57 @@
+/**
+ * What a request asks, checked: values in the path, in the query and in the body, each by the schema of its route.
+ */
+import type { z } from 'zod';
+import type { Call } from './call.ts';
+import { type Fault, Problem } from './problem.ts';
+import type { Route } from './route.ts';
+
+const NOTHING = {};
+/** Faults that an answer names. */
+const FAULTS_MAX = 20;
+
+/** @throws Problem with everything that is wrong */
+export function readAsked(
+  call: Call,
+  route: Route,
+  params: Readonly<Record<string, string>>,
+  body: Uint8Array,
+): { params: unknown; query: unknown; body: unknown } {
+  return {
+    params: route.params === null ? params : checked(route.params, params, 'path'),
+    query: route.query === null ? NOTHING : checked(route.query, queryOf(call.queryText), 'query'),
+    body: route.body === null || route.body === 'bytes' ? body : checked(route.body, parsed(body), 'body'),
+  };
+}
+
+/** By name; a name that comes more than once has a list. */
+function queryOf(text: string): Record<string, string | string[]> {
+  const query: Record<string, string | string[]> = Object.create(null);
+  if (text === '') return query;
+  for (const [name, value] of new URLSearchParams(text)) {
+    const before = query[name];
+    if (before === undefined) query[name] = value;
+    else if (typeof before === 'string') query[name] = [before, value];
+    else before.push(value);
+  }
+  return query;
+}
+
+function parsed(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8'));
+  } catch (error) {
+    throw new Problem('bad-request', `the body is no JSON: ${(error as Error).message.slice(0, 200)}`);
+  }
+}
+
+function checked(schema: z.ZodType, value: unknown, where: string): unknown {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const errors: Fault[] = result.error.issues.slice(0, FAULTS_MAX).map((issue) => ({
+    at: [where, ...issue.path.map(String)].join('.'),
+    message: issue.message,
+  }));
+  const first = errors[0]!;
+  throw new Problem(where === 'body' ? 'unprocessable' : 'bad-request', `${first.at}: ${first.message}`, { errors });
+}

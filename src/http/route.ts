@@ -1,0 +1,114 @@
+/**
+ * Routes: what the HTTP door serves, as data. One table (`routes.ts`) drives the server, `/openapi.json`, the page in the manual and the tests.
+ */
+import type { z } from 'zod';
+import type { Call } from './call.ts';
+import type { ProblemCode } from './problem.ts';
+import type { Role } from './role.ts';
+
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+/** What is said to a request. */
+export interface Answer {
+  readonly status: number;
+  /** An object is sent as JSON, a text or bytes as they are; absent: nothing. */
+  readonly body?: object | string | Uint8Array;
+  /** Content type; absent: JSON for an object. */
+  readonly type?: string;
+  readonly headers?: readonly (readonly [name: string, value: string])[];
+}
+
+/** The handler answers by and by: through `Call.answer`, or a stream. */
+export const LATER = null;
+
+export type Handled = Answer | typeof LATER | Promise<Answer | typeof LATER>;
+
+/** An answer that is no problem, for the documents. */
+export interface AnswerFacts {
+  readonly description: string;
+  /** Of a JSON body. */
+  readonly schema?: z.ZodType;
+  /** Where it is not JSON. */
+  readonly type?: string;
+}
+
+/** What a handler gets, read and checked. */
+export interface Asked<P, Q, B> {
+  readonly params: P;
+  readonly query: Q;
+  readonly body: B;
+}
+
+export interface Route {
+  readonly method: Method;
+  /** `/api/v1/clients/{clientId}`; a last `{topic...}` takes the rest of the path, slashes and all. */
+  readonly path: string;
+  /** Name in OpenAPI, in the audit log and in tests: `getClient`. */
+  readonly name: string;
+  /** Heading in the documents. */
+  readonly group: string;
+  readonly summary: string;
+  readonly description?: string;
+  /** Least role; null: anybody, without credentials. */
+  readonly role: Role | null;
+  readonly params: z.ZodType | null;
+  readonly query: z.ZodType | null;
+  /** Names of headers that the handler reads, small letters; `*`: all. */
+  readonly headers: readonly string[];
+  /** For the documents: what those headers mean. */
+  readonly headerFacts: Readonly<Record<string, string>>;
+  /** Of JSON; `bytes`: as they are; null: the request has no body. */
+  readonly body: z.ZodType | 'bytes' | null;
+  /** Longest body; 0: `http.requestSize`. */
+  readonly bodyBytesMax: number;
+  readonly answers: Readonly<Record<number, AnswerFacts>>;
+  readonly problems: readonly ProblemCode[];
+  /** Whether a success is written to the audit log. */
+  readonly isChange: boolean;
+  /** Values for the contract test and the documents. */
+  readonly example: { readonly params?: object; readonly query?: object; readonly body?: unknown } | null;
+  readonly handle: (call: Call, asked: Asked<never, never, never>) => Handled;
+}
+
+/** A route as it is written down: what is left out is what most have. */
+export interface RouteDefinition<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType | 'bytes'> {
+  readonly method: Method;
+  readonly path: string;
+  readonly name: string;
+  readonly group: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly role: Role | null;
+  readonly params?: P;
+  readonly query?: Q;
+  readonly headers?: readonly string[];
+  readonly headerFacts?: Readonly<Record<string, string>>;
+  readonly body?: B;
+  readonly bodyBytesMax?: number;
+  readonly answers: Readonly<Record<number, AnswerFacts>>;
+  readonly problems?: readonly ProblemCode[];
+  /** Default: every method but GET. */
+  readonly isChange?: boolean;
+  readonly example?: Route['example'];
+  readonly handle: (call: Call, asked: Asked<z.output<P>, z.output<Q>, B extends z.ZodType ? z.output<B> : Uint8Array>) => Handled;
+}
+
+/** Makes a route whose handler knows the types of what it gets. */
+export function route<
+  P extends z.ZodType = z.ZodType<Record<string, string>>,
+  Q extends z.ZodType = z.ZodType<Record<string, never>>,
+  B extends z.ZodType | 'bytes' = 'bytes',
+>(definition: RouteDefinition<P, Q, B>): Route {
+  return {
+    params: null,
+    query: null,
+    headers: [],
+    headerFacts: {},
+    body: null,
+    bodyBytesMax: 0,
+    problems: [],
+    isChange: definition.method !== 'GET',
+    example: null,
+    ...definition,
+  } as Route;
+}

@@ -1,0 +1,19 @@
+/**
+ * The table of routes. What is not in it is not served; the server, `/openapi.json`, the manual and the tests read it.
+ */
+import type { Shard } from '../shard/shard.ts';
+import type { ApiKey } from './api-key.ts';
+import { HttpServer } from './http-server.ts';
+import type { Route } from './route.ts';
+import { Router } from './router.ts';
+import { aboutRoutes } from './routes/about.ts';
+
+/** Every route. */
+export function allRoutes(): readonly Route[] {
+  return [...aboutRoutes(allRoutes)];
+}
+
+/** The HTTP door of one shard. @param keys that may be used, for now */
+export function createHttpServer(shard: Shard, keys: readonly ApiKey[]): HttpServer {
+  return new HttpServer(shard, new Router(allRoutes()), keys);
+}

@@ -1,0 +1,60 @@
+/**
+ * The keys of the HTTP door: who may use it, how much, and what is written about it. Its listeners are among the others.
+ */
+import type { z } from 'zod';
+import type { HttpApiSettings } from '../base/settings.ts';
+import { key, section } from './config-key.ts';
+import { anyOrList, choice, count, duration, fraction, show, size, text } from './config-value.ts';
+import { checkOrigin } from './listener-schema.ts';
+
+function checkFile(value: string): string | undefined {
+  return value.includes('\0') ? `expected a file such as ./api-keys.json, not ${show(value)}` : undefined;
+}
+
+function checkAttribute(value: string): string | undefined {
+  return value.length > 128 ? 'expected at most 128 characters' : undefined;
+}
+
+/** What the file says about it, checked. */
+export interface HttpFile extends Pick<HttpApiSettings, 'apiKeys' | 'roleAttribute' | 'origins' | 'accessLog' | 'accessLogSample'> {
+  readonly requestSize: number;
+  readonly timeout: number;
+  readonly requests: number;
+}
+
+const keys: {
+  readonly [K in keyof HttpFile]: z.ZodType<HttpFile[K], unknown>;
+} = {
+  apiKeys: key(
+    text(checkFile),
+    './api-keys.json',
+    'File of API keys, which `onehop apikey` writes and the broker reads whenever it changes. Need not be there. See [http-api.md](http-api.md).',
+  ),
+  roleAttribute: key(
+    text(checkAttribute),
+    '',
+    'Attribute of users, tokens and certificates that names the role of its bearer in the HTTP API: `service`, `viewer`, `operator` or `admin`. Empty: none does. Superusers are `admin`, everybody else is `service`.',
+  ),
+  origins: key(
+    anyOrList(checkOrigin),
+    'none',
+    "Origins of web pages that may use the HTTP API, such as `[https://console.example.com]`, or `'*'`. Pages that come from the broker itself always may.",
+    [],
+  ),
+  requestSize: key(size(1_024, 268_435_460), '1MiB', 'Longest body of a request.'),
+  timeout: key(
+    duration({ unit: 'milliseconds', min: 100, max: 600_000 }),
+    '10s',
+    'Longest time from a whole request to its answer. A request that says how long it waits itself is not bound by it.',
+  ),
+  requests: key(count(1, 1_000_000), 10_000, 'Requests that are under way at a time, in all shards; more are told to come back.'),
+  accessLog: key(choice('none', 'failed', 'all'), 'failed', 'Which requests are logged: none, those with a status from 400 up, or all.'),
+  accessLogSample: key(fraction(), 1, 'Part of the successful requests that `accessLog: all` logs, from 0 to 1.'),
+};
+
+export const http: z.ZodPrefault<z.ZodObject<typeof keys, z.core.$strict>> = section(keys);
+
+/** In the names and units of `Settings`. */
+export function httpSettings({ requestSize, timeout, requests, ...same }: HttpFile): HttpApiSettings {
+  return { ...same, requestBytes: requestSize, timeoutMilliseconds: timeout, requestsMax: requests };
+}
