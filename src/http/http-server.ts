@@ -88,6 +88,17 @@ export class HttpServer {
     const entry = found !== null && 'entry' in found ? found.entry : null;
     const call = this.callOf(response, request, way, method, path, entry);
     response.onAborted(() => this.aborted(call));
+    try {
+      this.dispatch(call, request, found);
+    } catch (error) {
+      // A fault in here costs one request, not the shard.
+      this.thrown(call, error);
+    }
+  };
+
+  private dispatch(call: Call, request: Request, found: Found | readonly Method[] | null): void {
+    const { shard } = this;
+    const { method, path } = call;
     if (shard.isStopping) this.send(call, STOPPING);
     else if (this.waiting > shard.settings.http.requestsMax / shard.shards) this.send(call, BUSY);
     else if (method === 'OPTIONS') this.preflight(call, found);
@@ -96,7 +107,7 @@ export class HttpServer {
     else if (this.isForeign(call, request))
       this.send(call, problem('forbidden', 'pages of this origin may not use the API: see http.origins'));
     else this.begin(call, request, found);
-  };
+  }
 
   private callOf(response: Response, request: Request, way: HttpWay, method: string, path: string, entry: Entry | null): Call {
     const given = request.getHeader('x-request-id');
@@ -117,7 +128,7 @@ export class HttpServer {
       id,
       method,
       path,
-      request.getQuery(),
+      request.getQuery() ?? '',
       address,
       headers.size === 0 ? NO_HEADERS : headers,
       entry?.route ?? null,
@@ -326,7 +337,7 @@ export class HttpServer {
       if (isPacked) response.writeHeader('Content-Encoding', 'gzip').writeHeader('Vary', 'Accept-Encoding');
       this.writeOrigin(call);
       if (headers !== undefined) for (const [name, value] of headers) response.writeHeader(name, value);
-      if (call.isHead) response.endWithoutBody(content.length, shard.isStopping);
+      if (call.isHead) response.endWithoutBody(typeof content === 'string' ? Buffer.byteLength(content) : content.length, shard.isStopping);
       else if (status === 204 || status === 304) response.endWithoutBody(undefined, shard.isStopping);
       // After a body that was too large the rest of it is still on its way.
       else response.end(content, shard.isStopping || status === 413);

@@ -37,7 +37,7 @@ export class ApiKeyWatch {
 
   /** Reads the file again: what cannot be used is said, and the old keys stay. A file that is gone has no keys. */
   readonly reload = (): void => {
-    if (this.file === '') return;
+    if (this.file === '' || (this.current.length === 0 && !existsSync(this.file))) return;
     try {
       this.current = existsSync(this.file) ? [...readApiKeyFile(this.file).values()] : [];
     } catch (error) {

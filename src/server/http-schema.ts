@@ -4,7 +4,7 @@
 import type { z } from 'zod';
 import type { HttpApiSettings } from '../base/settings.ts';
 import { key, section } from './config-key.ts';
-import { anyOrList, choice, count, duration, fraction, show, size, text } from './config-value.ts';
+import { choice, count, duration, fraction, show, size, text, textList } from './config-value.ts';
 import { checkOrigin } from './listener-schema.ts';
 
 function checkFile(value: string): string | undefined {
@@ -16,7 +16,8 @@ function checkAttribute(value: string): string | undefined {
 }
 
 /** What the file says about it, checked. */
-export interface HttpFile extends Pick<HttpApiSettings, 'apiKeys' | 'roleAttribute' | 'origins' | 'accessLog' | 'accessLogSample'> {
+export interface HttpFile extends Pick<HttpApiSettings, 'apiKeys' | 'roleAttribute' | 'accessLog' | 'accessLogSample'> {
+  readonly origins: readonly string[];
   readonly requestSize: number;
   readonly timeout: number;
   readonly requests: number;
@@ -36,9 +37,9 @@ const keys: {
     'Attribute of users, tokens and certificates that names the role of its bearer in the HTTP API: `service`, `viewer`, `operator` or `admin`. Empty: none does. Superusers are `admin`, everybody else is `service`.',
   ),
   origins: key(
-    anyOrList(checkOrigin),
+    textList((value) => (value === '*' ? undefined : checkOrigin(value)), 'origins such as [https://console.example.com]'),
     'none',
-    "Origins of web pages that may use the HTTP API, such as `[https://console.example.com]`, or `'*'`. Pages that come from the broker itself always may.",
+    "Origins of web pages that may use the HTTP API, such as `[https://console.example.com]`; `['*']` for all. Pages that come from the broker itself always may.",
     [],
   ),
   requestSize: key(size(1_024, 268_435_460), '1MiB', 'Longest body of a request.'),
@@ -55,6 +56,12 @@ const keys: {
 export const http: z.ZodPrefault<z.ZodObject<typeof keys, z.core.$strict>> = section(keys);
 
 /** In the names and units of `Settings`. */
-export function httpSettings({ requestSize, timeout, requests, ...same }: HttpFile): HttpApiSettings {
-  return { ...same, requestBytes: requestSize, timeoutMilliseconds: timeout, requestsMax: requests };
+export function httpSettings({ origins, requestSize, timeout, requests, ...same }: HttpFile): HttpApiSettings {
+  return {
+    ...same,
+    origins: origins.includes('*') ? '*' : origins,
+    requestBytes: requestSize,
+    timeoutMilliseconds: timeout,
+    requestsMax: requests,
+  };
 }

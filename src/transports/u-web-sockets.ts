@@ -40,7 +40,8 @@ export interface Request {
   getHeader(lowerCaseName: string): string;
   /** As it was sent, without the query. */
   getUrl(): string;
-  getQuery(): string;
+  /** Undefined without a question mark. */
+  getQuery(): string | undefined;
   getCaseSensitiveMethod(): string;
   forEach(visit: (lowerCaseName: string, value: string) => void): void;
 }

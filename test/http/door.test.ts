@@ -1,0 +1,202 @@
+/**
+ * The HTTP door itself, over a real broker: routes and problems, who may ask, what is too much, pages of others, TLS, and the stop.
+ */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
+import https from 'node:https';
+import net from 'node:net';
+import { describe, test } from 'node:test';
+import { addApiKey, removeApiKey } from '../../src/server/api-key-commands.ts';
+import { hashPassword } from '../../src/server/user-commands.ts';
+import { writeUserFile } from '../../src/server/user-file.ts';
+import { Authority, pem, temporaryFile } from '../support/certificates.ts';
+import { type HttpBroker, startHttpBroker } from '../support/http.ts';
+
+describe('the HTTP door', () => {
+  test('health needs no credentials, the caller does', async (t) => {
+    const broker = await startHttpBroker(t, { shards: 2 });
+    const health = await broker.request('GET', '/healthz');
+    assert.equal(health.status, 200);
+    assert.deepEqual(health.json, { status: 'ok' });
+    assert.match(health.headers.get('x-request-id')!, /^[01]-[0-9a-f]{8}-\w+$/);
+    assert.equal((await broker.request('GET', '/readyz')).json.shards, 2);
+    for (const role of ['service', 'viewer', 'operator', 'admin'] as const) {
+      const me = await broker.request('GET', '/api/v1/me', { role });
+      assert.equal(me.json.role, role);
+      assert.equal(me.json.name, `api key test${role}`);
+    }
+    const given = await broker.request('GET', '/healthz', { headers: { 'x-request-id': 'mine-1' } });
+    assert.equal(given.headers.get('x-request-id'), 'mine-1');
+  });
+
+  test('what is wrong is a problem document', async (t) => {
+    const broker = await startHttpBroker(t);
+    const missing = await broker.request('GET', '/nowhere');
+    assert.equal(missing.status, 404);
+    assert.match(missing.headers.get('content-type')!, /^application\/problem\+json/);
+    assert.equal(missing.json.code, 'not-found');
+    assert.equal(missing.json.status, 404);
+    const method = await broker.request('DELETE', '/healthz');
+    assert.equal(method.status, 405);
+    assert.equal(method.headers.get('allow'), 'GET');
+    for (const authorization of [
+      'Bearer ohk_testadmin_wrong',
+      'Bearer ohk_nobody_x',
+      'Digest x',
+      'Basic !!!',
+      `Bearer ohk_${'x'.repeat(20_000)}`,
+    ]) {
+      const refused = await broker.request('GET', '/api/v1/me', { headers: { authorization } });
+      // uWebSockets.js itself refuses a head that is too large.
+      assert.ok(refused.status === 401 || refused.status === 431, `${authorization.slice(0, 30)}: ${refused.status}`);
+      if (refused.status === 401) assert.equal(refused.headers.get('www-authenticate'), 'Bearer realm="onehop"');
+    }
+  });
+
+  test('a key counts from when it is made until it is removed or ends', async (t) => {
+    const broker = await startHttpBroker(t);
+    const again = (): Promise<unknown> => broker.line(({ msg, keys }) => msg === 'the file of API keys was read again' && keys === 5);
+    const token = addApiKey(broker.keyFile, { id: 'later', role: 'viewer', username: 'ann', expiresAt: 0, remark: '' });
+    const headers = { authorization: `Bearer ${token}` };
+    await again();
+    assert.equal((await broker.request('GET', '/api/v1/me', { headers })).json.clientId, 'http-ann');
+    removeApiKey(broker.keyFile, 'later');
+    await broker.line(({ msg, keys }) => msg === 'the file of API keys was read again' && keys === 4);
+    assert.equal((await broker.request('GET', '/api/v1/me', { headers })).status, 401);
+  });
+
+  test('a name and a password are those of CONNECT', async (t) => {
+    const file = temporaryFile('users.json');
+    const facts = { attributes: {}, isSuperuser: false, remark: '' };
+    writeUserFile(file, [
+      { ...facts, username: 'ann', password: await hashPassword(Buffer.from('secret')), attributes: { level: 'operator' } },
+      { ...facts, username: 'root', password: await hashPassword(Buffer.from('hidden')), isSuperuser: true },
+    ]);
+    const broker = await startHttpBroker(t, {
+      'auth.authenticators': [{ type: 'users', file }],
+      'http.roleAttribute': 'level',
+    });
+    const as = (name: string, password: string): Promise<{ status: number; json: { role: string } }> =>
+      broker.request('GET', '/api/v1/me', { headers: { authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}` } });
+    assert.equal((await as('ann', 'secret')).json.role, 'operator');
+    assert.equal((await as('root', 'hidden')).json.role, 'admin');
+    assert.equal((await as('ann', 'wrong')).status, 401);
+    assert.equal((await broker.request('GET', '/api/v1/me')).status, 401, 'nobody is anybody where there are authenticators');
+  });
+
+  test('pages of others may not ask, unless they are named', async (t) => {
+    const broker = await startHttpBroker(t, { 'http.origins': ['https://friend.example'] });
+    const from = (origin: string): ReturnType<HttpBroker['request']> => broker.request('GET', '/healthz', { headers: { origin } });
+    assert.equal((await from('https://stranger.example')).status, 403);
+    const friend = await from('https://friend.example');
+    assert.equal(friend.status, 200);
+    assert.equal(friend.headers.get('access-control-allow-origin'), 'https://friend.example');
+    assert.equal((await from(broker.url)).status, 200, 'a page of the broker itself');
+    const preflight = await broker.request('OPTIONS', '/api/v1/me', { headers: { origin: 'https://friend.example' } });
+    assert.equal(preflight.status, 204);
+    assert.match(preflight.headers.get('access-control-allow-headers')!, /Authorization/);
+    assert.equal((await broker.request('OPTIONS', '/api/v1/me', { headers: { origin: 'https://stranger.example' } })).status, 403);
+  });
+
+  test('large answers are packed for who understands that, and HEAD has none', async (t) => {
+    const broker = await startHttpBroker(t);
+    const ask = async (method: string, headers: Record<string, string>): Promise<{ head: http.IncomingMessage; length: number }> => {
+      const request = http.request(`${broker.url}/openapi.json`, { method, headers }).end();
+      const [head] = (await once(request, 'response')) as [http.IncomingMessage];
+      let length = 0;
+      for await (const chunk of head) length += (chunk as Buffer).length;
+      return { head, length };
+    };
+    const plain = await ask('GET', {});
+    const packed = await ask('GET', { 'accept-encoding': 'br, gzip' });
+    assert.equal(plain.head.headers['content-encoding'], undefined);
+    assert.equal(packed.head.headers['content-encoding'], 'gzip');
+    assert.ok(packed.length < plain.length / 2);
+    const head = await ask('HEAD', {});
+    assert.equal(head.length, 0);
+    assert.equal(head.head.headers['content-length'], String(plain.length));
+  });
+
+  test('a request in pieces, over one connection with others', async (t) => {
+    const broker = await startHttpBroker(t);
+    const socket = net.connect(broker.ports[1]!, '127.0.0.1');
+    await once(socket, 'connect');
+    let text = '';
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    const one = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
+    for (const byte of one) socket.write(byte);
+    socket.write(one + one);
+    while ((text.match(/"status":"ok"/g) ?? []).length < 3) await once(socket, 'data');
+    assert.equal(text.match(/HTTP\/1\.1 200 OK/g)!.length, 3);
+    socket.destroy();
+  });
+
+  test('HTTPS shows who has which certificate, and a listener that needs one refuses others', async (t) => {
+    const authority = new Authority('fleet');
+    const server = authority.issue('localhost');
+    const client = authority.issue('console');
+    const broker = await startHttpBroker(t, {
+      listeners: [
+        { type: 'tcp', bind: '127.0.0.1:0' },
+        { type: 'http', bind: '127.0.0.1:0' },
+        {
+          type: 'https',
+          bind: '127.0.0.1:0',
+          tls: { certificates: [server], verifyClient: 'optional', ca: authority.root },
+        },
+      ],
+      'auth.authenticators': [{ type: 'certificate' }],
+    });
+    const ask = async (options: https.RequestOptions): Promise<{ status: number; text: string }> => {
+      const request = https
+        .request({ host: '127.0.0.1', port: broker.ports[2], path: '/api/v1/me', rejectUnauthorized: false, agent: false, ...options })
+        .end();
+      const [reply] = (await once(request, 'response')) as [http.IncomingMessage];
+      let text = '';
+      for await (const chunk of reply) text += String(chunk);
+      return { status: reply.statusCode!, text };
+    };
+    assert.equal((await ask({})).status, 401);
+    const known = await ask({ cert: pem(client.chain), key: pem(client.key) });
+    assert.equal(known.status, 200, known.text);
+    assert.match(JSON.parse(known.text).name, /^user console$/);
+  });
+
+  test('connections of a listener have a limit', async (t) => {
+    const broker = await startHttpBroker(t, {
+      listeners: [
+        { type: 'tcp', bind: '127.0.0.1:0' },
+        { type: 'http', bind: '127.0.0.1:0', connections: 2 },
+      ],
+    });
+    const open = async (): Promise<net.Socket> => {
+      const socket = net.connect(broker.ports[1]!, '127.0.0.1');
+      socket.on('error', () => {});
+      socket.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+      return socket;
+    };
+    const first = await open();
+    await once(first, 'data');
+    const second = await open();
+    await once(second, 'data');
+    const third = await open();
+    await once(third, 'close');
+    first.destroy();
+    second.destroy();
+    assert.equal(third.bytesRead, 0);
+  });
+
+  test('a broker that stops ends its connections', async (t) => {
+    const broker = await startHttpBroker(t, { shards: 2 });
+    const agent = new http.Agent({ keepAlive: true });
+    const request = http.get(`${broker.url}/healthz`, { agent });
+    const [reply] = (await once(request, 'response')) as [http.IncomingMessage];
+    reply.resume();
+    await once(reply, 'end');
+    assert.equal(await broker.stop(), 0);
+    agent.destroy();
+  });
+});

@@ -1,0 +1,68 @@
+/**
+ * A broker with an HTTP door, and requests to it, for tests: each role has an API key.
+ */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { ROLES, type Role } from '../../src/http/role.ts';
+import { addApiKey } from '../../src/server/api-key-commands.ts';
+import { type BrokerOptions, startBroker, type TestBroker } from './broker.ts';
+
+export interface HttpReply {
+  readonly status: number;
+  readonly headers: Headers;
+  /** The parsed JSON; null where it is none. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into it.
+  readonly json: any;
+  readonly text: string;
+}
+
+export interface HttpBroker extends TestBroker {
+  /** `http://127.0.0.1:port`. */
+  readonly url: string;
+  /** File of the API keys. */
+  readonly keyFile: string;
+  readonly keys: Readonly<Record<Role, string>>;
+  /** A request with the key of a role; without one with no credentials. An object as body is sent as JSON. */
+  request(method: string, path: string, options?: { role?: Role; body?: unknown; headers?: Record<string, string> }): Promise<HttpReply>;
+}
+
+/** Starts a broker with a TCP and an HTTP listener; it is stopped with the test. */
+export async function startHttpBroker(t: TestContext, options: BrokerOptions = {}): Promise<HttpBroker> {
+  const keyFile = join(mkdtempSync(join(tmpdir(), 'onehop-keys-')), 'api-keys.json');
+  const keys = {} as Record<Role, string>;
+  for (const role of ROLES) keys[role] = addApiKey(keyFile, { id: `test${role}`, role, username: '', expiresAt: 0, remark: '' });
+  const broker = await startBroker({
+    listeners: [
+      { type: 'tcp', bind: '127.0.0.1:0' },
+      { type: 'http', bind: '127.0.0.1:0' },
+    ],
+    'http.apiKeys': keyFile,
+    ...options,
+  });
+  t.after(() => broker.stop());
+  const url = `http://127.0.0.1:${broker.ports[1]}`;
+  return {
+    ...broker,
+    url,
+    keyFile,
+    keys,
+    request: async (method, path, { role, body, headers = {} } = {}) => {
+      const isJson = body !== undefined && typeof body !== 'string' && !(body instanceof Uint8Array);
+      const reply = await fetch(`${url}${path}`, {
+        method,
+        headers: {
+          ...(role !== undefined && { authorization: `Bearer ${keys[role]}` }),
+          ...(isJson && { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body !== undefined && { body: isJson ? JSON.stringify(body) : (body as string) }),
+      });
+      const text = await reply.text();
+      let json: unknown = null;
+      if (/json/.test(reply.headers.get('content-type') ?? '') && text !== '') json = JSON.parse(text);
+      return { status: reply.status, headers: reply.headers, json, text };
+    },
+  };
+}
