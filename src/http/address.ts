@@ -1,3 +1,7 @@
+/**
+ * Addresses as uWebSockets.js has them: bytes.
+ */
+
 /** The IP address in `bytes` as text: 4 bytes, or 16, where an IPv4 address in IPv6 form is an IPv4 address; '' for none (a Unix socket). */
 export function addressOfBytes(bytes: Uint8Array): string {
   const { length } = bytes;

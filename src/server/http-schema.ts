@@ -38,7 +38,7 @@ const keys: {
   ),
   origins: key(
     textList((value) => (value === '*' ? undefined : checkOrigin(value)), 'origins such as [https://console.example.com]'),
-    'none',
+    '[]',
     "Origins of web pages that may use the HTTP API, such as `[https://console.example.com]`; `['*']` for all. Pages that come from the broker itself always may.",
     [],
   ),

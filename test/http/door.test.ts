@@ -127,7 +127,9 @@ describe('the HTTP door', () => {
       text += chunk.toString();
     });
     const one = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
-    for (const byte of one) socket.write(byte);
+    socket.write(one.slice(0, 30));
+    await new Promise((resolve) => setImmediate(resolve));
+    socket.write(one.slice(30));
     socket.write(one + one);
     while ((text.match(/"status":"ok"/g) ?? []).length < 3) await once(socket, 'data');
     assert.equal(text.match(/HTTP\/1\.1 200 OK/g)!.length, 3);
@@ -183,7 +185,7 @@ describe('the HTTP door', () => {
     const second = await open();
     await once(second, 'data');
     const third = await open();
-    await once(third, 'close');
+    await new Promise((resolve) => third.on('close', resolve));
     first.destroy();
     second.destroy();
     assert.equal(third.bytesRead, 0);

@@ -72,7 +72,8 @@ describe('defaults', () => {
     for (const text of ['', '# nothing\nlimits:\np2p:\n  mailbox:\n']) {
       const path = file(text);
       const store = { ...plain.store, path: join(dirname(path), 'onehop-data') };
-      assert.deepEqual(await loadSettings({ file: path }), { ...plain, store });
+      const http = { ...plain.http, apiKeys: join(dirname(path), 'api-keys.json') };
+      assert.deepEqual(await loadSettings({ file: path }), { ...plain, store, http });
     }
   });
 
@@ -220,7 +221,7 @@ describe('problems', () => {
     );
     const { lines } = await problems({ file: yaml });
     const expected = [
-      'FILE:2: listeners[0].type: expected one of tcp, tls, ws, wss, quic, unix, not "udp"',
+      'FILE:2: listeners[0].type: expected one of tcp, tls, ws, wss, quic, unix, http, https, not "udp"',
       'FILE:2: listeners[0].bind: expected address:port such as 127.0.0.1:1883 or [::1]:1883, not 1883',
       'FILE:3: shards: expected auto or a whole number from 1 to 31, not 99',
       'FILE:11: mqtt.maximumQos: expected one of 0, 1, 2, not 3',
