@@ -5,6 +5,9 @@
  * `npm run test:clients` gets first; those of test/faults compile a library (`npm run test:faults`); those of test/attacks measure
  * times and want the machine for themselves (`npm run test:attacks`).
  *
+ * A file with a failure is run once more, alone, when all others are done, and the second run counts: brokers beside it may have taken the time that it needed. The
+ * output names it, so that nobody overlooks a test that depends on the machine.
+ *
  * The last line counts tests. It fails when a test fails, when one is skipped, when a file holds no test, and when none ran at all, so that silence
  * never looks like success.
  */
@@ -40,27 +43,46 @@ if (files.length === 0) {
 
 // Some files start whole brokers with several threads; two files at once keep two processors busy, and more only make timing worse.
 const concurrency = Math.max(1, Math.min(4, availableParallelism()));
-const results = new Map(files.map((file) => [file, { passed: 0, failed: 0, skipped: 0, milliseconds: 0 }]));
-const problems = [];
+/** Files that are run again at most: more than that is no accident. */
+const againMax = 3;
+const results = new Map(files.map((file) => [file, nothingYet()]));
 process.chdir(root);
 
 // Each file is a run of its own, so that every event belongs to the file that is run: an event names the file in which its test was declared, and that may
 // be one that several test files share.
 const waiting = [...files];
 await Promise.all(Array.from({ length: Math.min(concurrency, files.length) }, runWaiting));
+const suspects = files.filter((file) => hasFailed(results.get(file)));
+if (suspects.length <= againMax && files.length > 1) {
+  for (const file of suspects) {
+    console.log(`again, alone: ${sourceName(file)}`);
+    results.set(file, nothingYet());
+    await runFile(file);
+  }
+}
 finish();
 
+function nothingYet() {
+  return { passed: 0, failed: 0, skipped: 0, milliseconds: 0, problems: [] };
+}
+
+function hasFailed({ failed, problems }) {
+  return failed > 0 || problems.length > 0;
+}
+
 async function runWaiting() {
-  for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-    const stream = run({ files: [file], concurrency: 1, timeout: fileTimeoutMilliseconds });
-    stream.on('test:pass', (event) => record(file, event, true));
-    stream.on('test:fail', (event) => record(file, event, false));
-    stream.on('test:stdout', ({ message }) => process.stdout.write(message));
-    stream.on('test:stderr', ({ message }) => process.stderr.write(message));
-    stream.resume();
-    await once(stream, 'end');
-    print(file);
-  }
+  for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) await runFile(file);
+}
+
+async function runFile(file) {
+  const stream = run({ files: [file], concurrency: 1, timeout: fileTimeoutMilliseconds });
+  stream.on('test:pass', (event) => record(file, event, true));
+  stream.on('test:fail', (event) => record(file, event, false));
+  stream.on('test:stdout', ({ message }) => process.stdout.write(message));
+  stream.on('test:stderr', ({ message }) => process.stderr.write(message));
+  stream.resume();
+  await once(stream, 'end');
+  print(file);
 }
 
 function sourceName(file) {
@@ -76,30 +98,30 @@ function record(file, event, isPass) {
   const { name, nesting, details } = event;
   const whole = wholeFile(event);
   if (whole !== undefined) {
-    if (!isPass) fail(sourceName(whole), details.error);
+    if (!isPass) fail(file, sourceName(whole), details.error);
     return;
   }
   const result = results.get(file);
   if (nesting === 0) result.milliseconds += details.duration_ms;
   if (details.type === 'suite') {
     // A suite fails when a test in it does, which is counted there; a suite that breaks by itself has another cause.
-    if (!isPass && details.error?.failureType !== 'subtestsFailed') fail(`${sourceName(file)}: ${name}`, details.error);
+    if (!isPass && details.error?.failureType !== 'subtestsFailed') fail(file, `${sourceName(file)}: ${name}`, details.error);
     return;
   }
   if (event.skip !== undefined || event.todo !== undefined) {
     result.skipped += 1;
-    problems.push(`${sourceName(file)}: ${name} was skipped`);
+    result.problems.push(`${sourceName(file)}: ${name} was skipped`);
   } else if (isPass) result.passed += 1;
   else if (details.error?.failureType === 'subtestsFailed') result.failed += 1;
   else {
     result.failed += 1;
-    fail(`${sourceName(file)}: ${name}`, details.error);
+    fail(file, `${sourceName(file)}: ${name}`, details.error);
   }
 }
 
-function fail(name, error) {
+function fail(file, name, error) {
   const cause = error?.cause ?? error;
-  problems.push(name);
+  results.get(file).problems.push(name);
   console.log(`\nFAILED ${name}\n${cause?.stack ?? cause}\n`);
 }
 
@@ -116,7 +138,9 @@ function finish() {
   let passed = 0;
   let failed = 0;
   let skipped = 0;
+  const problems = [];
   for (const [file, result] of results) {
+    problems.push(...result.problems);
     if (result.passed + result.failed + result.skipped === 0) problems.push(`${sourceName(file)} holds no test that ran`);
     passed += result.passed;
     failed += result.failed;
