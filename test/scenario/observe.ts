@@ -8,13 +8,13 @@ import type { TestContext } from 'node:test';
 import { type BrokerOptions, startBroker, type TestBroker } from '../support/broker.ts';
 import { connect, payloadText, type TestClient } from '../support/client.ts';
 
-const { SCENARIO_LONG, SEED } = process.env;
+const { SCENARIO_LONG, ATTACKS_LONG, SEED } = process.env;
 
 /** SCENARIO_LONG=1 asks for the long form of the heavy scenarios. */
 export const isLong: boolean = SCENARIO_LONG === '1';
 
 /** Longest life of a broker on a stage. */
-export const STAGE_MILLISECONDS_MAX: number = isLong ? 900_000 : 90_000;
+export const STAGE_MILLISECONDS_MAX: number = isLong || ATTACKS_LONG === '1' ? 900_000 : 90_000;
 
 /** How many counter rounds a condition may take. */
 const ROUNDS_MAX = 30;
