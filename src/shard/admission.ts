@@ -25,6 +25,7 @@ export const ADMISSION_REFUSED = -2;
 const ADMISSION_BYTES_MAX = 64 * 1024 * 1024;
 
 const frame = new Frame();
+const NOTHING = new Uint8Array(0);
 
 /**
  * Whether a refused CONNECT is answered by CONNACK. An unknown protocol is not, and neither is a v3 packet that breaks the protocol: v3 has no return code
@@ -40,7 +41,8 @@ export function hasAnswer(version: ProtocolVersion | 0, code: ReasonCode): boole
 export class Admission {
   private readonly shard: Shard;
   private readonly packetBytesMax: number;
-  private bytes: Buffer;
+  /** A block that is lent (`output-blocks.ts`): first packets that come in pieces, by hundreds a second, would keep the garbage collector busy. Null: nothing came yet. */
+  private bytes: Uint8Array | null;
   private length: number;
   /** CONNACK for a refusal, or null: close without a word. */
   answer: Uint8Array | null;
@@ -51,27 +53,27 @@ export class Admission {
   constructor(shard: Shard, packetBytesMax: number) {
     this.shard = shard;
     this.packetBytesMax = packetBytesMax;
-    this.bytes = Buffer.alloc(0);
+    this.bytes = null;
     this.length = 0;
     this.answer = null;
     this.reason = 0;
   }
 
-  /** All bytes so far. */
+  /** All bytes so far; valid until `release`. */
   get read(): Uint8Array {
-    return this.bytes.subarray(0, this.length);
+    return this.bytes === null ? NOTHING : this.bytes.subarray(0, this.length);
   }
 
   /** Takes what came. @returns the index of the owning shard, ADMISSION_OPEN or ADMISSION_REFUSED */
   take(chunk: Uint8Array): number {
     // Nobody has said who they are yet: what all of them together make the shard hold has a bound.
     if (this.shard.admissionBytes + chunk.length > ADMISSION_BYTES_MAX) return this.refuse(ReasonCode.QuotaExceeded, null);
-    this.append(chunk);
-    if (this.length > 0 && this.bytes[0] !== CONNECT << 4) return this.refuse(0x82, null); // [MQTT-3.1.0-1]
-    const code = readFrame(frame, this.bytes, 0, this.length, this.packetBytesMax);
+    const bytes = this.append(chunk);
+    if (this.length > 0 && bytes[0] !== CONNECT << 4) return this.refuse(0x82, null); // [MQTT-3.1.0-1]
+    const code = readFrame(frame, bytes, 0, this.length, this.packetBytesMax);
     if (code === FRAME_INCOMPLETE) return ADMISSION_OPEN;
     if (code !== 0) return this.refuse(code, null);
-    const result = readConnect(this.bytes, frame.bodyAt, frame.bodyEnd);
+    const result = readConnect(bytes, frame.bodyAt, frame.bodyEnd);
     if (result.packet === undefined) {
       if (!hasAnswer(result.version, result.code)) return this.refuse(result.code, null);
       const writer = new Writer(64);
@@ -95,20 +97,28 @@ export class Admission {
     return ADMISSION_REFUSED;
   }
 
-  private append(chunk: Uint8Array): void {
-    if (this.length === 0) {
-      this.bytes = Buffer.from(chunk);
-      this.length = chunk.length;
-      this.shard.admissionBytes += chunk.length;
-      return;
+  /** What was read is needed no more. */
+  release(): void {
+    if (this.bytes !== null) this.shard.blocks.give(this.bytes);
+    this.bytes = null;
+    this.length = 0;
+  }
+
+  private append(chunk: Uint8Array): Uint8Array {
+    const { blocks } = this.shard;
+    const length = this.length + chunk.length;
+    let { bytes } = this;
+    if (bytes === null) bytes = blocks.take(length);
+    else if (length > bytes.length) {
+      const grown = blocks.take(length * 2);
+      copyBytes(grown, 0, bytes, 0, this.length);
+      blocks.give(bytes);
+      bytes = grown;
     }
-    if (this.length + chunk.length > this.bytes.length) {
-      const grown = Buffer.allocUnsafe((this.length + chunk.length) * 2);
-      copyBytes(grown, 0, this.bytes, 0, this.length);
-      this.bytes = grown;
-    }
-    copyBytes(this.bytes, this.length, chunk, 0, chunk.length);
-    this.length += chunk.length;
+    copyBytes(bytes, this.length, chunk, 0, chunk.length);
+    this.bytes = bytes;
+    this.length = length;
     this.shard.admissionBytes += chunk.length;
+    return bytes;
   }
 }

@@ -46,16 +46,20 @@ class Arrival implements ChannelEvents {
     const owner = this.admission.take(bytes.subarray(0, length));
     if (owner === ADMISSION_OPEN) return true;
     this.leave();
-    if (owner === ADMISSION_REFUSED) {
-      this.turnAway();
-      return true;
-    }
+    if (owner === ADMISSION_REFUSED) this.turnAway();
+    else this.pass(owner);
+    this.admission.release();
+    return true;
+  }
+
+  private pass(owner: number): void {
+    const { shard } = this.gate;
     const { read } = this.admission;
     const peer: Peer = { name: this.opening.name, listener: this.gate.listener, certificate: this.certificate };
     if (owner === shard.index) {
       const connection = attach(shard, this.channel, peer, read);
       this.onArrived?.((channel) => attachStream(connection, channel));
-      return true;
+      return;
     }
     const relay = shard.relays.open(owner, this.channel, peer, read);
     if (relay === 0) {
@@ -64,7 +68,6 @@ class Arrival implements ChannelEvents {
       this.channel.events = NO_EVENTS;
       this.channel.destroy();
     } else this.onArrived?.((channel) => shard.relays.openStream(relay, channel));
-    return true;
   }
 
   private turnAway(): void {
@@ -82,6 +85,7 @@ class Arrival implements ChannelEvents {
 
   lost(): void {
     this.leave();
+    this.admission.release();
   }
 
   private leave(): void {

@@ -37,7 +37,10 @@ export function tcpDoor(gate: Gate, transit: Transit, readBuffer: Buffer): TakeS
       opening.leave();
       admission.leave();
     };
-    socket.on('close', leave);
+    socket.on('close', () => {
+      leave();
+      admission.release();
+    });
     socket.on('data', (chunk: Buffer) => {
       if (!isOpen) return;
       shard.startTurn();
@@ -46,6 +49,7 @@ export function tcpDoor(gate: Gate, transit: Transit, readBuffer: Buffer): TakeS
       leave();
       if (owner === ADMISSION_REFUSED) turnAway(shard, socket, opening, admission);
       else pass(gate, transit, readBuffer, socket, owner, opening, admission.read);
+      admission.release();
     });
     socket.resume();
   };
