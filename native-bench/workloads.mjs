@@ -280,7 +280,8 @@ export const targets = [
     workloads: quotaWorkloads.map(({ name }) => name),
     of: 'onehop-1-quotas',
     to: 'onehop-1',
-    max: 1.05,
+    // Eight limits are asked for each message; of a message that costs 0.6 µs that is a tenth.
+    max: 1.15,
   },
   { text: 'memory per idle connection at 15,000', workload: 'idle', of: 'onehop-1', max: 6144, unit: 'bytes' },
   { text: 'start to first accepted connection', workload: 'start', of: 'onehop-1', max: 500, unit: 'ms' },
