@@ -7,6 +7,7 @@
  */
 import { LineRate } from '../base/line-rate.ts';
 import { addressName } from '../base/network.ts';
+import { ReasonCode } from '../protocol/reason-code.ts';
 import { ANYBODY, type Identity, type LoginVerdict } from '../shard/login.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { HttpWay } from '../transports/http-door.ts';
@@ -23,6 +24,9 @@ const CALLERS_MAX = 10_000;
 const CREDENTIALS_LENGTH_MAX = 16 * 1024;
 /** Wrong API keys that one shard looks at in a second; a right one that is remembered is not slowed down. */
 const WRONG_KEYS_PER_SECOND = 1000;
+
+/** Called once: with the caller, or with the answer that refuses it. */
+export type Identified = (caller: Caller | null, refusal: Answer) => void;
 
 interface Remembered {
   readonly caller: Caller;
@@ -46,12 +50,15 @@ const WRONG: Answer = {
 export class Callers {
   private readonly shard: Shard;
   private readonly known: Map<string, Remembered>;
+  /** Logins under way, with all who wait for the verdict; as many as `Logins` has. */
+  private readonly judging: Map<string, Identified[]>;
   private keys: ReadonlyMap<string, ApiKey>;
   private readonly wrongKeys: LineRate;
 
   constructor(shard: Shard, keys: readonly ApiKey[]) {
     this.shard = shard;
     this.known = new Map();
+    this.judging = new Map();
     this.keys = new Map();
     this.wrongKeys = new LineRate(WRONG_KEYS_PER_SECOND);
     this.replaceKeys(keys);
@@ -77,7 +84,7 @@ export class Callers {
   }
 
   /** Judges. @param done called once, at once or later: with the caller, or with the answer that refuses it */
-  identify(shown: Shown, done: (caller: Caller | null, refusal: Answer) => void): void {
+  identify(shown: Shown, done: Identified): void {
     const { shard } = this;
     const { authorization, way } = shown;
     if (authorization.length > CREDENTIALS_LENGTH_MAX) {
@@ -111,18 +118,27 @@ export class Callers {
       address: shown.address,
       certificate: way.certificate,
     };
-    shard.logins.judge(login, authorization.length, (verdict) => this.judged(shown, basic?.username, verdict, done));
+    // A program that begins with many requests at once is judged once.
+    const key = keyOf(shown);
+    const others = this.judging.get(key);
+    if (others !== undefined) {
+      others.push(done);
+      return;
+    }
+    const all = [done];
+    this.judging.set(key, all);
+    shard.logins.judge(login, authorization.length, (verdict) => {
+      this.judging.delete(key);
+      this.judged(shown, basic?.username, verdict, (caller, refusal) => {
+        for (const one of all) one(caller, refusal);
+      });
+    });
   }
 
-  private judged(
-    shown: Shown,
-    username: string | undefined,
-    { identity, cause }: LoginVerdict,
-    done: (caller: Caller | null, refusal: Answer) => void,
-  ): void {
+  private judged(shown: Shown, username: string | undefined, { identity, cause, code }: LoginVerdict, done: Identified): void {
     if (identity === null) {
       this.shard.clientLog.info({ peer: shown.address, cause }, 'HTTP request refused: who it is could not be shown');
-      done(null, WRONG);
+      done(null, refusalOf(code));
       return;
     }
     const name = identity.username ?? username;
@@ -136,7 +152,7 @@ export class Callers {
     return isRole(role) ? role : 'service';
   }
 
-  private identifyKey(shown: Shown, token: string, done: (caller: Caller | null, refusal: Answer) => void): void {
+  private identifyKey(shown: Shown, token: string, done: Identified): void {
     const { shard } = this;
     const key = this.wrongKeys.take(shard.timers.now) ? findApiKey(this.keys, token, Date.now()) : null;
     if (key === null) {
@@ -156,14 +172,7 @@ export class Callers {
     this.enter(shown, `api key ${key.id}`, key.role, username, identity, done);
   }
 
-  private enter(
-    shown: Shown,
-    name: string,
-    role: Role,
-    username: string | undefined,
-    identity: Identity,
-    done: (caller: Caller | null, refusal: Answer) => void,
-  ): void {
+  private enter(shown: Shown, name: string, role: Role, username: string | undefined, identity: Identity, done: Identified): void {
     const { shard, known } = this;
     const { way, address } = shown;
     const clientId = shown.clientId === '' ? `http-${username ?? 'client'}` : shown.clientId;
@@ -196,6 +205,14 @@ export class Callers {
     known.set(key, { caller, until: now + left });
     done(caller, refusal);
   }
+}
+
+/** A login that was not judged is no wrong one. */
+function refusalOf(code: ReasonCode): Answer {
+  if (code === ReasonCode.ServerBusy || code === ReasonCode.ServerUnavailable)
+    return problem('unavailable', 'nobody can say now who you are; try again');
+  if (code === ReasonCode.ConnectionRateExceeded) return problem('too-many-requests', 'too many failed logins; wait');
+  return WRONG;
 }
 
 function keyOf({ authorization, clientId, address, way }: Shown): string {

@@ -82,7 +82,23 @@ describe('the HTTP door', () => {
     assert.equal((await as('ann', 'secret')).json.role, 'operator');
     assert.equal((await as('root', 'hidden')).json.role, 'admin');
     assert.equal((await as('ann', 'wrong')).status, 401);
+    const many = await Promise.all(Array.from({ length: 20 }, () => as('root', 'hidden')));
+    assert.deepEqual(new Set(many.map(({ status }) => status)), new Set([200]));
     assert.equal((await broker.request('GET', '/api/v1/me')).status, 401, 'nobody is anybody where there are authenticators');
+  });
+
+  test('who begins with many requests at once is judged once, and a login that nobody judges is no wrong one', async (t) => {
+    const file = temporaryFile('few-users.json');
+    const facts = { attributes: {}, isSuperuser: false, remark: '' };
+    writeUserFile(file, [{ ...facts, username: 'ann', password: await hashPassword(Buffer.from('secret')) }]);
+    const broker = await startHttpBroker(t, { 'auth.authenticators': [{ type: 'users', file }], 'auth.waiting': 1 });
+    const as = (password: string): ReturnType<HttpBroker['request']> =>
+      broker.request('GET', '/api/v1/me', { headers: { authorization: `Basic ${Buffer.from(`ann:${password}`).toString('base64')}` } });
+    const same = await Promise.all(Array.from({ length: 20 }, () => as('secret')));
+    assert.deepEqual(new Set(same.map(({ status }) => status)), new Set([200]));
+    const others = await Promise.all(Array.from({ length: 20 }, (_, n) => as(`guess-${n}`)));
+    const statuses = others.map(({ status }) => status);
+    assert.ok(statuses.includes(401) && statuses.includes(503), String(statuses));
   });
 
   test('pages of others may not ask, unless they are named', async (t) => {
