@@ -185,6 +185,12 @@ export class Writer {
     this.at = writeU16(this.bytes, this.at, length) + length;
   }
 
+  /** Text as UTF-8, without a length. A lone surrogate becomes U+FFFD. */
+  text(value: string): void {
+    this.room(value.length * 3);
+    this.at += utf8Write.call(this.bytes, value, this.at, value.length * 3);
+  }
+
   /** Binary Data: two bytes of length, then the bytes. */
   binary(source: Uint8Array): void {
     assert(source.length <= RANGE16_BYTES_MAX, 'Binary Data holds at most 65,535 bytes');

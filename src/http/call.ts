@@ -38,6 +38,8 @@ export class Call {
   gone: () => void;
   /** Ends the waiting for a later answer; the server's. */
   timer: Timer | null;
+  /** How long a later answer may take; 0: `http.timeout`. */
+  milliseconds: number;
   /** It is among those under way; the server's. */
   isCounted: boolean;
   /** `performance.now()`. */
@@ -74,6 +76,7 @@ export class Call {
     this.isOver = false;
     this.gone = () => {};
     this.timer = null;
+    this.milliseconds = 0;
     this.isCounted = false;
     this.begunAt = performance.now();
     this.isHead = method === 'HEAD';
@@ -89,8 +92,9 @@ export class Call {
     this.sender.send(this, answer);
   }
 
-  /** The answer may take so much longer than `http.timeout`, counted from now. For a handler that has said LATER; call it after that. */
+  /** The answer may take so long, counted from now, instead of `http.timeout`. For a handler that says LATER, or has said so. */
   mayTake(milliseconds: number): void {
+    this.milliseconds = milliseconds;
     if (this.timer !== null) this.shard.timers.arm(this.timer, milliseconds);
   }
 

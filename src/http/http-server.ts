@@ -259,7 +259,7 @@ export class HttpServer {
     if (call.isOver) return;
     const { shard } = this;
     const timer = new Timer(() => this.send(call, problem('timeout', 'the broker has not answered in time')));
-    shard.timers.arm(timer, shard.settings.http.timeoutMilliseconds);
+    shard.timers.arm(timer, call.milliseconds || shard.settings.http.timeoutMilliseconds);
     call.timer = timer;
     if (handled === null) return;
     handled.then(

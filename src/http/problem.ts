@@ -13,6 +13,9 @@ export type ProblemCode =
   | 'not-acceptable'
   | 'conflict'
   | 'offline'
+  | 'dropped'
+  | 'expired'
+  | 'session-ended'
   | 'too-large'
   | 'unsupported-media-type'
   | 'unprocessable'
@@ -35,6 +38,9 @@ export const PROBLEMS: Readonly<Record<ProblemCode, readonly [status: number, ti
   'not-acceptable': [406, 'None of the wanted representations is there'],
   conflict: [409, 'This contradicts what is there'],
   offline: [409, 'The client is not connected'],
+  dropped: [409, 'The client does not take the message'],
+  expired: [409, 'The message has expired'],
+  'session-ended': [409, 'The session of the client has ended'],
   'too-large': [413, 'The request is too large'],
   'unsupported-media-type': [415, 'This kind of content is not understood'],
   unprocessable: [422, 'The content is not valid'],

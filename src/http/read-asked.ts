@@ -19,9 +19,14 @@ export function readAsked(
 ): { params: unknown; query: unknown; body: unknown } {
   return {
     params: route.params === null ? params : checked(route.params, params, 'path'),
-    query: route.query === null ? NOTHING : checked(route.query, queryOf(call.queryText), 'query'),
+    query: queryOfRoute(call, route),
     body: route.body === null || route.body === 'bytes' ? body : checked(route.body, parsed(body), 'body'),
   };
+}
+
+function queryOfRoute(call: Call, { query, readQuery }: Route): unknown {
+  if (readQuery !== null) return readQuery(call.queryText);
+  return query === null ? NOTHING : checked(query, queryOf(call.queryText), 'query');
 }
 
 /** By name; a name that comes more than once has a list. */

@@ -53,6 +53,8 @@ export interface Route {
   readonly role: Role | null;
   readonly params: z.ZodType | null;
   readonly query: z.ZodType | null;
+  /** Reads the text behind the question mark instead of `query`, which then is for the documents only. @throws Problem */
+  readonly readQuery: ((text: string) => unknown) | null;
   /** Names of headers that the handler reads, small letters; `*`: all. */
   readonly headers: readonly string[];
   /** For the documents: what those headers mean. */
@@ -81,6 +83,8 @@ export interface RouteDefinition<P extends z.ZodType, Q extends z.ZodType, B ext
   readonly role: Role | null;
   readonly params?: P;
   readonly query?: Q;
+  /** For routes that are called very often: a check by schema takes longer than the rest of a request. */
+  readonly readQuery?: (text: string) => z.output<Q>;
   readonly headers?: readonly string[];
   readonly headerFacts?: Readonly<Record<string, string>>;
   readonly body?: B;
@@ -102,6 +106,7 @@ export function route<
   return {
     params: null,
     query: null,
+    readQuery: null,
     headers: [],
     headerFacts: {},
     body: null,

@@ -9,7 +9,7 @@
  * Hot path.
  */
 import { copyBytes } from '../base/bytes.ts';
-import type { MessageView } from '../protocol/publish.ts';
+import { type MessageView, RECEIPT_TO_TOPIC } from '../protocol/publish.ts';
 import {
   aligned,
   DELIVERY_ENTRY_BYTES,
@@ -98,7 +98,7 @@ export class Batch {
     const topic = view.topicEnd - view.topicAt;
     const properties = view.propertiesEnd - view.propertiesAt;
     const payload = view.payloadEnd - view.payloadAt;
-    const flags = view.qos | (view.isRetained ? FLAG_RETAIN : 0) | (view.wantsReceipt ? FLAG_RECEIPT : 0);
+    const flags = view.qos | (view.isRetained ? FLAG_RETAIN : 0) | (view.receipt === RECEIPT_TO_TOPIC ? FLAG_RECEIPT : 0);
     const at = this.begin(kind, flags, 0, MESSAGE_ENTRY_BYTES + topic + properties + payload);
     this.doubles[(at + 8) >>> 3] = view.expiresAt;
     const words = this.words;

@@ -32,6 +32,12 @@ import { scanTopic, TOPIC_EMPTY, TOPIC_WILDCARD } from './topic.ts';
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 
+/** Values of `MessageView.receipt`. */
+export const RECEIPT_NONE = 0;
+export const RECEIPT_TO_TOPIC = 1;
+/** The first number of those who wait in the broker itself; only in memory, because none of them outlives the process. */
+export const RECEIPT_TO_WAITER = 2;
+
 /** A PUBLISH or a stored message seen as ranges of bytes; no strings, owns nothing, valid until its source buffer is reused. */
 export class MessageView {
   qos = 0;
@@ -63,8 +69,8 @@ export class MessageView {
   hasResponseTopic = false;
   /** Wall milliseconds at which the message expires; 0 never. Set by the broker, not by `readPublish`. */
   expiresAt = 0;
-  /** The publisher asked for an end-to-end receipt (P2P). Set by the broker, not by `readPublish`. */
-  wantsReceipt = false;
+  /** Who hears what becomes of it in the end (P2P): nobody, the Response Topic, or from `RECEIPT_TO_WAITER` on the number of somebody in the broker who waits. Not set by `readPublish`. */
+  receipt: number = RECEIPT_NONE;
 }
 
 // One bit for each property that may come once.

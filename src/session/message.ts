@@ -19,8 +19,8 @@ export class Message {
   readonly isRetained: boolean;
   /** Wall milliseconds at which the message expires; 0: never. */
   readonly expiresAt: number;
-  /** The publisher asked for an end-to-end receipt (P2P). */
-  readonly wantsReceipt: boolean;
+  /** Who hears what becomes of it in the end, as `MessageView.receipt`. */
+  readonly receipt: number;
 
   constructor(
     bytes: Uint8Array,
@@ -29,7 +29,7 @@ export class Message {
     qos: number,
     isRetained: boolean,
     expiresAt: number,
-    wantsReceipt: boolean,
+    receipt: number,
   ) {
     this.bytes = bytes;
     this.topicEnd = topicEnd;
@@ -37,7 +37,7 @@ export class Message {
     this.qos = qos;
     this.isRetained = isRetained;
     this.expiresAt = expiresAt;
-    this.wantsReceipt = wantsReceipt;
+    this.receipt = receipt;
   }
 
   /** What the message counts for in queue limits. */
@@ -57,7 +57,7 @@ export function keepMessage(view: MessageView): Message {
   copyBytes(bytes, 0, view.topicBytes, view.topicAt, view.topicEnd);
   copyBytes(bytes, topicLength, view.propertyBytes, view.propertiesAt, view.propertiesEnd);
   copyBytes(bytes, propertiesEnd, view.payloadBytes, view.payloadAt, view.payloadEnd);
-  return new Message(bytes, topicLength, propertiesEnd, view.qos, view.isRetained, view.expiresAt, view.wantsReceipt);
+  return new Message(bytes, topicLength, propertiesEnd, view.qos, view.isRetained, view.expiresAt, view.receipt);
 }
 
 /** Lets `view` show `message`. The view stays valid as long as the message lives. */
@@ -78,5 +78,5 @@ export function viewMessage(view: MessageView, message: Message): void {
   view.messageExpirySeconds = -1;
   view.topicAlias = 0;
   view.expiresAt = message.expiresAt;
-  view.wantsReceipt = message.wantsReceipt;
+  view.receipt = message.receipt;
 }

@@ -3,7 +3,7 @@
  * dropped with a word to whom it concerns. And what becomes of the acknowledgements that it waited for.
  */
 import { hash32 } from '../base/hash.ts';
-import type { MessageView } from '../protocol/publish.ts';
+import { type MessageView, RECEIPT_NONE } from '../protocol/publish.ts';
 import type { Delivery } from '../session/delivery.ts';
 import { INFLIGHT_QOS1, INFLIGHT_RELEASED } from '../session/inflight.ts';
 import { viewMessage } from '../session/message.ts';
@@ -47,7 +47,8 @@ export function abandonAll(shard: Shard, session: ClientSession, cause: string):
       if (delivery === null) continue;
       if (state === INFLIGHT_RELEASED) {
         // PUBREC came: the client has the message, only the end of the exchange is missing.
-        if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, 'acknowledged', session.root.isStored);
+        if (delivery.message.receipt !== RECEIPT_NONE)
+          receiptOf(shard, delivery.message, session.clientId, 'acknowledged', session.root.isStored);
         continue;
       }
       // QoS 2 that has begun belongs to this client for good [MQTT-4.8.2-5].

@@ -64,6 +64,13 @@ export function flushAcks(ack: PendingAck): void {
     if (ack.remaining === 0 && ack.own !== null) ownIsDone(ack.own, ack.worst === UNSTORABLE);
     return;
   }
+  if (ack.told !== null) {
+    if (ack.remaining > 0) return;
+    const { told } = ack;
+    ack.told = null;
+    told.complete(ack);
+    return;
+  }
   const acks = connection.acks;
   if (acks === null || connection.session !== ack.session) {
     if (ack.remaining === 0) completeWithout(ack);

@@ -88,6 +88,14 @@ export interface AnswerControl {
   readonly value: unknown;
 }
 
+/** What became in the end of a message for which somebody in the receiving shard waits (`confirmations.ts`). */
+export interface ConfirmedControl {
+  readonly kind: 'confirmed';
+  readonly waiter: number;
+  readonly target: string;
+  readonly status: string;
+}
+
 export type Control =
   | RouteControl
   | ShareControl
@@ -101,4 +109,5 @@ export type Control =
   | RetainedEndControl
   | JumboTakenControl
   | AskControl
-  | AnswerControl;
+  | AnswerControl
+  | ConfirmedControl;

@@ -15,7 +15,7 @@ import { hash32 } from '../base/hash.ts';
 import { Timer } from '../base/timers.ts';
 import { writeAck } from '../protocol/ack.ts';
 import { PUBREL, V5 } from '../protocol/packet-type.ts';
-import { type MessageView, publishLength, writePublish } from '../protocol/publish.ts';
+import { type MessageView, publishLength, RECEIPT_NONE, writePublish } from '../protocol/publish.ts';
 import { Delivery } from '../session/delivery.ts';
 import { INFLIGHT_FREE, INFLIGHT_RELEASED, Inflight } from '../session/inflight.ts';
 import { MESSAGE_OVERHEAD_BYTES, viewMessage } from '../session/message.ts';
@@ -109,7 +109,7 @@ export function deliver(
   if (connection.quota !== null && !maySend(connection, connection.quota, false))
     return enqueueOver(shard, session, connection, view, qos, retain, identifiers, identifierCount, sharedFilter);
   // Only what may be needed again is kept: a session that ends with its connection never resends.
-  const mustKeep = root.expirySeconds > 0 || sharedFilter !== null || view.wantsReceipt || outlivesStream(session);
+  const mustKeep = root.expirySeconds > 0 || sharedFilter !== null || view.receipt !== RECEIPT_NONE || outlivesStream(session);
   if (mustKeep && shard.isOverloaded) {
     shard.counters[DROPPED_PROCESS]!++;
     shard.events.messageDropped(view, session.clientId, 'process_full');
@@ -303,7 +303,7 @@ export function enqueue(
   } else {
     const delivery = new Delivery(shard.keep(view), qos, retain, own(identifiers, identifierCount), sharedFilter);
     pushQueued(shard, queue, delivery);
-    if (delivery.message.wantsReceipt && delivery.message.expiresAt !== 0) watchExpiry(shard, session, delivery);
+    if (delivery.message.receipt !== RECEIPT_NONE && delivery.message.expiresAt !== 0) watchExpiry(shard, session, delivery);
   }
   shard.counters[QUEUED_COUNT]!++;
   return QUEUED;
@@ -342,7 +342,7 @@ function enqueueStored(
   const sequence = holder.root.nextSequence++;
   const at = noteQueued(shard, holder.root, view, sequence, qos, retain, identifiers, identifierCount, sharedFilter);
   const isReference = queue.refCount > 0 || holder.connection === null || queue.frontCount >= FRONT_MAX;
-  const mustStay = view.wantsReceipt || sharedFilter !== null;
+  const mustStay = view.receipt !== RECEIPT_NONE || sharedFilter !== null;
   if (isReference) {
     pushRef(shard, queue, sequence, shard.journal.open.record, shard.keptEntryAt, at, size);
     if (!mustStay) return;
@@ -353,7 +353,7 @@ function enqueueStored(
   delivery.entryAt = at;
   if (isReference) pin(shard, queue, delivery);
   else pushQueued(shard, queue, delivery);
-  if (view.wantsReceipt && view.expiresAt !== 0) watchExpiry(shard, holder, delivery);
+  if (view.receipt !== RECEIPT_NONE && view.expiresAt !== 0) watchExpiry(shard, holder, delivery);
 }
 
 /** Keeps a message for a mailbox: only referred to, unless its sender wants to hear of its end. */
@@ -361,7 +361,7 @@ export function enqueueInMailbox(shard: Shard, holder: StoredHolder, queue: Mess
   const sequence = holder.nextSequence++;
   const at = noteQueued(shard, holder, view, sequence, view.qos, false, null, 0, null);
   pushRef(shard, queue, sequence, shard.journal.open.record, shard.keptEntryAt, at, size);
-  if (!view.wantsReceipt) return;
+  if (view.receipt === RECEIPT_NONE) return;
   const delivery = new Delivery(shard.keep(view), view.qos, false, null, null);
   delivery.sequence = sequence;
   delivery.record = shard.journal.open.record;
@@ -401,7 +401,7 @@ export function takeQueued(shard: Shard, queue: MessageQueue): Delivery | undefi
 export function dropDelivery(shard: Shard, session: ClientSession, delivery: Delivery, reason: string, receiptStatus: string): void {
   viewMessage(shard.keptView, delivery.message);
   shard.events.messageDropped(shard.keptView, session.clientId, reason);
-  if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, receiptStatus, session.root.isStored);
+  if (delivery.message.receipt !== RECEIPT_NONE) receiptOf(shard, delivery.message, session.clientId, receiptStatus, session.root.isStored);
 }
 
 /** Sends what waits, as far as window and network allow: first what this connection must send again, then the queue. */

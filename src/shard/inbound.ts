@@ -16,6 +16,7 @@ import { NO_SUBSCRIBER, STATUS_WORDS, STORED, UNSTORABLE } from './outcome.ts';
 import { deliverP2p } from './p2p.ts';
 import {
   ASKS_BIT,
+  CONNECTED_BIT,
   KNOWN_BIT,
   RECORD_ACKS,
   RECORD_CONTROL,
@@ -103,7 +104,7 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
   const fields = shard.recordFields;
   readMessageRecord(bytes, at, word, view, fields);
   // The fields are reused by anything that is sent from here on.
-  const { sequence, topicHash, publisherHash, number, extraAt, extraEnd } = fields;
+  const { sequence, topicHash, publisherHash, number, extraAt, extraEnd, questionAt } = fields;
   const position = shard.journal.position;
   shard.originId = fields.originId;
   shard.originPacketId = fields.originPacketId;
@@ -120,7 +121,8 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
         idAt = view.topicAt + number;
         idEnd = view.topicEnd;
       }
-      outcome.note(deliverP2p(shard, view, bytes, idAt, idEnd, topicHash, bytes, (word & ASKS_BIT) === 0 ? end : extraEnd, end));
+      outcome.onlyConnected = (word & CONNECTED_BIT) !== 0;
+      outcome.note(deliverP2p(shard, view, bytes, idAt, idEnd, topicHash, bytes, (word & ASKS_BIT) === 0 ? end : questionAt, end));
       break;
     case RECORD_PUBLISH:
       deliverLocal(shard, view, routeOf(shard, bytes, view.topicAt, view.topicEnd, topicHash), null);
@@ -232,6 +234,9 @@ function handleControl(shard: Shard, link: Link, bytes: Buffer, at: number, end:
       return;
     case 'answer':
       shard.asks.answered(control.ask, control.value);
+      return;
+    case 'confirmed':
+      shard.confirmations.settle(control.waiter, control.target, control.status);
       return;
     case 'jumbo-taken':
       link.jumboOutstanding -= control.count;

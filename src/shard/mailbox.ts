@@ -8,7 +8,7 @@
 import { ByteMap } from '../base/byte-map.ts';
 import { readText } from '../base/bytes.ts';
 import { Timer } from '../base/timers.ts';
-import type { MessageView } from '../protocol/publish.ts';
+import { type MessageView, RECEIPT_NONE } from '../protocol/publish.ts';
 import { Delivery } from '../session/delivery.ts';
 import { MESSAGE_OVERHEAD_BYTES, viewMessage } from '../session/message.ts';
 import { MessageQueue } from '../session/message-queue.ts';
@@ -123,7 +123,7 @@ export class Mailboxes {
     const drop = (delivery: Delivery): void => {
       viewMessage(shard.keptView, delivery.message);
       shard.events.messageDropped(shard.keptView, clientId, 'expired');
-      if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, clientId, 'expired', shard.journal.isOn);
+      if (delivery.message.receipt !== RECEIPT_NONE) receiptOf(shard, delivery.message, clientId, 'expired', shard.journal.isOn);
     };
     const { queue } = box;
     for (let delivery = takeQueued(shard, queue); delivery !== undefined; delivery = takeQueued(shard, queue)) {

@@ -119,7 +119,7 @@ export class Mesh {
     isTracked: boolean,
   ): boolean {
     const link = this.links[peer]!;
-    const word = messageWord(kind, view, wantsStatus, fields.question.length > 0);
+    const word = messageWord(kind, view, wantsStatus, fields);
     const length = messageRecordBytes(view, fields);
     this.counters[FRAMES_PUBLISH]!++;
     if (!isTracked) {

@@ -11,7 +11,7 @@
  */
 import { utf8Bytes, Writer } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
-import type { MessageView } from '../protocol/publish.ts';
+import { type MessageView, RECEIPT_NONE } from '../protocol/publish.ts';
 import { OBSERVED_LEVEL, observedFilter } from '../routing/observed-filter.ts';
 import { NOT_P2P, P2pAddress, parseP2pTopic } from '../routing/p2p-address.ts';
 import { keepMessage } from '../session/message.ts';
@@ -87,7 +87,7 @@ export function copyForObservers(shard: Shard, view: MessageView, id: Uint8Array
   const copy = shard.keptView;
   copy.qos = view.qos;
   copy.isRetained = false;
-  copy.wantsReceipt = false;
+  copy.receipt = RECEIPT_NONE;
   copy.expiresAt = view.expiresAt;
   copy.propertyBytes = properties.bytes;
   copy.propertiesAt = 0;

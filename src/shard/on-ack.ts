@@ -10,6 +10,7 @@
 
 import { readAck, writeAck, writeAckDetail } from '../protocol/ack.ts';
 import { PUBACK, PUBCOMP, PUBREC, PUBREL, V5 } from '../protocol/packet-type.ts';
+import { RECEIPT_NONE } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { INFLIGHT_FREE, INFLIGHT_QOS1, INFLIGHT_QOS2, INFLIGHT_RELEASED } from '../session/inflight.ts';
 import type { Connection } from './connection.ts';
@@ -94,7 +95,8 @@ function settle(shard: Shard, session: ClientSession, packetId: number, status: 
   const inflight = session.inflight!;
   const delivery = removeInflight(shard, inflight, packetId);
   if (delivery !== null) noteSettled(shard, session.root, delivery);
-  if (delivery?.message.wantsReceipt) receiptOf(shard, delivery.message, session.clientId, status, session.root.isStored);
+  if (delivery !== null && delivery.message.receipt !== RECEIPT_NONE)
+    receiptOf(shard, delivery.message, session.clientId, status, session.root.isStored);
 }
 
 /** Retained messages wait until the client has taken what it got. */

@@ -12,7 +12,7 @@ import { Timer } from '../base/timers.ts';
 import { type ConnectPacket, readConnect, viewWill, writeConnack } from '../protocol/connect.ts';
 import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
 import { encodeUserProperties, type Properties } from '../protocol/property.ts';
-import { appendProperties, isPayloadUtf8, MessageView } from '../protocol/publish.ts';
+import { appendProperties, isPayloadUtf8, MessageView, RECEIPT_NONE } from '../protocol/publish.ts';
 import { ReasonCode, reasonName } from '../protocol/reason-code.ts';
 import { topicLevels } from '../protocol/topic.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
@@ -26,6 +26,7 @@ import { CONNECTED, type Connection } from './connection.ts';
 import { counter, listenerCounter } from './counters.ts';
 import { pump, resumeInflight } from './deliver.ts';
 import { noteConnected, noteSession } from './durable.ts';
+import { watchKeepAlive } from './keep-alive.ts';
 import { ANYBODY, type Identity, type LoginVerdict } from './login.ts';
 import { endForbidden } from './on-subscribe.ts';
 import { endConnection, markGroups, openSession } from './sessions.ts';
@@ -35,7 +36,6 @@ const CLIENTS = counter('clients/connected');
 const SESSIONS = counter('clients/total');
 const REFUSED = counter('connections/refused');
 const PROOFS_ENDED = counter('logins/ended');
-const KEEP_ALIVE_EXPIRED = counter('keepalive/expired');
 
 /** User Property of CONNECT: `last` asks for P2P messages on the newest data stream of QUIC. */
 const P2P_STREAM = 'p2p-stream';
@@ -275,31 +275,7 @@ function agree(shard: Shard, connection: Connection, packet: ConnectPacket, answ
     keepAlive = mqtt.serverKeepAliveSeconds;
     answer.serverKeepAlive = keepAlive; // [MQTT-3.2.2-21]
   }
-  connection.keepAliveSeconds = keepAlive;
-  if (keepAlive > 0) {
-    connection.timer = new Timer(() => checkKeepAlive(shard, connection));
-    shard.timers.arm(connection.timer, keepAlive * 1500);
-  }
-}
-
-/** The timer is not moved by every packet: when it fires it looks at the time of the last one, and sleeps for what is left. */
-function checkKeepAlive(shard: Shard, connection: Connection): void {
-  if (connection.state !== CONNECTED) return;
-  // Both are modulo 2^30; the shifts keep the sign of the difference, which is negative after the clock was set back.
-  const idle = ((shard.turnMilliseconds - connection.receivedAt) << 2) >> 2;
-  const left = connection.keepAliveSeconds * 1500 - Math.max(idle, 0);
-  // A client that we stopped reading from cannot show that it lives; one that does not take its own answers has only itself to blame.
-  if (left > 0 || isHeldBack(connection) || connection.streams?.some(isHeldBack)) {
-    shard.timers.arm(connection.timer!, Math.max(left, 1000));
-    return;
-  }
-  shard.counters[KEEP_ALIVE_EXPIRED]!++;
-  endConnection(connection, ReasonCode.KeepAliveTimeout, 'keepalive_timeout', true); // [MQTT-3.1.2-22]
-}
-
-function isHeldBack(connection: Connection): boolean {
-  const { isPaused, bufferedBytes, isAckOrderFull, isThrottled, shard } = connection;
-  return isPaused && (bufferedBytes <= shard.settings.limits.outboundBytes || shard.isCongested || isAckOrderFull || isThrottled);
+  watchKeepAlive(shard, connection, keepAlive);
 }
 
 /** The Will as the message that it will be; null: none. */
@@ -307,7 +283,7 @@ function willViewOf({ will }: ConnectPacket): MessageView | null {
   if (will === undefined) return null;
   viewWill(willView, will);
   willView.expiresAt = 0;
-  willView.wantsReceipt = false;
+  willView.receipt = RECEIPT_NONE;
   return willView;
 }
 

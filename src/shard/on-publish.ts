@@ -8,7 +8,7 @@
 import type { SessionAccess } from '../access/session-access.ts';
 import { hash32 } from '../base/hash.ts';
 import { V5 } from '../protocol/packet-type.ts';
-import { appendProperties, isPayloadUtf8, readPublish } from '../protocol/publish.ts';
+import { appendProperties, isPayloadUtf8, RECEIPT_NONE, readPublish } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { topicLevels } from '../protocol/topic.ts';
 import { ReceiveWindow } from '../session/receive-window.ts';
@@ -18,7 +18,7 @@ import { acknowledgeInOrder, flushAcks, follow, pushAck } from './acks.ts';
 import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { noteOriginDone, noteReceived } from './durable.ts';
-import { type PendingAck, UNSTORABLE } from './outcome.ts';
+import { type Outcome, type PendingAck, UNSTORABLE } from './outcome.ts';
 import { p2pKind, routeP2p, targetCount } from './p2p.ts';
 import { ADMITTED, admitPublish, chargeTargets, DROPPED_OVER, HELD, HELD_BACK, REJECTED_OVER } from './quota-check.ts';
 import { knownRoute, routeBy, routeMessage } from './route.ts';
@@ -49,7 +49,7 @@ export function onPublish(connection: Connection, bytes: Uint8Array, first: numb
   if (view.qos > mqtt.maximumQos) return ReasonCode.QosNotSupported; // [MQTT-3.2.2-11]
   if (view.isRetained && !mqtt.retainAvailable) return ReasonCode.RetainNotSupported; // [MQTT-3.2.2-14]
   view.expiresAt = view.messageExpirySeconds < 0 ? 0 : shard.timers.now + view.messageExpirySeconds * 1000;
-  view.wantsReceipt = false;
+  view.receipt = RECEIPT_NONE;
   shard.counters[RECEIVED]!++;
   if (verdict === DROPPED_OVER) {
     shard.events.messageDropped(view, session.clientId, 'quota');
@@ -126,8 +126,8 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
     if (ack !== null) ack.isReceiptNoted = true;
   }
   if (ack !== null) {
-    // Another shard or the disk answers first. What was done here already counts.
-    mergeOutcome(ack, outcome.wasTaken, outcome.worst, outcome.statuses);
+    // Another shard or the disk answers first.
+    mergeOutcome(ack, outcome);
     if (refusal !== ReasonCode.Success) ack.decided = refusal;
     pushAck(connection, ack);
     // A receiver cannot have acknowledged yet, but a target may be nobody: nothing is left to wait for.
@@ -137,14 +137,18 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
   return acknowledgeInOrder(connection, packetId, qos, reason, outcome.statuses, outcome.worst === UNSTORABLE);
 }
 
-function mergeOutcome(ack: PendingAck, wasTaken: boolean, worst: number, statuses: string[] | null): void {
-  if (wasTaken) ack.wasTaken = true;
+/** What was done here already counts for an acknowledgement that waits for others. */
+export function mergeOutcome(ack: PendingAck, { wasTaken, taken, worst, statuses }: Outcome): void {
+  if (wasTaken) {
+    ack.wasTaken = true;
+    ack.taken = taken;
+  }
   if (worst > ack.worst) ack.worst = worst;
   if (statuses !== null && ack.statuses !== null) for (let i = 0; i < statuses.length; i++) ack.statuses.push(statuses[i]!);
 }
 
-/** P2P or ordinary. @returns 0, or the reason code that refuses this one PUBLISH */
-function routeAny(shard: Shard, connection: Connection, session: ClientSession): ReasonCode {
+/** Routes the message that `shard.view` shows, P2P or ordinary; the outcome has been begun. @returns 0, or the reason code that refuses this one message */
+export function routeAny(shard: Shard, connection: Connection, session: ClientSession): ReasonCode {
   const view = shard.view;
   if (connection.userProperties !== null) appendProperties(view, connection.userProperties, shard.propertyScratch);
   if (view.payloadFormat === 1 && !isPayloadUtf8(view)) return ReasonCode.PayloadFormatInvalid;

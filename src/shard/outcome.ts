@@ -30,6 +30,8 @@ export const DROPPED = 8;
 export const STORED = 9;
 /** The message needs the store, and the store takes nothing now. Counts also where others took it: a success would promise what cannot be kept. */
 export const UNSTORABLE = 10;
+/** The message was for a connected client only. */
+export const OFFLINE = 11;
 
 /** Words of `p2p-status`, by result. */
 export const STATUS_WORDS: readonly string[] = [
@@ -44,6 +46,7 @@ export const STATUS_WORDS: readonly string[] = [
   'dropped',
   'stored',
   'store-degraded',
+  'offline',
 ];
 
 /** Reason code of PUBACK and PUBREC when no target took the message, by its worst result. */
@@ -51,6 +54,7 @@ export function reasonOfResult(result: number): ReasonCode {
   switch (result) {
     case NO_SUBSCRIBER:
     case NO_SESSION:
+    case OFFLINE:
       return ReasonCode.NoMatchingSubscribers;
     case FULL:
     case UNSTORABLE:
@@ -65,6 +69,12 @@ export function reasonOfResult(result: number): ReasonCode {
   }
 }
 
+/** Somebody in the broker who has published for a caller, and waits for what becomes of the message. */
+export interface Told {
+  /** Every shard and the store have answered. Called once, in a turn. @param ack what they have said; valid until this returns */
+  complete(ack: PendingAck): void;
+}
+
 /** An acknowledgement that waits for other shards, for the store, or for an earlier one that does. */
 export class PendingAck implements Promised {
   /** The publisher's connection; null when the broker itself publishes. */
@@ -73,6 +83,8 @@ export class PendingAck implements Promised {
   readonly session: ClientSession | null;
   /** What the broker itself publishes and must not forget before all shards have it. */
   readonly own: OwnPublication | null;
+  /** Who is told instead of a client's network; set when the message has been routed, null again when it was told. */
+  told: Told | null;
   readonly packetId: number;
   readonly qos: number;
   /** Shards that have not answered, and one for the store. */
@@ -88,6 +100,8 @@ export class PendingAck implements Promised {
   isReceiptNoted: boolean;
   isGivenUp: boolean;
   wasTaken: boolean;
+  /** DELIVERED, QUEUED or MAILBOX of the last target that took it, as far as it was asked for. */
+  taken: number;
   /** Worst result so far; counts only when nobody took the message. */
   worst: number;
   /** `clientId=status` of each target, when the publisher asked. */
@@ -103,6 +117,7 @@ export class PendingAck implements Promised {
     this.connection = connection;
     this.session = connection === null ? null : connection.session;
     this.own = own;
+    this.told = null;
     this.packetId = packetId;
     this.qos = qos;
     this.remaining = 0;
@@ -113,6 +128,7 @@ export class PendingAck implements Promised {
     this.isReceiptNoted = false;
     this.isGivenUp = false;
     this.wasTaken = false;
+    this.taken = DELIVERED;
     this.worst = 0;
     this.statuses = wantsStatus ? [] : null;
     this.decided = -1;
@@ -130,8 +146,10 @@ export class PendingAck implements Promised {
   }
 
   note(result: number): void {
-    if (result <= MAILBOX) this.wasTaken = true;
-    else if (result !== STORED && result > this.worst) this.worst = result;
+    if (result <= MAILBOX) {
+      this.wasTaken = true;
+      this.taken = result;
+    } else if (result !== STORED && result > this.worst) this.worst = result;
     if (result === NO_SESSION && this.connection !== null) noteMiss(this.connection);
   }
 
@@ -179,6 +197,8 @@ export class Outcome {
   packetId: number;
   qos: number;
   wantsStatus: boolean;
+  /** A P2P target must be connected. */
+  onlyConnected: boolean;
   wasTaken: boolean;
   /** DELIVERED, QUEUED or MAILBOX of the last target that took it. */
   taken: number;
@@ -197,6 +217,7 @@ export class Outcome {
     this.packetId = 0;
     this.qos = 0;
     this.wantsStatus = false;
+    this.onlyConnected = false;
     this.wasTaken = false;
     this.taken = 0;
     this.isStored = false;
@@ -213,6 +234,7 @@ export class Outcome {
     this.packetId = packetId;
     this.qos = qos;
     this.wantsStatus = false;
+    this.onlyConnected = false;
     this.wasTaken = false;
     this.taken = 0;
     this.isStored = false;

@@ -13,17 +13,17 @@ import { NO_QUESTION, type TargetQuestion } from '../access/target-question.ts';
 import { equalBytes, readText, utf8Bytes } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { copyPropertiesWithout, UserPropertyReader } from '../protocol/property.ts';
-import type { MessageView } from '../protocol/publish.ts';
+import { type MessageView, RECEIPT_NONE, RECEIPT_TO_TOPIC } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { P2P_EMPTY_TARGET, P2P_TARGET, parseP2pTopic } from '../routing/p2p-address.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
 import type { AskedTarget } from '../session/will.ts';
-import type { Connection } from './connection.ts';
+import { CONNECTED, type Connection } from './connection.ts';
 import { counter } from './counters.ts';
 import { deliver } from './deliver.ts';
 import { hasTaken } from './durable.ts';
 import { copyForObservers, hasObservers } from './observe.ts';
-import { DELIVERED, DENIED, DROPPED, MAILBOX, NO_SESSION, QUEUED } from './outcome.ts';
+import { DELIVERED, DENIED, MAILBOX, NO_SESSION, OFFLINE, QUEUED } from './outcome.ts';
 import { isReceiptKey, isReportKey, isTargetKey, RESERVED_PREFIX } from './p2p-request.ts';
 import { receiptOf } from './receipt.ts';
 import { RECORD_P2P } from './record.ts';
@@ -34,6 +34,7 @@ const P2P_DELIVERED = counter('p2p/delivered');
 const P2P_QUEUED = counter('p2p/queued');
 const P2P_MAILBOX = counter('p2p/mailbox');
 const NO_SESSIONS = counter('publish/dropped/no-session');
+const OFFLINES = counter('publish/dropped/offline');
 
 /** Payload bytes times targets that one PUBLISH may ask for. */
 const TARGETS_BYTES_MAX = 16 * 1024 * 1024;
@@ -78,7 +79,8 @@ export function routeP2p(
   if (view.hasReservedUserProperties) {
     const code = readRequests(shard, view);
     if (code !== ReasonCode.Success) return code;
-    if (view.wantsReceipt && judged !== null) view.wantsReceipt = shard.authorization.mayHaveReceipt(judged, view);
+    if (view.receipt === RECEIPT_TO_TOPIC && judged !== null && !shard.authorization.mayHaveReceipt(judged, view))
+      view.receipt = RECEIPT_NONE;
   }
   const address = shard.p2pAddress;
   if (kind === P2P_TARGET) {
@@ -121,6 +123,34 @@ export function routeP2p(
   shard.newMessage();
   return ReasonCode.Success;
 }
+
+/**
+ * Routes a message to one client, whatever its topic; the outcome has been begun.
+ * @param connection of the publisher, in the broker itself
+ * @param id UTF-8 of the target's Client Identifier
+ * @returns 0, or the reason code that refuses the message
+ */
+export function routeToClient(shard: Shard, view: MessageView, connection: Connection, id: Uint8Array): ReasonCode {
+  const judged = connection.access === null ? null : connection;
+  shard.counters[RECEIVED]!++;
+  shard.newMessage();
+  view.isRetained = false;
+  targetRanges.length = 0;
+  if (view.hasReservedUserProperties) dropRequests(shard, view);
+  const kind = p2pKind(shard, view);
+  const { clientIdAt, clientIdEnd } = shard.p2pAddress;
+  // An address of another client on it would deceive who reads it.
+  if (kind === P2P_TARGET && !equalBytes(view.topicBytes, clientIdAt, clientIdEnd, id, 0, id.length)) return ReasonCode.TopicNameInvalid;
+  // A topic of its own is judged too: its receiver may trust in who may publish there.
+  if (kind === 0 && judged !== null && !shard.authorization.mayPublish(judged, view)) return ReasonCode.NotAuthorized;
+  if (isDenied(shard, view, judged, NOTHING_ASKED, id, 0, id.length)) return ReasonCode.Success;
+  if (kind !== 0) rewriteTopic(shard, view, id, 0, id.length, connection.session!.clientId);
+  routeToTarget(shard, view, id, 0, id.length, hash32(id, 0, id.length), false);
+  shard.newMessage();
+  return ReasonCode.Success;
+}
+
+const NOTHING_ASKED: readonly AskedTarget[] = [];
 
 /** Targets that the last message named by `p2p-target`; 0: it went to the one in its topic. */
 export function targetCount(): number {
@@ -167,15 +197,20 @@ function readRequests(shard: Shard, view: MessageView): ReasonCode {
       targetRanges.push(valueAt, valueEnd);
     } else if (isReportKey(bytes, userProperties)) shard.outcome.wantsStatus = view.qos > 0;
     // A receipt needs somewhere to go, and QoS 0 is told nothing.
-    else if (isReceiptKey(bytes, userProperties)) view.wantsReceipt = view.qos > 0 && view.hasResponseTopic;
+    else if (isReceiptKey(bytes, userProperties) && view.receipt === RECEIPT_NONE && view.qos > 0 && view.hasResponseTopic)
+      view.receipt = RECEIPT_TO_TOPIC;
   }
+  dropRequests(shard, view);
+  return ReasonCode.Success;
+}
+
+function dropRequests(shard: Shard, view: MessageView): void {
   const scratch = shard.p2pScratch;
   scratch.reset();
   copyPropertiesWithout(RESERVED_PREFIX, view.propertyBytes, view.propertiesAt, view.propertiesEnd, scratch);
   view.propertyBytes = scratch.bytes;
   view.propertiesAt = 0;
   view.propertiesEnd = scratch.at;
-  return ReasonCode.Success;
 }
 
 /** Sets the topic that the receiver sees. Cold: with the default template the topic stays as published; another one costs these strings per message. */
@@ -223,12 +258,15 @@ function routeToTarget(shard: Shard, view: MessageView, id: Uint8Array, at: numb
   }
   fields.originId = shard.originId;
   fields.originPacketId = shard.originPacketId;
-  const isTracked = view.qos > 0;
+  // What comes from an HTTP caller is answered at QoS 0, too.
+  const isTracked = outcome.qos > 0;
   const ack = isTracked ? outcome.expectAnswer(owner) : null;
   if (ack === null && !isTracked) outcome.note(DELIVERED);
   fields.question = question;
+  fields.onlyConnected = outcome.onlyConnected;
   shard.mesh.sendMessage(owner, RECORD_P2P, view, fields, outcome.wantsStatus, ack, isTracked);
   fields.question = NO_QUESTION;
+  fields.onlyConnected = false;
 }
 
 /**
@@ -252,6 +290,7 @@ export function deliverP2p(
     const attributes = session === undefined ? null : session.attributes;
     if (!shard.authorization.answer(asks, asksAt, asksEnd, attributes, id, at, end)) return DENIED;
   }
+  if (shard.outcome.onlyConnected && session?.connection?.state !== CONNECTED) return offline(shard, view, session, id, at, end);
   const result =
     session === undefined
       ? withoutSession(shard, view, id, at, end, hash)
@@ -259,8 +298,16 @@ export function deliverP2p(
   if (result <= MAILBOX && hasObservers(shard)) copyForObservers(shard, view, id, at, end);
   if (result === DELIVERED) shard.counters[P2P_DELIVERED]!++;
   else if (result === QUEUED) shard.counters[P2P_QUEUED]!++;
-  else if (view.wantsReceipt && result > MAILBOX) receiptOf(shard, shard.keep(view), readText(id, at, end), 'dropped', false);
+  else if (view.receipt === RECEIPT_TO_TOPIC && result > MAILBOX)
+    receiptOf(shard, shard.keep(view), readText(id, at, end), 'dropped', false);
   return result;
+}
+
+/** A message for a connected client only, which this one is not. */
+function offline(shard: Shard, view: MessageView, session: ClientSession | undefined, id: Uint8Array, at: number, end: number): number {
+  shard.counters[session === undefined ? NO_SESSIONS : OFFLINES]!++;
+  if (shard.events.isWanted) shard.events.messageDropped(view, readText(id, at, end), session === undefined ? 'no_session' : 'offline');
+  return session === undefined ? NO_SESSION : OFFLINE;
 }
 
 /** Whether the session has a message that is sent again: then it has been judged, and what the client is now says nothing about it. */
@@ -284,5 +331,5 @@ function withoutSession(shard: Shard, view: MessageView, id: Uint8Array, at: num
   }
   shard.counters[NO_SESSIONS]!++;
   if (shard.events.isWanted) shard.events.messageDropped(view, readText(id, at, end), 'no_session');
-  return view.qos === 0 ? DROPPED : NO_SESSION;
+  return NO_SESSION;
 }

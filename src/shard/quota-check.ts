@@ -64,6 +64,34 @@ export function admitPublish(
 }
 
 /**
+ * Whether a message of an HTTP caller may come in; if so it is charged. Nobody can be left unread there, so one that may not is refused whatever its QoS.
+ * @param cost bytes
+ */
+export function admitGiven(connection: Connection, quota: ConnectionQuota, qos: number, cost: number): boolean {
+  const { messagesIn, bytesIn, shared } = quota;
+  if (messagesIn === null && bytesIn === null && shared.length === 0) return true;
+  const now = connection.shard.timers.now;
+  const isLow = qos === 0;
+  if ((messagesIn !== null && !messagesIn.has(now, isLow)) || (bytesIn !== null && !bytesIn.has(now, isLow)))
+    return refuseGiven(connection, quota.client!.inbound!, qos);
+  for (let i = 0; i < shared.length; i++) {
+    const scope = shared[i]!;
+    if (!scope.has(now, isLow || (scope.waiting > 0 && isTurnOfWaiting(now)))) return refuseGiven(connection, scope, qos);
+  }
+  if (messagesIn !== null) messagesIn.spend(1);
+  if (bytesIn !== null) bytesIn.spend(cost);
+  for (let i = 0; i < shared.length; i++) shared[i]!.spend(cost);
+  return true;
+}
+
+function refuseGiven(connection: Connection, scope: Scope, qos: number): boolean {
+  const { shard } = connection;
+  shard.quotas.report(connection, scope.name);
+  shard.counters[qos === 0 ? DROPPED_QUOTA : REJECTED]!++;
+  return false;
+}
+
+/**
  * In every other slot of time the reserve is for those who wait. They look for room four times a second only: who is refused instead, and tries again at once,
  * would find all of it before them.
  */

@@ -1,11 +1,13 @@
 /**
- * Receipts: what became of a P2P message in the end, published to the Response Topic that its sender named (`p2p-receipt: 1`).
+ * Receipts: what became of a P2P message in the end, published to the Response Topic that its sender named (`p2p-receipt: 1`), or told to who waits for it in the
+ * broker (`confirmations.ts`).
  *
  * The payload is JSON: `{"target":"…","status":"acknowledged|expired|dropped|session-ended","at":<ms>}`, QoS 1, with the sender's Correlation Data.
  * Runs once for each message that asked, never on the path of others.
  */
 import { Writer } from '../base/bytes.ts';
 import { findCorrelationData, findResponseTopic, PropertyRange, writeProperties } from '../protocol/property.ts';
+import { RECEIPT_NONE, RECEIPT_TO_WAITER } from '../protocol/publish.ts';
 import { topicLevels } from '../protocol/topic.ts';
 import { Message } from '../session/message.ts';
 import { counter } from './counters.ts';
@@ -21,6 +23,10 @@ const range = new PropertyRange();
  * @param isStored whether the receipt must come even after a crash: where the message itself would have
  */
 export function receiptOf(shard: Shard, message: Message, target: string, status: string, isStored: boolean): void {
+  if (message.receipt >= RECEIPT_TO_WAITER) {
+    shard.confirmations.tell(message.receipt, target, status);
+    return;
+  }
   if (!findResponseTopic(message.bytes, message.topicEnd, message.propertiesEnd, range)) return;
   if (range.at === range.end || message.bytes[range.at] === DOLLAR) return;
   if (topicLevels(message.bytes, range.at, range.end) > shard.settings.limits.topicLevels) return;
@@ -45,5 +51,5 @@ function withoutLength(properties: Writer): Uint8Array {
 /** A message that the broker itself publishes. */
 export function ownMessage(topic: Uint8Array, properties: Uint8Array, payload: Uint8Array, qos: number, isRetained: boolean): Message {
   const bytes = Buffer.concat([topic, properties, payload]);
-  return new Message(bytes, topic.length, topic.length + properties.length, qos, isRetained, 0, false);
+  return new Message(bytes, topic.length, topic.length + properties.length, qos, isRetained, 0, RECEIPT_NONE);
 }

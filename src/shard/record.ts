@@ -1,10 +1,10 @@
 /**
  * Records: what travels between shards in ring frames, hand-laid for the kinds that run per message.
  *
- *   type word:   | kind (8 bits) | qos (2) | retained | wants receipt | wants status | may be known | asks the target |
+ *   type word:   | kind (8 bits) | qos (2) | retained | wants receipt | wants status | may be known | asks the target | has a waiter | only if connected |
  *   message:     | f64 expiresAt | u32 sequence | u32 topicHash | u32 publisherHash | u32 topic | u32 properties | u32 payload | u32 extra | u32 number |
  *                | f64 origin | u32 Packet Identifier |
- *                | topic | properties | payload | extra | question |                         (lengths; little endian; 52 bytes of header)
+ *                | topic | properties | payload | extra | u32 number of the waiter, if any | question |    (lengths; little endian; 52 bytes of header)
  *   acks:        | u32 sequence |                      every message up to this one has been taken, except where a result said otherwise
  *   result:      | u32 sequence | u32 result | client ID |
  *   origin done: | f64 publisher | u32 Packet Identifier | …                             as many as one turn has brought
@@ -22,7 +22,7 @@
  */
 import { NO_QUESTION } from '../access/target-question.ts';
 import { copyBytes } from '../base/bytes.ts';
-import type { MessageView } from '../protocol/publish.ts';
+import { type MessageView, RECEIPT_NONE, RECEIPT_TO_TOPIC, RECEIPT_TO_WAITER } from '../protocol/publish.ts';
 
 /** An ordinary message for the subscriptions of the receiving shard. */
 export const RECORD_PUBLISH = 1;
@@ -65,18 +65,23 @@ const STATUS_BIT = 1 << 12;
 export const KNOWN_BIT: number = 1 << 13;
 /** A question to the target stands at the end of the body. */
 export const ASKS_BIT: number = 1 << 14;
+/** Somebody in the sending shard waits for what becomes of the message in the end (`MessageView.receipt`). */
+const WAITER_BIT = 1 << 15;
+/** A client that is not connected must not get it. */
+export const CONNECTED_BIT: number = 1 << 16;
 export const MESSAGE_HEADER_BYTES = 52;
 
 /** The type word of a message record. */
-export function messageWord(kind: number, view: MessageView, wantsStatus: boolean, asks: boolean): number {
+export function messageWord(kind: number, view: MessageView, wantsStatus: boolean, fields: RecordFields): number {
   return (
     kind |
     (view.qos << QOS_SHIFT) |
     (view.isRetained ? RETAINED_BIT : 0) |
-    (view.wantsReceipt ? RECEIPT_BIT : 0) |
+    (view.receipt === RECEIPT_NONE ? 0 : view.receipt === RECEIPT_TO_TOPIC ? RECEIPT_BIT : WAITER_BIT) |
     (wantsStatus ? STATUS_BIT : 0) |
     (view.isDup ? KNOWN_BIT : 0) |
-    (asks ? ASKS_BIT : 0)
+    (fields.question.length > 0 ? ASKS_BIT : 0) |
+    (fields.onlyConnected ? CONNECTED_BIT : 0)
   );
 }
 
@@ -105,6 +110,7 @@ export function messageRecordBytes(view: MessageView, fields: RecordFields): num
     (view.propertiesEnd - view.propertiesAt) +
     (view.payloadEnd - view.payloadAt) +
     (fields.extraEnd - fields.extraAt) +
+    (view.receipt >= RECEIPT_TO_WAITER ? 4 : 0) +
     fields.question.length
   );
 }
@@ -124,9 +130,15 @@ export class RecordFields {
   originPacketId: number;
   /** What the target of a P2P message must be asked before it gets it (`access/target-question.ts`); empty: nothing. */
   question: Uint8Array;
+  /** Where it stands in a record that was read, up to its end. */
+  questionAt: number;
+  /** A P2P message that a client gets only if it is connected. */
+  onlyConnected: boolean;
 
   constructor() {
     this.question = NO_QUESTION;
+    this.questionAt = 0;
+    this.onlyConnected = false;
     this.originId = 0;
     this.originPacketId = 0;
     this.sequence = 0;
@@ -171,6 +183,7 @@ export function writeMessageRecord(target: Buffer, at: number, view: MessageView
   to += payload;
   copyBytes(target, to, fields.extraBytes, fields.extraAt, fields.extraEnd);
   to += fields.extraEnd - fields.extraAt;
+  if (view.receipt >= RECEIPT_TO_WAITER) to = target.writeUInt32LE(view.receipt, to);
   copyBytes(target, to, fields.question, 0, fields.question.length);
 }
 
@@ -206,10 +219,16 @@ export function readMessageRecord(bytes: Buffer, at: number, word: number, view:
   view.payloadEnd = from;
   fields.extraBytes = bytes;
   fields.extraAt = from;
-  fields.extraEnd = from + extra;
+  from += extra;
+  fields.extraEnd = from;
   view.qos = (word >>> QOS_SHIFT) & 3;
   view.isRetained = (word & RETAINED_BIT) !== 0;
-  view.wantsReceipt = (word & RECEIPT_BIT) !== 0;
+  view.receipt = (word & RECEIPT_BIT) !== 0 ? RECEIPT_TO_TOPIC : RECEIPT_NONE;
+  if ((word & WAITER_BIT) !== 0) {
+    view.receipt = bytes.readUInt32LE(from);
+    from += 4;
+  }
+  fields.questionAt = from;
   view.isDup = false;
   view.packetId = 0;
   view.topicAlias = 0;

@@ -38,6 +38,7 @@ import {
   MESSAGE_ENTRY_BYTES,
 } from '../journal/entry.ts';
 import { RECORD_HEAD_BYTES, recordEnd, writerOf } from '../journal/record.ts';
+import { RECEIPT_NONE } from '../protocol/publish.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
 import type { Delivery } from '../session/delivery.ts';
 import { INFLIGHT_FREE, INFLIGHT_RELEASED, Inflight } from '../session/inflight.ts';
@@ -523,7 +524,7 @@ export class Recovery {
       }
       if (session.queue === null) session.queue = new MessageQueue();
       this.refer(session.queue, places, at, delivery);
-      if (delivery?.message.wantsReceipt && delivery.message.expiresAt !== 0) watchExpiry(shard, session, delivery);
+      if (delivery && delivery.message.receipt !== RECEIPT_NONE && delivery.message.expiresAt !== 0) watchExpiry(shard, session, delivery);
     }
   }
 
@@ -552,7 +553,7 @@ export class Recovery {
       const { bytes, topicEnd, propertiesEnd, qos, retain, expiresAt, publisherId, shareKey } = object;
       const own = new OwnPublication(
         shard,
-        new Message(bytes, topicEnd, propertiesEnd, qos, retain, expiresAt, false),
+        new Message(bytes, topicEnd, propertiesEnd, qos, retain, expiresAt, RECEIPT_NONE),
         publisherId,
         shareKey,
         object.asked ?? [],

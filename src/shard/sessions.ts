@@ -12,6 +12,7 @@ import { hash32 } from '../base/hash.ts';
 import { Timer } from '../base/timers.ts';
 import { writeDisconnect } from '../protocol/disconnect.ts';
 import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
+import { RECEIPT_NONE } from '../protocol/publish.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { Message } from '../session/message.ts';
 import { NEVER_EXPIRES, Session } from '../session/session.ts';
@@ -210,7 +211,7 @@ function willMessage(shard: Shard, will: Will): Message {
     message.qos,
     message.isRetained,
     shard.timers.now + will.expirySeconds * 1000,
-    false,
+    RECEIPT_NONE,
   );
 }
 

@@ -34,6 +34,7 @@ import { Authorization } from './authorization.ts';
 import { Blocked } from './blocked.ts';
 import type { Peer } from './channel.ts';
 import { ClientLog } from './client-log.ts';
+import { Confirmations } from './confirmations.ts';
 import type { Connection } from './connection.ts';
 import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from './counters.ts';
 import { pump } from './deliver.ts';
@@ -122,6 +123,8 @@ export class Shard {
   readonly events: Events;
   /** Questions of people to other shards and to the supervisor. */
   readonly asks: Asks;
+  /** Who waits here for the acknowledgement of a client. */
+  readonly confirmations: Confirmations;
   readonly clientLog: ClientLog;
   readonly takeovers: Takeovers;
   readonly logins: Logins;
@@ -251,6 +254,7 @@ export class Shard {
     this.relays = new Relays(this);
     this.events = new Events(this);
     this.asks = new Asks(this);
+    this.confirmations = new Confirmations(this);
     this.clientLog = new ClientLog(this);
     this.takeovers = new Takeovers(this);
     this.logins = new Logins(this);
@@ -529,6 +533,7 @@ const GAUGES: readonly number[] = COUNTERS.map((name, index) => ({ name, index }
       name === 'routes/waiting' ||
       name === 'logins/waiting' ||
       name === 'asks/waiting' ||
+      name === 'p2p/confirmations/waiting' ||
       name === 'http/waiting' ||
       name === 'quota/throttled/connections',
   )

@@ -7,6 +7,7 @@
 import { unpackAttributes } from '../access/attribute-bytes.ts';
 import { packObject, unpackObject } from '../base/pack.ts';
 import type { ProtocolVersion } from '../protocol/packet-type.ts';
+import { RECEIPT_NONE } from '../protocol/publish.ts';
 import { parseShared } from '../protocol/topic.ts';
 import { filterOfObserver, observedFilter } from '../routing/observed-filter.ts';
 import { classifyP2pFilter } from '../routing/p2p-address.ts';
@@ -81,7 +82,7 @@ function willObject(will: Will | null): WillObject | undefined {
 
 export function willOfObject(will: WillObject | undefined): Will | null {
   if (will === undefined) return null;
-  const message = new Message(will.bytes, will.topicEnd, will.propertiesEnd, will.qos, will.retain, 0, false);
+  const message = new Message(will.bytes, will.topicEnd, will.propertiesEnd, will.qos, will.retain, 0, RECEIPT_NONE);
   return new Will(message, will.delaySeconds, will.expirySeconds, will.asked ?? []);
 }
 

@@ -13,6 +13,7 @@
  * through `Connection.streams` of its root. Owned by one shard; nothing here runs per message.
  */
 import { assert } from '../base/assert.ts';
+import { RECEIPT_NONE } from '../protocol/publish.ts';
 import { filterOfObserver } from '../routing/observed-filter.ts';
 import type { Delivery } from '../session/delivery.ts';
 import { INFLIGHT_RELEASED, type Inflight } from '../session/inflight.ts';
@@ -185,7 +186,7 @@ function moveInflight(shard: Shard, root: ClientSession, inflight: Inflight): vo
     const delivery = removeInflight(shard, inflight, packetId);
     if (delivery === null) continue;
     if (isReleased) {
-      if (delivery.message.wantsReceipt) receiptOf(shard, delivery.message, root.clientId, 'acknowledged', root.isStored);
+      if (delivery.message.receipt !== RECEIPT_NONE) receiptOf(shard, delivery.message, root.clientId, 'acknowledged', root.isStored);
     } else if (root.queue !== null && root.queue.count >= limits.queueMessages + limits.inflight) {
       // Stream after stream that takes its window and ends would make the queue grow without end.
       shard.counters[DROPPED_FULL]!++;
@@ -198,7 +199,8 @@ function moveInflight(shard: Shard, root: ClientSession, inflight: Inflight): vo
 function moveDelivery(shard: Shard, root: ClientSession, delivery: Delivery): void {
   root.queue ??= new MessageQueue();
   pushQueued(shard, root.queue, delivery);
-  if (delivery.message.wantsReceipt && delivery.message.expiresAt !== 0 && !delivery.hasExpired) watchExpiry(shard, root, delivery);
+  if (delivery.message.receipt !== RECEIPT_NONE && delivery.message.expiresAt !== 0 && !delivery.hasExpired)
+    watchExpiry(shard, root, delivery);
 }
 
 /** As the client has written the filter. */

@@ -20,6 +20,7 @@ import {
   FLAG_RETAIN,
   MESSAGE_ENTRY_BYTES,
 } from '../journal/entry.ts';
+import { RECEIPT_NONE, RECEIPT_TO_TOPIC } from '../protocol/publish.ts';
 import { Delivery } from '../session/delivery.ts';
 import { Message, viewMessage } from '../session/message.ts';
 import { type MessageQueue, REF_BYTES } from '../session/message-queue.ts';
@@ -59,7 +60,8 @@ export function messageAt(bytes: Buffer, at: number): Message | null {
   const own = Buffer.allocUnsafe(length);
   bytes.copy(own, 0, from, from + length);
   const flags = reader.flags;
-  return new Message(own, topic, properties, flags & FLAG_QOS, (flags & FLAG_RETAIN) !== 0, reader.expiresAt, (flags & FLAG_RECEIPT) !== 0);
+  const receipt = (flags & FLAG_RECEIPT) !== 0 ? RECEIPT_TO_TOPIC : RECEIPT_NONE;
+  return new Message(own, topic, properties, flags & FLAG_QOS, (flags & FLAG_RETAIN) !== 0, reader.expiresAt, receipt);
 }
 
 /** The delivery in the entry at `at`, of the message in the one at `messageEntry`. */

@@ -9,7 +9,7 @@ import { utf8Bytes } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { packObject } from '../base/pack.ts';
 import { ENTRY_MESSAGE, ENTRY_ORIGIN, ENTRY_OWN, ENTRY_RETAINED, FLAG_STORED_PUBLISHER } from '../journal/entry.ts';
-import { MessageView } from '../protocol/publish.ts';
+import { MessageView, RECEIPT_NONE, RECEIPT_TO_TOPIC } from '../protocol/publish.ts';
 import { INFLIGHT_QOS1, INFLIGHT_QOS2, INFLIGHT_RELEASED } from '../session/inflight.ts';
 import { Message, viewMessage } from '../session/message.ts';
 import { EXPORT_FORMAT, EXPORT_VERSION } from './export-format.ts';
@@ -116,7 +116,7 @@ function messageOf(fields: Fields): Message {
     fields.whole('qos', 0, 2),
     fields.flag('retain'),
     expiresAt,
-    fields.flag('receipt'),
+    fields.flag('receipt') ? RECEIPT_TO_TOPIC : RECEIPT_NONE,
   );
 }
 

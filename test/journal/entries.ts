@@ -190,7 +190,7 @@ function viewOf({ qos, retain, receipt, expiresAt, topic, properties, payload }:
   const packet = Buffer.concat([Buffer.from('?'), topic, Buffer.from('!'), payload, Buffer.from('?')]);
   view.qos = qos;
   view.isRetained = retain;
-  view.wantsReceipt = receipt;
+  view.receipt = receipt ? 1 : 0;
   view.expiresAt = expiresAt;
   view.topicBytes = packet;
   view.topicAt = 1;

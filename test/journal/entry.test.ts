@@ -232,7 +232,7 @@ describe('deliveries come back to memory', () => {
     assert.ok(found !== null);
     assert.deepEqual(Uint8Array.from(found.bytes), Uint8Array.from([...topic, ...properties, ...payload]));
     assert.deepEqual([found.topicEnd, found.propertiesEnd], [topic.length, topic.length + properties.length]);
-    assert.deepEqual([found.qos, found.isRetained, found.expiresAt, found.wantsReceipt], [qos, retain, expiresAt, receipt]);
+    assert.deepEqual([found.qos, found.isRetained, found.expiresAt, found.receipt === 1], [qos, retain, expiresAt, receipt]);
   }
 
   function checkDelivery(found: ReturnType<typeof deliveryAt>, expected: DeliveryEntry, sent: MessageEntry, at: number): void {

@@ -89,7 +89,7 @@ function messages(expiry: fc.Arbitrary<number>): fc.Arbitrary<Message> {
     .record({ content: views, ends: fc.tuple(fc.nat(), fc.nat()), qos, retain: fc.boolean(), expiresAt: expiry })
     .map(({ content, ends, qos: level, retain, expiresAt }) => {
       const [topicEnd, propertiesEnd] = ends.map((end) => end % (content.length + 1)).sort((a, b) => a - b);
-      return new Message(content, topicEnd!, propertiesEnd!, level, retain, expiresAt, false);
+      return new Message(content, topicEnd!, propertiesEnd!, level, retain, expiresAt, 0);
     });
 }
 
@@ -169,8 +169,8 @@ function plain(content: Uint8Array): number[] {
 
 function checkMessage(found: Message, expected: Message): void {
   assert.deepEqual(plain(found.bytes), plain(expected.bytes));
-  const marks = ({ topicEnd, propertiesEnd, qos: level, isRetained, expiresAt, wantsReceipt, sizeBytes }: Message): unknown => {
-    return { topicEnd, propertiesEnd, level, isRetained, expiresAt, wantsReceipt, sizeBytes };
+  const marks = ({ topicEnd, propertiesEnd, qos: level, isRetained, expiresAt, receipt, sizeBytes }: Message): unknown => {
+    return { topicEnd, propertiesEnd, level, isRetained, expiresAt, receipt, sizeBytes };
   };
   assert.deepEqual(marks(found), marks(expected));
 }
@@ -306,7 +306,7 @@ test('a publication of the broker', () => {
       const own = new OwnPublication({} as Shard, message, publisherId, shareKey, questions);
       const found = throughJournal<OwnObject>(kinds.ENTRY_OWN, id, packOwn(own), shift);
       const { bytes: content, topicEnd, propertiesEnd, qos: level, retain, expiresAt } = found;
-      checkMessage(new Message(content, topicEnd, propertiesEnd, level, retain, expiresAt, false), message);
+      checkMessage(new Message(content, topicEnd, propertiesEnd, level, retain, expiresAt, 0), message);
       assert.deepEqual([found.publisherId, found.shareKey], [publisherId, shareKey]);
       checkAsked(found.asked ?? [], questions);
     }),

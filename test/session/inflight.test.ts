@@ -9,7 +9,7 @@ import { INFLIGHT_FREE, INFLIGHT_QOS1, INFLIGHT_QOS2, INFLIGHT_RELEASED, Infligh
 import { Message } from '../../src/session/message.ts';
 import { Random } from '../routing/random-topics.ts';
 
-const message = new Message(new Uint8Array(3), 1, 1, 1, false, 0, false);
+const message = new Message(new Uint8Array(3), 1, 1, 1, false, 0, 0);
 const delivery = (qos: number): Delivery => new Delivery(message, qos, false, null, null);
 
 test('identifiers are given out in turn, wrap behind 65,535 and never are 0', () => {

@@ -10,7 +10,7 @@ import { MessageQueue } from '../../src/session/message-queue.ts';
 import { MessageRef } from '../../src/session/message-refs.ts';
 
 function delivery(sequence: number): Delivery {
-  const one = new Delivery(new Message(new Uint8Array(10), 3, 3, 1, false, 0, false), 1, false, null, null);
+  const one = new Delivery(new Message(new Uint8Array(10), 3, 3, 1, false, 0, 0), 1, false, null, null);
   one.sequence = sequence;
   return one;
 }

@@ -23,9 +23,9 @@ test('keep and view: the same topic, properties, payload and marks', () => {
       bytes,
       fc.nat(2),
       fc.boolean(),
-      fc.boolean(),
+      fc.nat(2 ** 30),
       fc.nat(2 ** 50),
-      (topic, properties, payload, qos, isRetained, wantsReceipt, expiresAt) => {
+      (topic, properties, payload, qos, isRetained, receipt, expiresAt) => {
         // Topic and payload in one buffer, properties in another, as `readPublish` may leave them.
         const packet = Buffer.concat([Buffer.from('??'), topic, Buffer.from('!'), payload]);
         const view = new MessageView();
@@ -43,7 +43,7 @@ test('keep and view: the same topic, properties, payload and marks', () => {
         view.payloadAt = packet.length - payload.length;
         view.payloadEnd = packet.length;
         view.expiresAt = expiresAt;
-        view.wantsReceipt = wantsReceipt;
+        view.receipt = receipt;
         const message = keepMessage(view);
         packet.fill(0xee);
         view.propertyBytes.fill(0xee);
@@ -60,7 +60,7 @@ test('keep and view: the same topic, properties, payload and marks', () => {
           [shown.qos, shown.isRetained, shown.isDup, shown.packetId, shown.topicAlias, shown.messageExpirySeconds],
           [qos, isRetained, false, 0, 0, -1],
         );
-        assert.deepEqual([shown.expiresAt, shown.wantsReceipt], [expiresAt, wantsReceipt]);
+        assert.deepEqual([shown.expiresAt, shown.receipt], [expiresAt, receipt]);
         assert.equal(message.sizeBytes, topic.length + properties.length + payload.length + MESSAGE_OVERHEAD_BYTES);
       },
     ),

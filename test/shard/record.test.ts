@@ -39,7 +39,13 @@ test('message records: what was written is read', () => {
     fc.property(
       fc.record({ topic: bytes, properties: bytes, payload: bytes, extra: bytes, question: bytes }),
       fc.record({ sequence: u32, topicHash: u32, publisherHash: u32, number: u32 }),
-      fc.record({ qos: fc.nat(2), isRetained: fc.boolean(), wantsReceipt: fc.boolean(), wantsStatus: fc.boolean() }),
+      fc.record({
+        qos: fc.nat(2),
+        isRetained: fc.boolean(),
+        receipt: fc.oneof(fc.nat(3), fc.nat(2 ** 30)),
+        wantsStatus: fc.boolean(),
+        onlyConnected: fc.boolean(),
+      }),
       fc.oneof(fc.constant(0), fc.double({ min: 0, max: 2 ** 53, noNaN: true })),
       fc.constantFrom(...MESSAGE_KINDS),
       fc.nat(40),
@@ -48,7 +54,7 @@ test('message records: what was written is read', () => {
         const view = new MessageView();
         view.qos = marks.qos;
         view.isRetained = marks.isRetained;
-        view.wantsReceipt = marks.wantsReceipt;
+        view.receipt = marks.receipt;
         view.expiresAt = expiresAt;
         view.topicBytes = source;
         view.topicAt = 1;
@@ -59,12 +65,18 @@ test('message records: what was written is read', () => {
         view.propertyBytes = Buffer.from(properties);
         view.propertiesEnd = properties.length;
         const fields = new RecordFields();
-        Object.assign(fields, numbers, { extraBytes: source, extraAt: view.payloadEnd, extraEnd: source.length, question });
+        Object.assign(fields, numbers, {
+          extraBytes: source,
+          extraAt: view.payloadEnd,
+          extraEnd: source.length,
+          question,
+          onlyConnected: marks.onlyConnected,
+        });
         const length = messageRecordBytes(view, fields);
         const parts = topic.length + properties.length + payload.length + extra.length + question.length;
-        assert.equal(length, MESSAGE_HEADER_BYTES + parts);
+        assert.equal(length, MESSAGE_HEADER_BYTES + parts + (marks.receipt >= 2 ? 4 : 0));
         const target = Buffer.alloc(at + length + 8, 0xaa);
-        const word = messageWord(kind, view, marks.wantsStatus, question.length > 0);
+        const word = messageWord(kind, view, marks.wantsStatus, fields);
         writeMessageRecord(target, at, view, fields);
         assert.ok(target.subarray(0, at).every((byte) => byte === 0xaa) && target.subarray(at + length).every((byte) => byte === 0xaa));
 
@@ -77,7 +89,7 @@ test('message records: what was written is read', () => {
         readMessageRecord(target, at, word, shown, read);
         assert.equal(recordKind(word), kind);
         assert.equal(recordWantsStatus(word), marks.wantsStatus);
-        assert.deepEqual([shown.qos, shown.isRetained, shown.wantsReceipt], [marks.qos, marks.isRetained, marks.wantsReceipt]);
+        assert.deepEqual([shown.qos, shown.isRetained, shown.receipt], [marks.qos, marks.isRetained, marks.receipt]);
         assert.equal(shown.expiresAt, expiresAt);
         assert.deepEqual([shown.isDup, shown.packetId, shown.topicAlias, shown.messageExpirySeconds], [false, 0, 0, -1]);
         assert.deepEqual(

@@ -74,7 +74,7 @@ describe('edges of streams', () => {
       view.payloadAt = 1;
       view.payloadEnd = 8;
       view.expiresAt = 0;
-      view.wantsReceipt = false;
+      view.receipt = 0;
       view.isRetained = false;
       shard.startTurn();
       shard.originId = 4711;

@@ -70,7 +70,7 @@ async function addUnfinished(directory: string): Promise<void> {
     const topic = Buffer.from(KNOWN.topic);
     const payload = Buffer.from(KNOWN.payload);
     const view = new MessageView();
-    viewMessage(view, new Message(Buffer.concat([topic, payload]), topic.length, topic.length, 2, false, 0, false));
+    viewMessage(view, new Message(Buffer.concat([topic, payload]), topic.length, topic.length, 2, false, 0, 0));
     batch.message(ENTRY_MESSAGE, view, 0);
     batch.delivery(id, lastSequence + 1, 2, false, 0, 0, null, 0, null);
     const content = hash32(payload, 0, payload.length) * 2 ** 22 + (hash32(topic, 0, topic.length) >>> 9);

@@ -42,7 +42,7 @@ function logOf(writer: number, ...fills: ((batch: Batch) => void)[]): LogRecord[
 
 function message(batch: Batch, payload: string, kind: number = kinds.ENTRY_MESSAGE): void {
   const view = new MessageView();
-  viewMessage(view, new Message(Buffer.from(`t${payload}`), 1, 1, 1, kind === kinds.ENTRY_RETAINED, 0, false));
+  viewMessage(view, new Message(Buffer.from(`t${payload}`), 1, 1, 1, kind === kinds.ENTRY_RETAINED, 0, 0));
   batch.message(kind, view, 0);
 }
 

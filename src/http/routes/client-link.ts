@@ -1,0 +1,102 @@
+/**
+ * What a service may ask of the connection of one client: whether there is one, and another Keep Alive for it. The paths and answers are those of the hosted product.
+ */
+import { z } from 'zod';
+import { NO_QUESTION } from '../../access/target-question.ts';
+import { utf8Bytes } from '../../base/bytes.ts';
+import { askConnected, askKeepAlive, type KeepAliveAnswer } from '../../shard/client-questions.ts';
+import { OVER_QUOTA } from '../../shard/publish-for.ts';
+import { admitGiven } from '../../shard/quota-check.ts';
+import type { Call } from '../call.ts';
+import { type ProblemCode, problem } from '../problem.ts';
+import { publishProblem } from '../publish-outcome.ts';
+import { type Answer, LATER, type Method, type Route, route } from '../route.ts';
+
+const GROUP = 'Clients';
+const INTERVAL_MIN = 30;
+const INTERVAL_MAX = 1200;
+/** Asks at the rights of a message: who may write to a client may also keep it awake, or let it sleep. */
+const QOS_OF_QUESTION = 1;
+
+const UNANSWERED = problem('unavailable', 'the shard of this client does not answer; try again');
+const clientId = z.string().min(1).max(65_535);
+
+/** An answer costs as much as a message of QoS 0. */
+function isOverQuota({ caller }: Call): boolean {
+  const { connection } = caller!;
+  return connection.quota !== null && !admitGiven(connection, connection.quota, 0, 0);
+}
+
+function statusRoute(method: Method): Route {
+  return route({
+    method,
+    path: '/client-id/{clientId}/status',
+    name: method === 'GET' ? 'getClientStatus' : 'postClientStatus',
+    group: GROUP,
+    summary: 'Whether a client is connected',
+    description:
+      'Exact at the time of the answer. To follow many clients, subscribe to `$events/client_connected` and `$events/client_disconnected`.',
+    role: 'service',
+    params: z.object({ clientId }),
+    problems: ['quota-exceeded', 'timeout'],
+    answers: { 200: { description: 'Whether it is.', schema: z.object({ online: z.boolean() }) } },
+    isChange: false,
+    example: { params: { clientId: 'dev-1' } },
+    handle: (call, { params }) => {
+      if (isOverQuota(call)) return publishProblem(OVER_QUOTA, 0);
+      askConnected(call.shard, params.clientId, (online) => call.answer(online === null ? UNANSWERED : { status: 200, body: { online } }));
+      return LATER;
+    },
+  });
+}
+
+const REFUSALS: Readonly<Record<Exclude<KeepAliveAnswer, 'done'>, readonly [code: ProblemCode, detail: string]>> = {
+  offline: ['offline', 'the client is not connected'],
+  denied: ['forbidden', 'the statements do not allow messages to this client, and so not its Keep Alive either'],
+  none: ['conflict', 'the client has connected without a Keep Alive, and does not send what shows that it lives'],
+};
+
+function changeKeepAlive(call: Call, id: string, seconds: number): Answer | null {
+  if (isOverQuota(call)) return publishProblem(OVER_QUOTA, 0);
+  const { shard, caller } = call;
+  const { connection } = caller!;
+  const bytes = utf8Bytes(id);
+  let question = NO_QUESTION;
+  if (connection.access !== null) {
+    if (!shard.authorization.mayPublishTo(connection, bytes, 0, bytes.length, QOS_OF_QUESTION)) return problem(...REFUSALS.denied);
+    question = shard.authorization.question;
+  }
+  askKeepAlive(shard, id, seconds, question, (answer) => {
+    if (answer === null) call.answer(UNANSWERED);
+    else if (answer === 'done') call.answer({ status: 200, body: { success: true, keepalive: seconds } });
+    else call.answer(problem(...REFUSALS[answer]));
+  });
+  return LATER;
+}
+
+export const clientLinkRoutes: readonly Route[] = [
+  statusRoute('GET'),
+  statusRoute('POST'),
+  route({
+    method: 'POST',
+    path: '/keep-alive',
+    name: 'changeKeepAlive',
+    group: GROUP,
+    summary: 'Another Keep Alive for a connected client',
+    description: 'Holds at once and until the client connects again. A client that has connected with Keep Alive 0 has none.',
+    role: 'service',
+    query: z.strictObject({
+      'client-id': clientId.describe('The client.'),
+      interval: z
+        .string()
+        .regex(/^\d{1,5}$/, 'expected seconds')
+        .transform(Number)
+        .refine((seconds) => seconds >= INTERVAL_MIN && seconds <= INTERVAL_MAX, `expected ${INTERVAL_MIN} to ${INTERVAL_MAX} seconds`)
+        .describe(`Seconds, ${INTERVAL_MIN} to ${INTERVAL_MAX}.`),
+    }),
+    problems: ['offline', 'conflict', 'quota-exceeded', 'timeout'],
+    answers: { 200: { description: 'Changed.', schema: z.object({ success: z.literal(true), keepalive: z.int() }) } },
+    example: { query: { 'client-id': 'dev-1', interval: '120' } },
+    handle: (call, { query }) => changeKeepAlive(call, query['client-id'], query.interval),
+  }),
+];

@@ -1,0 +1,139 @@
+/**
+ * Publishing: one message to a topic, and batches.
+ */
+import { z } from 'zod';
+import type { PendingAck, Told } from '../../shard/outcome.ts';
+import { publishFor, TOLD_LATER } from '../../shard/publish-for.ts';
+import type { Call } from '../call.ts';
+import { once, type Replier } from '../idempotency.ts';
+import { type MessageInput, publishQuery, readPublishQuery, takeUserPropertyHeader } from '../message-input.ts';
+import { type JsonMessage, messageOfJson, messageSchema } from '../message-json.ts';
+import { isSuccess, publishAnswer, publishProblem } from '../publish-outcome.ts';
+import { type Answer, LATER, type Route, route } from '../route.ts';
+import { inSlices } from '../slices.ts';
+
+const GROUP = 'Publishing';
+export const IDEMPOTENCY_FACT =
+  'A name for this request: when it comes again with the same one within a day, it is not done again, and answered alike.';
+
+const NOBODY: Told = { complete: () => {} };
+
+/** A message of QoS 1 or 2 that waits for other shards or the disk. */
+class PublishReply implements Told {
+  private readonly reply: Replier;
+
+  constructor(reply: Replier) {
+    this.reply = reply;
+  }
+
+  complete(ack: PendingAck): void {
+    this.reply.answer(publishAnswer(ack.reason, ack.worst));
+  }
+}
+
+function publish(call: Call, input: MessageInput, reply: Replier): Answer | null {
+  const { shard, caller } = call;
+  const code = publishFor(shard, caller!.connection, input, input.qos === 0 ? NOBODY : new PublishReply(reply));
+  return code === TOLD_LATER ? LATER : publishAnswer(code, code < 0 ? 0 : shard.outcome.worst);
+}
+
+const resultSchema = z.object({ reasonCode: z.int(), problem: z.object({}).loose().optional() });
+
+/** The results of a batch, in the order of its messages. */
+class Batch {
+  readonly results: object[];
+  private missing: number;
+  private readonly reply: Replier;
+
+  constructor(count: number, reply: Replier) {
+    this.results = new Array<object>(count);
+    this.missing = count;
+    this.reply = reply;
+  }
+
+  take(index: number, code: number, worst: number): void {
+    this.results[index] = isSuccess(code)
+      ? { reasonCode: code }
+      : { reasonCode: code < 0 ? 0x97 : code, problem: publishProblem(code, worst).body };
+    if (--this.missing === 0) this.reply.answer({ status: 200, body: { results: this.results } });
+  }
+}
+
+class BatchedMessage implements Told {
+  private readonly batch: Batch;
+  private readonly index: number;
+
+  constructor(batch: Batch, index: number) {
+    this.batch = batch;
+    this.index = index;
+  }
+
+  complete(ack: PendingAck): void {
+    this.batch.take(this.index, ack.reason, ack.worst);
+  }
+}
+
+function publishBatch(call: Call, messages: readonly JsonMessage[], reply: Replier): null {
+  const { shard, caller } = call;
+  const batch = new Batch(messages.length, reply);
+  inSlices(shard, messages.length, (index) => {
+    const code = publishFor(shard, caller!.connection, messageOfJson(messages[index]!), new BatchedMessage(batch, index));
+    if (code !== TOLD_LATER) batch.take(index, code, code < 0 ? 0 : shard.outcome.worst);
+  });
+  return LATER;
+}
+
+export const publishRoutes: readonly Route[] = [
+  route({
+    method: 'POST',
+    path: '/topics/{topic...}',
+    name: 'publish',
+    group: GROUP,
+    summary: 'Publish a message',
+    description:
+      'The body is the payload, as it is. QoS 1 and 2 are answered when every shard that has receivers has the message, and, for those that must not lose it, the disk. `reasonCode` 16 says that nobody has subscribed to the topic.',
+    role: 'service',
+    params: z.object({ topic: z.string().describe('Topic; slashes may stand as they are.') }),
+    query: publishQuery,
+    readQuery: readPublishQuery,
+    headers: ['x-mqtt-user-property', 'idempotency-key'],
+    headerFacts: {
+      'X-MQTT-User-Property': '`key=value`, several separated by commas, percent-encoded.',
+      'Idempotency-Key': IDEMPOTENCY_FACT,
+    },
+    body: 'bytes',
+    problems: ['unprocessable', 'quota-exceeded', 'too-many-requests', 'conflict', 'store-degraded', 'timeout'],
+    answers: { 200: { description: 'Published.', schema: z.object({ status: z.literal('ok'), reasonCode: z.int() }) } },
+    example: { params: { topic: 'plant/7/temperature' }, query: { qos: '1' }, body: '21.5' },
+    handle: (call, { params, query, body }) => {
+      query.topic = params.topic;
+      const header = call.header('x-mqtt-user-property');
+      if (header !== '') takeUserPropertyHeader(query, header);
+      return once(call, body, (reply, bytes) => {
+        query.payload = bytes;
+        return publish(call, query, reply);
+      });
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/publish',
+    name: 'publishBatch',
+    group: GROUP,
+    summary: 'Publish up to 1,000 messages',
+    description: 'They are published in their order, and each has a result of its own; one that is refused does not keep the others back.',
+    role: 'service',
+    headers: ['idempotency-key'],
+    headerFacts: { 'Idempotency-Key': IDEMPOTENCY_FACT },
+    body: z.strictObject({ messages: z.array(messageSchema).min(1).max(1000) }),
+    problems: ['conflict', 'timeout'],
+    answers: { 200: { description: 'What became of each.', schema: z.object({ results: z.array(resultSchema) }) } },
+    example: { body: { messages: [{ topic: 'plant/7/temperature', payload: '21.5', qos: 1 }] } },
+    handle: (call, { body }) => once(call, printOf(body), (reply) => publishBatch(call, body.messages, reply)),
+  }),
+];
+
+/** JSON that was read, for the comparison of a repeated request with its first. */
+export function printOf(body: object): Uint8Array {
+  return Buffer.from(JSON.stringify(body));
+}
