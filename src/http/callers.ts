@@ -10,6 +10,7 @@ import { addressName } from '../base/network.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { ANYBODY, type Identity, type LoginVerdict } from '../shard/login.ts';
 import type { Shard } from '../shard/shard.ts';
+import { endRevoked } from '../shard/shard-life.ts';
 import type { HttpWay } from '../transports/http-door.ts';
 import { type ApiKey, findApiKey, isApiKey } from './api-key.ts';
 import { type Caller, createCaller, forgetCaller } from './caller.ts';
@@ -17,6 +18,7 @@ import { problem } from './problem.ts';
 import { isRole, mayAs, type Role } from './role.ts';
 import type { Answer } from './route.ts';
 
+const AUTHENTICATOR = 'api-key';
 /** How long a verdict is remembered. */
 const REMEMBERED_MILLISECONDS = 60_000;
 const CALLERS_MAX = 10_000;
@@ -66,6 +68,10 @@ export class Callers {
 
   /** Goes on with other API keys. */
   replaceKeys(keys: readonly ApiKey[]): void {
+    const left = new Map(keys.map((key) => [key.id, JSON.stringify(key)]));
+    const ended = [...this.keys.values()].filter((key) => left.get(key.id) !== JSON.stringify(key));
+    // What such a key still reads ends; everything else asks again.
+    if (ended.length > 0) endRevoked(this.shard, AUTHENTICATOR, new Set(ended.map(({ id }) => id)));
     this.keys = new Map(keys.map((key) => [key.id, key]));
     this.forgetAll();
   }
@@ -162,7 +168,8 @@ export class Callers {
     }
     const username = key.username === '' ? `api-key-${key.id}` : key.username;
     const identity: Identity = {
-      authenticator: 'api-key',
+      authenticator: AUTHENTICATOR,
+      proof: key.id,
       username,
       attributes: {},
       isSuperuser: mayAs(key.role, 'operator'),

@@ -12,10 +12,11 @@ import { aboutRoutes } from './routes/about.ts';
 import { clientLinkRoutes } from './routes/client-link.ts';
 import { clientMessageRoutes } from './routes/client-messages.ts';
 import { publishRoutes } from './routes/publish.ts';
+import { subscribeRoutes } from './routes/subscribe.ts';
 
 /** Every route. */
 export function allRoutes(): readonly Route[] {
-  return [...aboutRoutes(allRoutes), ...publishRoutes, ...clientMessageRoutes, ...clientLinkRoutes];
+  return [...aboutRoutes(allRoutes), ...publishRoutes, ...clientMessageRoutes, ...clientLinkRoutes, ...subscribeRoutes];
 }
 
 /** The HTTP door of one shard. @param keys that may be used, for now */

@@ -306,5 +306,6 @@ const NOTHING_ASKED: readonly AskedTarget[] = [];
 
 function subjectOf(connection: Connection): Subject {
   const { clientId, username } = connection.session as ClientSession;
-  return { clientId, username, address: addressOf(connection.peer.name), attributes: connection.identity!.attributes };
+  const { judgedAs, attributes } = connection.identity!;
+  return { clientId: judgedAs ?? clientId, username, address: addressOf(connection.peer.name), attributes };
 }

@@ -115,6 +115,8 @@ export class Connection {
   resends: number[] | null;
   /** The client wants Reason Strings and User Properties on other packets than PUBLISH, CONNACK and DISCONNECT. */
   wantsProblemInformation: boolean;
+  /** Messages of QoS 0 that the client did not get because it does not read, or has had as much as it may. */
+  dropped: number;
   /** Retained Messages that wait until the client has taken what was sent before. */
   retainedQueries: Set<number> | null;
 
@@ -162,6 +164,7 @@ export class Connection {
     this.outboundAliases = null;
     this.resends = null;
     this.wantsProblemInformation = true;
+    this.dropped = 0;
     this.retainedQueries = null;
   }
 

@@ -91,12 +91,14 @@ export function deliver(
     if (connection.quota !== null && !maySend(connection, connection.quota, true)) {
       if (isKept) return enqueueOver(shard, session, connection, view, 0, retain, identifiers, identifierCount, sharedFilter);
       shard.counters[DROPPED_QUOTA]!++;
+      connection.dropped++;
       shard.events.messageDropped(view, session.clientId, 'quota');
       return DROPPED;
     }
     if (isBehind || connection.isOverfull) {
       if (isKept) return enqueue(shard, session, view, qos, retain, identifiers, identifierCount, sharedFilter);
       shard.counters[DROPPED_OUTBOUND]!++;
+      connection.dropped++;
       shard.events.messageDropped(view, session.clientId, 'outbound_full');
       return DROPPED;
     }

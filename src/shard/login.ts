@@ -68,6 +68,8 @@ export interface Identity {
   readonly expiresAt: number;
   /** User Properties that every message of the client carries beside its own, in order; absent: none. */
   readonly userProperties?: readonly (readonly [key: string, value: string])[] | undefined;
+  /** Client Identifier that the statements see, where it is not that of the session. */
+  readonly judgedAs?: string | undefined;
   /** What a revocation calls this proof; absent: the username. */
   readonly proof?: string | undefined;
 }

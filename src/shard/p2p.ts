@@ -36,6 +36,8 @@ const P2P_MAILBOX = counter('p2p/mailbox');
 const NO_SESSIONS = counter('publish/dropped/no-session');
 const OFFLINES = counter('publish/dropped/offline');
 
+const DOLLAR = 0x24;
+
 /** Payload bytes times targets that one PUBLISH may ask for. */
 const TARGETS_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -141,6 +143,8 @@ export function routeToClient(shard: Shard, view: MessageView, connection: Conne
   const { clientIdAt, clientIdEnd } = shard.p2pAddress;
   // An address of another client on it would deceive who reads it.
   if (kind === P2P_TARGET && !equalBytes(view.topicBytes, clientIdAt, clientIdEnd, id, 0, id.length)) return ReasonCode.TopicNameInvalid;
+  // That is the broker's own voice (section 4.7.2).
+  if (view.topicBytes[view.topicAt] === DOLLAR) return ReasonCode.NotAuthorized;
   // A topic of its own is judged too: its receiver may trust in who may publish there.
   if (kind === 0 && judged !== null && !shard.authorization.mayPublish(judged, view)) return ReasonCode.NotAuthorized;
   if (isDenied(shard, view, judged, NOTHING_ASKED, id, 0, id.length)) return ReasonCode.Success;

@@ -4,7 +4,6 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { ROLES, type Role } from '../../src/http/role.ts';
 import { addApiKey } from '../../src/server/api-key-commands.ts';
 import { type BrokerOptions, startBroker, type TestBroker } from './broker.ts';
@@ -28,8 +27,8 @@ export interface HttpBroker extends TestBroker {
   request(method: string, path: string, options?: { role?: Role; body?: unknown; headers?: Record<string, string> }): Promise<HttpReply>;
 }
 
-/** Starts a broker with a TCP and an HTTP listener; it is stopped with the test. */
-export async function startHttpBroker(t: TestContext, options: BrokerOptions = {}): Promise<HttpBroker> {
+/** Starts a broker with a TCP and an HTTP listener; it is stopped with the test. @param t for a broker of a whole suite: `suite()` */
+export async function startHttpBroker(t: { after(stop: () => Promise<unknown>): void }, options: BrokerOptions = {}): Promise<HttpBroker> {
   const keyFile = join(mkdtempSync(join(tmpdir(), 'onehop-keys-')), 'api-keys.json');
   const keys = {} as Record<Role, string>;
   for (const role of ROLES) keys[role] = addApiKey(keyFile, { id: `test${role}`, role, username: '', expiresAt: 0, remark: '' });
@@ -64,5 +63,14 @@ export async function startHttpBroker(t: TestContext, options: BrokerOptions = {
       if (/json/.test(reply.headers.get('content-type') ?? '') && text !== '') json = JSON.parse(text);
       return { status: reply.status, headers: reply.headers, json, text };
     },
+  };
+}
+
+/** For `startHttpBroker` in a `before` hook: the broker lives until the suite calls `stop`, in its `after` hook. */
+export function suite(): { after(stop: () => Promise<unknown>): void; stop(): Promise<unknown> } {
+  const stops: (() => Promise<unknown>)[] = [];
+  return {
+    after: (stop) => void stops.push(stop),
+    stop: () => Promise.all(stops.map((stop) => stop())),
   };
 }
