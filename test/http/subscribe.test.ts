@@ -253,10 +253,10 @@ describe('Server-Sent Events that end', () => {
         got++;
       }
     };
+    reader.reply.resume();
     const reading = read();
-    while (reader.comments.length === 0)
-      await broker.request('POST', '/topics/open/a?qos=0', { role: 'service', body: 'more' }).then(() => count++);
-    await broker.request('POST', '/topics/open/a?qos=0', { role: 'service', body: 'last' });
+    for (; reader.comments.length === 0; count++) await publish('more');
+    await publish('last');
     await reading;
     const lost = reader.comments.reduce((sum, comment) => sum + Number(/^: dropped (\d+)$/.exec(comment)?.[1] ?? 0), 0);
     assert.ok(lost > 0);

@@ -101,7 +101,7 @@ test('message records: what was written is read', () => {
         assert.deepEqual(range(shown.payloadBytes, shown.payloadAt, shown.payloadEnd), [...payload]);
         assert.deepEqual(range(read.extraBytes, read.extraAt, read.extraEnd), [...extra]);
         assert.equal((word & ASKS_BIT) !== 0, question.length > 0);
-        assert.deepEqual(range(target, read.extraEnd, at + length), [...question]);
+        assert.deepEqual(range(target, read.questionAt, at + length), [...question]);
       },
     ),
   );
