@@ -8,6 +8,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { gzip } from 'node:zlib';
+import { readU32 } from '../base/bytes.ts';
 import { LineRate } from '../base/line-rate.ts';
 import { Timer } from '../base/timers.ts';
 import { SUPERVISOR } from '../shard/asks.ts';
@@ -49,6 +50,7 @@ const STREAMS_MAX = 5000;
 const BUSY = problem('unavailable', 'too many requests are under way; try again');
 const STOPPING = problem('unavailable', 'the broker stops');
 const NO_HEADERS: ReadonlyMap<string, string> = new Map();
+const NO_NAMES: readonly string[] = [];
 const NO_BODY = new Uint8Array(0);
 
 export class HttpServer {
@@ -63,6 +65,11 @@ export class HttpServer {
   /** Requests that have no answer yet. */
   private waiting: number;
   private streams: number;
+  /** The IPv4 address of the last request, and its text. */
+  private lastWord: number;
+  private lastAddress: string;
+  /** The request in whose call back the library is: what is written to it then leaves in one write anyway. */
+  private current: Call | null;
 
   constructor(shard: Shard, router: Router, keys: readonly ApiKey[]) {
     this.shard = shard;
@@ -75,6 +82,9 @@ export class HttpServer {
     this.logRate = new LineRate(LOG_LINES_PER_SECOND);
     this.waiting = 0;
     this.streams = 0;
+    this.lastWord = -1;
+    this.lastAddress = '';
+    this.current = null;
   }
 
   /** Serves one request. */
@@ -88,12 +98,14 @@ export class HttpServer {
     const entry = found !== null && 'entry' in found ? found.entry : null;
     const call = this.callOf(response, request, way, method, path, entry);
     response.onAborted(() => this.aborted(call));
+    this.current = call;
     try {
       this.dispatch(call, request, found);
     } catch (error) {
       // A fault in here costs one request, not the shard.
       this.thrown(call, error);
     }
+    this.current = null;
   };
 
   private dispatch(call: Call, request: Request, found: Found | readonly Method[] | null): void {
@@ -112,14 +124,6 @@ export class HttpServer {
   private callOf(response: Response, request: Request, way: HttpWay, method: string, path: string, entry: Entry | null): Call {
     const given = request.getHeader('x-request-id');
     const id = given !== '' && REQUEST_ID.test(given) ? given : this.idPrefix + (this.idCount++).toString(36);
-    const address = addressOfBytes(new Uint8Array(response.getRemoteAddress()));
-    const headers = new Map<string, string>();
-    const wanted = entry?.route.headers ?? [];
-    if (wanted.includes('*')) request.forEach((name, value) => void headers.set(name, value));
-    else for (const name of wanted) headers.set(name, request.getHeader(name));
-    const origin = request.getHeader('origin');
-    if (origin !== '') headers.set('origin', origin);
-    if (method === 'GET') headers.set('accept-encoding', request.getHeader('accept-encoding'));
     return new Call(
       this.shard,
       this,
@@ -129,10 +133,22 @@ export class HttpServer {
       method,
       path,
       request.getQuery() ?? '',
-      address,
-      headers.size === 0 ? NO_HEADERS : headers,
+      this.addressOf(response),
+      headersOf(request, method, entry?.route.headers ?? NO_NAMES),
       entry?.route ?? null,
     );
+  }
+
+  /** Programs send many requests from one address: its text is made once. */
+  private addressOf(response: Response): string {
+    const bytes = new Uint8Array(response.getRemoteAddress());
+    if (bytes.length !== 4) return addressOfBytes(bytes);
+    const word = readU32(bytes, 0);
+    if (word !== this.lastWord) {
+      this.lastWord = word;
+      this.lastAddress = addressOfBytes(bytes);
+    }
+    return this.lastAddress;
   }
 
   /** Whether a page of somebody else asks, which a browser sends along with the address of the person who looks at it. */
@@ -196,14 +212,15 @@ export class HttpServer {
         this.tooLarge(call, bytesMax);
         return;
       }
-      if (isLast && parts === null) {
-        // In place while the handler runs: what is kept of it is copied by whoever keeps it, and by `identify` where the caller is not known yet.
-        this.identify(call, params, shown, new Uint8Array(chunk));
-        return;
+      if (!isLast || parts !== null) {
+        parts ??= [];
+        parts.push(new Uint8Array(chunk.slice(0)));
+        if (!isLast) return;
       }
-      parts ??= [];
-      parts.push(new Uint8Array(chunk.slice(0)));
-      if (isLast) this.identify(call, params, shown, Buffer.concat(parts));
+      this.current = call;
+      // In place while the handler runs: what is kept of it is copied by whoever keeps it, and by `identify` where the caller is not known yet.
+      this.identify(call, params, shown, parts === null ? new Uint8Array(chunk) : Buffer.concat(parts));
+      this.current = null;
     });
   }
 
@@ -322,28 +339,37 @@ export class HttpServer {
   private write(call: Call, answer: Answer, content: string | Uint8Array, isPacked: boolean): void {
     if (call.isOver) return;
     const { shard } = this;
-    const { status, headers, body } = answer;
+    const { status } = answer;
     const { response, route } = call;
     this.over(call);
     if (status >= 400) shard.counters[REFUSED]!++;
     shard.counters[BYTES_SENT]! += content.length;
-    response.cork(() => {
-      response.writeStatus(STATUS_LINES.get(status) ?? String(status));
-      response.writeHeader('X-Request-ID', call.id);
-      const type = answer.type ?? (typeof body === 'object' && !(body instanceof Uint8Array) ? JSON_TYPE : '');
-      if (type !== '') response.writeHeader('Content-Type', type);
-      if (type === JSON_TYPE || type === PROBLEM_TYPE) response.writeHeader('Cache-Control', 'no-store');
-      response.writeHeader('X-Content-Type-Options', 'nosniff');
-      if (isPacked) response.writeHeader('Content-Encoding', 'gzip').writeHeader('Vary', 'Accept-Encoding');
-      this.writeOrigin(call);
-      if (headers !== undefined) for (const [name, value] of headers) response.writeHeader(name, value);
-      if (call.isHead) response.endWithoutBody(typeof content === 'string' ? Buffer.byteLength(content) : content.length, shard.isStopping);
-      else if (status === 204 || status === 304) response.endWithoutBody(undefined, shard.isStopping);
-      // After a body that was too large the rest of it is still on its way.
-      else response.end(content, shard.isStopping || status === 413);
-    });
+    if (this.current === call) this.writeNow(call, answer, content, isPacked);
+    else response.cork(() => this.writeNow(call, answer, content, isPacked));
     this.log(call, status, content.length);
     if (route?.isChange === true && route.role !== 'service' && status < 400) this.audit(call, route, status);
+  }
+
+  private writeNow(call: Call, { status, headers, body, type: given }: Answer, content: string | Uint8Array, isPacked: boolean): void {
+    const { response } = call;
+    const { isStopping } = this.shard;
+    // 200 is what the library says by itself.
+    if (status !== 200) response.writeStatus(STATUS_LINES.get(status) ?? String(status));
+    response.writeHeader('X-Request-ID', call.id);
+    const type = given ?? (typeof body === 'object' && !(body instanceof Uint8Array) ? JSON_TYPE : '');
+    if (type !== '') response.writeHeader('Content-Type', type);
+    // Nobody keeps the answer to a POST, or shows it as a page.
+    if (call.method !== 'POST') {
+      if (type === JSON_TYPE || type === PROBLEM_TYPE) response.writeHeader('Cache-Control', 'no-store');
+      response.writeHeader('X-Content-Type-Options', 'nosniff');
+    }
+    if (isPacked) response.writeHeader('Content-Encoding', 'gzip').writeHeader('Vary', 'Accept-Encoding');
+    if (call.headers !== NO_HEADERS) this.writeOrigin(call);
+    if (headers !== undefined) for (const [name, value] of headers) response.writeHeader(name, value);
+    if (call.isHead) response.endWithoutBody(typeof content === 'string' ? Buffer.byteLength(content) : content.length, isStopping);
+    else if (status === 204 || status === 304) response.endWithoutBody(undefined, isStopping);
+    // After a body that was too large the rest of it is still on its way.
+    else response.end(content, isStopping || status === 413);
   }
 
   private writeOrigin(call: Call): void {
@@ -429,6 +455,24 @@ export class HttpServer {
     const entry = { at: Date.now(), id, action: name, method, path, query: queryText, address, caller: caller?.name ?? '', status };
     this.shard.asks.ask(SUPERVISOR, 'audit', entry, () => {});
   }
+}
+
+/** Those of the request that its route reads, and a few more; without those that it does not have. */
+function headersOf(request: Request, method: string, wanted: readonly string[]): ReadonlyMap<string, string> {
+  let headers: Map<string, string> | null = null;
+  const take = (name: string, value: string): void => {
+    if (value === '') return;
+    headers ??= new Map();
+    headers.set(name, value);
+  };
+  for (let i = 0; i < wanted.length; i++) {
+    const name = wanted[i]!;
+    if (name === '*') request.forEach(take);
+    else take(name, request.getHeader(name));
+  }
+  take('origin', request.getHeader('origin'));
+  if (method === 'GET') take('accept-encoding', request.getHeader('accept-encoding'));
+  return headers ?? NO_HEADERS;
 }
 
 function methodNotAllowed(method: string, methods: readonly Method[]): Answer {

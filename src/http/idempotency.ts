@@ -3,7 +3,7 @@
  *
  *   request with a key → shard that owns hash(caller, key) → new: done here, and what came of it is told to the owner │ known: the answer again │ under way: 409
  *
- * It is remembered in memory: until a day has passed, the owner has no room, or its thread ends. What may be tried again as it is (a quota, a broker that is busy) is forgotten.
+ * It is remembered in memory: until a day has passed, the owner has no room, or its thread ends. What was refused, and so not done, is forgotten: it may be tried again.
  */
 import { createHash } from 'node:crypto';
 import { utf8Bytes } from '../base/bytes.ts';
@@ -149,7 +149,7 @@ class KeyedReplier implements Replier {
     if (this.isOver) return;
     this.isOver = true;
     const whole = withText(answer);
-    this.call.shard.asks.ask(this.owner, END, { ...this.facts, answer: mayBeTriedAgain(answer.status) ? null : whole }, () => {});
+    this.call.shard.asks.ask(this.owner, END, { ...this.facts, answer: wasDone(answer) ? whole : null }, () => {});
     this.call.answer(whole);
   }
 
@@ -160,9 +160,11 @@ class KeyedReplier implements Replier {
   }
 }
 
-/** Whether the same request may have another outcome later. A client that has not answered in time (504) has the message all the same. */
-function mayBeTriedAgain(status: number): boolean {
-  return status === 429 || status === 500 || status === 503;
+/** Problems of messages that were sent all the same. */
+const DONE: readonly unknown[] = ['timeout', 'expired', 'dropped', 'session-ended'];
+
+function wasDone({ status, body }: Answer): boolean {
+  return status < 400 || (body !== undefined && DONE.includes((body as { readonly code?: unknown }).code));
 }
 
 /** The body as text, for the way to another shard. */

@@ -23,6 +23,8 @@ export interface Found {
   readonly params: Readonly<Record<string, string>>;
 }
 
+const NO_VALUES: string[] = [];
+
 export class Router {
   private readonly root: Node;
 
@@ -60,23 +62,25 @@ export class Router {
    * @returns the route and the values in its path; the methods that the path has, where it has not this one; or null: there is no such path
    */
   find(method: string, path: string): Found | readonly Method[] | null {
-    const levels = path.split('/');
     let node = this.root;
-    const values: string[] = [];
+    let values: string[] = NO_VALUES;
     let rest: { readonly node: Node; readonly values: readonly string[] } | null = null;
     let isWhole = true;
-    for (let at = 1; at < levels.length; at++) {
-      if (node.rest.size > 0) rest = { node, values: [...values, levels.slice(at).join('/')] };
-      const level = levels[at]!;
+    for (let at = 1; ; ) {
+      if (node.rest.size > 0) rest = { node, values: [...values, path.slice(at)] };
+      const slash = path.indexOf('/', at);
+      const level = path.slice(at, slash < 0 ? path.length : slash);
       const next = node.fixed.get(level);
       if (next !== undefined) node = next;
       else if (node.any !== null && level !== '') {
         node = node.any;
-        values.push(level);
+        values = [...values, level];
       } else {
         isWhole = false;
         break;
       }
+      if (slash < 0) break;
+      at = slash + 1;
     }
     const table = isWhole && node.routes.size > 0 ? node.routes : (rest?.node.rest ?? null);
     if (table === null) return null;

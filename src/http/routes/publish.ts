@@ -91,9 +91,8 @@ export const publishRoutes: readonly Route[] = [
     group: GROUP,
     summary: 'Publish a message',
     description:
-      'The body is the payload, as it is. QoS 1 and 2 are answered when every shard that has receivers has the message, and, for those that must not lose it, the disk. `reasonCode` 16 says that nobody has subscribed to the topic.',
+      'The topic is the rest of the path; its slashes may stand as they are. The body is the payload, as it is. QoS 1 and 2 are answered when every shard that has receivers has the message, and, for those that must not lose it, the disk. `reasonCode` 16 says that nobody has subscribed to the topic.',
     role: 'service',
-    params: z.object({ topic: z.string().describe('Topic; slashes may stand as they are.') }),
     query: publishQuery,
     readQuery: readPublishQuery,
     headers: ['x-mqtt-user-property', 'idempotency-key'],
@@ -106,7 +105,7 @@ export const publishRoutes: readonly Route[] = [
     answers: { 200: { description: 'Published.', schema: z.object({ status: z.literal('ok'), reasonCode: z.int() }) } },
     example: { params: { topic: 'plant/7/temperature' }, query: { qos: '1' }, body: '21.5' },
     handle: (call, { params, query, body }) => {
-      query.topic = params.topic;
+      query.topic = params['topic']!;
       const header = call.header('x-mqtt-user-property');
       if (header !== '') takeUserPropertyHeader(query, header);
       return once(call, body, (reply, bytes) => {
