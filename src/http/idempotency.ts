@@ -149,8 +149,8 @@ class KeyedReplier implements Replier {
     if (this.isOver) return;
     this.isOver = true;
     const whole = withText(answer);
-    this.call.shard.asks.ask(this.owner, END, { ...this.facts, answer: wasDone(answer) ? whole : null }, () => {});
-    this.call.answer(whole);
+    // The caller may repeat the request at once, on another shard: its owner hears of the end first.
+    this.call.shard.asks.ask(this.owner, END, { ...this.facts, answer: wasDone(answer) ? whole : null }, () => this.call.answer(whole));
   }
 
   /** It was not even tried. */

@@ -10,6 +10,9 @@ import { storeDirectory } from '../support/store-directory.ts';
 
 const role = 'service';
 
+const post = (broker: HttpBroker, path: string, key: string, body: unknown, as: 'service' | 'viewer' = 'service'): Promise<HttpReply> =>
+  broker.request('POST', path, { role: as, body, headers: { 'idempotency-key': key } });
+
 describe('publishing over HTTP', () => {
   // One broker for all that need no settings of their own: a start takes longer than most of them.
   let broker: HttpBroker;
@@ -89,8 +92,7 @@ describe('publishing over HTTP', () => {
     assert.deepEqual([payloadText(kept), kept.retain], ['kept', true]);
   });
 
-  test('what is wrong is said, and nobody else notices', async (t) => {
-    const broker = await startHttpBroker(t, { 'http.requestSize': 2000 });
+  test('what is wrong is said, and nobody else notices', async () => {
     const code = async (path: string, body: string | Uint8Array = 'x', headers: Record<string, string> = {}): Promise<string> => {
       const answer = await broker.request('POST', path, { role, body, headers });
       return answer.status === 200 ? 'ok' : `${answer.status} ${answer.json.code}`;
@@ -123,18 +125,41 @@ describe('publishing over HTTP', () => {
     assert.equal(await code('/topics/$SYS/x'), '403 forbidden');
     assert.equal(await code('/topics/$share/g/x'), '403 forbidden');
     assert.equal(await code('/topics/t?payloadFormat=1', new Uint8Array([0xff])), '422 unprocessable');
-    assert.equal(await code('/topics/t', 'x'.repeat(3000)), '413 too-large');
+    assert.equal(await code('/topics/t', 'x'.repeat(1_100_000)), '413 too-large');
     assert.equal(await code(`/topics/t?${Array.from({ length: 101 }, () => 'userProperty=a:b').join('&')}`), '400 bad-request');
     assert.equal((await broker.request('POST', '/topics/t', { headers: { authorization: 'Bearer ohk_no_no' } })).status, 401);
     assert.equal(await code('/topics/t'), 'ok');
   });
 
+  test('a request that is repeated is done once, on whichever shard it comes', async () => {
+    const receiver = await connect(broker.port, { clientId: 'r' });
+    await receiver.subscribe('t/#', { qos: 1 });
+    for (let i = 0; i < 6; i++) {
+      const answers: HttpReply[] = [];
+      for (let n = 0; n < 4; n++) {
+        const answer = await post(broker, `/topics/t/${i}`, `key-${i}`, `body ${i}`);
+        answers.push(answer);
+        assert.deepEqual([answer.status, answer.json], [200, { status: 'ok', reasonCode: 0 }]);
+        assert.equal(answer.headers.get('idempotency-replayed'), n === 0 ? null : 'true');
+      }
+      assert.equal(payloadText(await receiver.next()), `body ${i}`);
+    }
+    assert.equal((await post(broker, '/topics/t/0', 'key-0', 'another body')).json.code, 'unprocessable');
+    assert.equal((await post(broker, '/topics/t/other', 'key-0', 'body 0')).json.code, 'unprocessable');
+    // A key is its caller's.
+    assert.equal((await post(broker, '/topics/t/mine', 'key-0', 'mine', 'viewer')).headers.get('idempotency-replayed'), null);
+    assert.equal(payloadText(await receiver.next()), 'mine');
+    await receiver.expectNone();
+  });
+
   test('what the broker is not to do, it does not do over HTTP', async (t) => {
-    const broker = await startHttpBroker(t, { 'mqtt.maximumQos': 1, 'mqtt.retainAvailable': false });
+    const broker = await startHttpBroker(t, { 'mqtt.maximumQos': 1, 'mqtt.retainAvailable': false, 'p2p.enabled': false });
     const qos = await broker.request('POST', '/topics/t?qos=2', { role });
     assert.deepEqual([qos.status, qos.json.reasonCode], [400, 0x9b]);
     const retained = await broker.request('POST', '/topics/t?retained=true', { role });
     assert.deepEqual([retained.status, retained.json.reasonCode], [400, 0x9a]);
+    assert.equal((await broker.request('POST', '/v1/clients/dev-1/messages', { role })).json.code, 'not-implemented');
+    assert.equal((await broker.request('POST', '/v1/clients/messages', { role, body: { clientIds: ['a'] } })).status, 501);
   });
 
   test('a batch keeps its order, and one that is refused keeps none back', async () => {
@@ -261,31 +286,6 @@ describe('publishing over HTTP', () => {
 });
 
 describe('idempotency keys', () => {
-  const post = (broker: HttpBroker, path: string, key: string, body: unknown, as: 'service' | 'viewer' = 'service'): Promise<HttpReply> =>
-    broker.request('POST', path, { role: as, body, headers: { 'idempotency-key': key } });
-
-  test('a request that is repeated is done once, on whichever shard it comes', async (t) => {
-    const broker = await startHttpBroker(t, { shards: 3 });
-    const receiver = await connect(broker.port, { clientId: 'r' });
-    await receiver.subscribe('t/#', { qos: 1 });
-    for (let i = 0; i < 6; i++) {
-      const answers: HttpReply[] = [];
-      for (let n = 0; n < 4; n++) {
-        const answer = await post(broker, `/topics/t/${i}`, `key-${i}`, `body ${i}`);
-        answers.push(answer);
-        assert.deepEqual([answer.status, answer.json], [200, { status: 'ok', reasonCode: 0 }]);
-        assert.equal(answer.headers.get('idempotency-replayed'), n === 0 ? null : 'true');
-      }
-      assert.equal(payloadText(await receiver.next()), `body ${i}`);
-    }
-    assert.equal((await post(broker, '/topics/t/0', 'key-0', 'another body')).json.code, 'unprocessable');
-    assert.equal((await post(broker, '/topics/t/other', 'key-0', 'body 0')).json.code, 'unprocessable');
-    // A key is its caller's.
-    assert.equal((await post(broker, '/topics/t/mine', 'key-0', 'mine', 'viewer')).headers.get('idempotency-replayed'), null);
-    assert.equal(payloadText(await receiver.next()), 'mine');
-    await receiver.expectNone();
-  });
-
   test('batches have keys, and what may be tried again is forgotten', async (t) => {
     const broker = await startHttpBroker(t, { 'quotas.client.messagesIn': { perSecond: 5, burst: 2 } });
     const receiver = await connect(broker.port, { clientId: 'r' });
