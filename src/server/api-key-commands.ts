@@ -17,8 +17,8 @@ export function addApiKey(file: string, facts: Omit<ApiKey, 'hash' | 'createdAt'
   const { token, hash } = makeApiKey(facts.id);
   changeApiKeys(file, (keys) => {
     if (keys.has(facts.id))
-      throw new StartError(`there is a key ${facts.id} in ${file} already; remove it first, or choose another name`, 1);
-    if (keys.size >= API_KEYS_MAX) throw new StartError(`${file} has ${API_KEYS_MAX} keys, and may not have more`, 1);
+      throw new StartError(`there is a key ${facts.id} in ${file} already; remove it first, or choose another name`, 1, 'conflict');
+    if (keys.size >= API_KEYS_MAX) throw new StartError(`${file} has ${API_KEYS_MAX} keys, and may not have more`, 1, 'conflict');
     keys.set(facts.id, { ...facts, hash, createdAt: Date.now() });
   });
   return token;
@@ -27,7 +27,7 @@ export function addApiKey(file: string, facts: Omit<ApiKey, 'hash' | 'createdAt'
 /** Removes a key: it is refused from then on. @throws StartError with one line */
 export function removeApiKey(file: string, id: string): void {
   changeApiKeys(file, (keys) => {
-    if (!keys.delete(id)) throw new StartError(`there is no key ${id} in ${file}; onehop apikey list shows who is there`, 1);
+    if (!keys.delete(id)) throw new StartError(`there is no key ${id} in ${file}; onehop apikey list shows who is there`, 1, 'missing');
   });
 }
 

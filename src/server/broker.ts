@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { createLog, type Log } from '../base/log.ts';
+import { changeLogLevel, createLog, type Log } from '../base/log.ts';
 import type { AuthSettings, Settings } from '../base/settings.ts';
 import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import { counter } from '../shard/counters.ts';
@@ -20,14 +20,18 @@ import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { ApiKeyWatch } from './api-key-watch.ts';
 import { AskDesk } from './ask-desk.ts';
+import { AuditLog } from './audit-log.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { BlockWatch } from './block-watch.ts';
 import { CertificateWatch } from './certificate-watch.ts';
+import type { LoadedConfig } from './config.ts';
+import { Editor } from './editor.ts';
 import { LiveSettings, liveSections } from './live-settings.ts';
 import type { LoginDesk, OpenLogin } from './login-desk.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
+import { answerShards } from './supervisor-asks.ts';
 import { type BoundListener, createLink, type FromShard, portsOf, type ShardStart, SharedMemory, type ToShard } from './wiring.ts';
 
 const RESTARTS = counter('shard/restarts');
@@ -68,9 +72,10 @@ export interface Broker {
  * @throws StartError with one clear line when an address cannot be bound
  */
 export async function startBroker(
-  settings: Settings,
-  readAgain: () => Promise<Settings> = () => Promise.resolve(settings),
+  config: LoadedConfig,
+  readAgain: () => Promise<LoadedConfig> = () => Promise.resolve(config),
 ): Promise<Broker> {
+  const { settings } = config;
   const log = createLog(settings.log.level, { shard: 'main' });
   let resolved = settings;
   if (!canHandOff() && settings.shards > 1) {
@@ -88,15 +93,18 @@ export async function startBroker(
   }
   await certificates.start();
   const blocks = new BlockWatch(resolved.auth.blocked, log);
-  const apiKeys = new ApiKeyWatch(resolved.listeners.some(isHttp) ? resolved.http.apiKeys : '', log);
+  const hasHttp = resolved.listeners.some(isHttp);
+  const apiKeys = new ApiKeyWatch(hasHttp ? resolved.http.apiKeys : '', log);
+  const { auditLog, auditLogBytes, auditLogFiles } = resolved.http;
+  const audit = new AuditLog({ file: hasHttp ? auditLog : '', bytesMax: auditLogBytes, filesMax: auditLogFiles }, log);
+  const live = new LiveSettings(config, readAgain, log);
   const bound = await bindListeners(resolved.listeners);
   let desk: LoginDesk | null = null;
   let supervisor: Supervisor;
   try {
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
     const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
-    const live = new LiveSettings(settings, readAgain, log);
-    supervisor = new Supervisor(resolved, live, bound, log, store, certificates, blocks, apiKeys, desk);
+    supervisor = new Supervisor(resolved, live, bound, log, store, certificates, blocks, apiKeys, audit, desk);
     await supervisor.start();
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
@@ -104,6 +112,11 @@ export async function startBroker(
     throw error;
   }
   for (const address of supervisor.addresses) log.info(address, 'listening');
+  if (apiKeys.file !== '' && apiKeys.current.length === 0)
+    log.info(
+      { run: `onehop apikey add NAME --role admin --file ${apiKeys.file}` },
+      'there is no API key: nobody can use the HTTP API by one',
+    );
   return supervisor;
 }
 
@@ -169,6 +182,8 @@ class Supervisor implements Broker {
   private readonly blocks: BlockWatch;
   private readonly apiKeys: ApiKeyWatch;
   private readonly asks: AskDesk;
+  private readonly editor: Editor;
+  private readonly audit: AuditLog;
   private readonly desk: LoginDesk | null;
   private readonly ticketSecret: Uint8Array;
   private readonly quicSecret: Uint8Array;
@@ -198,6 +213,7 @@ class Supervisor implements Broker {
     certificates: CertificateWatch,
     blocks: BlockWatch,
     apiKeys: ApiKeyWatch,
+    audit: AuditLog,
     desk: LoginDesk | null,
   ) {
     this.store = store;
@@ -218,10 +234,13 @@ class Supervisor implements Broker {
     this.apiKeys = apiKeys;
     apiKeys.changed = (keys) => this.tellAll({ kind: 'api-keys', keys });
     this.asks = new AskDesk(log);
+    this.editor = new Editor(log);
+    this.audit = audit;
     this.desk = desk;
     this.live = live;
     live.changed = (change) => {
-      for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'settings', change });
+      if (change.log !== undefined) changeLogLevel(log, change.log.level);
+      this.tellAll({ kind: 'settings', change });
     };
     this.ticketSecret = randomBytes(48);
     this.quicSecret = randomBytes(32);
@@ -231,6 +250,20 @@ class Supervisor implements Broker {
       propertiesChanged: (authenticator, changes) => this.tellAll({ kind: 'user-properties', authenticator, changes }),
       event: (name, facts) => this.threads.find(({ isServing }) => isServing)?.tell({ kind: 'event', name, facts }),
       counters: new Float64Array(this.memory.counters),
+    });
+    answerShards(this.asks, {
+      log,
+      settings,
+      live,
+      certificates,
+      blocks,
+      apiKeys,
+      logins: desk,
+      store,
+      editor: this.editor,
+      audit,
+      counters: this.memory.counters,
+      ports: () => this.addresses.map(({ port }) => port),
     });
     this.transit = new Transit(this.memory.transit);
     this.clock = clockOrigin();
@@ -461,6 +494,7 @@ class Supervisor implements Broker {
     this.certificates.stop();
     this.blocks.stop();
     this.apiKeys.stop();
+    this.live.stop();
     const live = new Set<number>();
     this.threads.forEach((thread, index) => {
       if (thread.isServing) live.add(index);
@@ -472,6 +506,8 @@ class Supervisor implements Broker {
     await Promise.all(this.threads.map((thread) => thread.end()));
     if (this.store !== null) await this.store.close(this.settings.shutdown.timeoutMilliseconds);
     await this.desk?.stop();
+    await this.editor.stop();
+    await this.audit.stop();
     unbindListeners(this.settings.listeners, this.bound);
     this.log.info({}, 'stopped');
     this.finish(exitCode);
@@ -490,6 +526,8 @@ class Supervisor implements Broker {
   }
 
   reload(): void {
+    const nobody = { id: '', method: '', path: '', query: '', address: '', status: 0 };
+    this.audit.add({ at: Date.now(), action: 'reload', caller: 'signal', ...nobody });
     this.live.reload();
     this.certificates.reload();
     this.desk?.reload();

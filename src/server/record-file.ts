@@ -83,11 +83,11 @@ export function whileLocked(file: string, edit: () => void): void {
   }
 }
 
-/** What `read` answers. @throws StartError with the one line that `read` throws */
-export function forCommand<T>(read: () => T): T {
+/** What `read` answers. @throws StartError of this kind with the one line that `read` throws */
+export function forCommand<T>(read: () => T, kind: StartError['kind'] = 'failed'): T {
   try {
     return read();
   } catch (error) {
-    throw new StartError((error as Error).message, 1);
+    throw new StartError((error as Error).message, 1, kind);
   }
 }

@@ -1,0 +1,64 @@
+/**
+ * Editor: the supervisor's hand on the thread that changes files (`edit-thread.ts`). The thread is started when something is changed for the first time.
+ */
+import { Worker } from 'node:worker_threads';
+import type { Log } from '../base/log.ts';
+import { Refusal } from './ask-desk.ts';
+import type { FromEditThread, ToEditThread } from './edit-thread.ts';
+import type { EditName, Edits } from './edits.ts';
+
+/** Changes that wait for others. */
+const WAITING_MAX = 100;
+
+interface Waiting {
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Editor {
+  private readonly log: Log;
+  private worker: Worker | null;
+  private readonly waiting: Map<number, Waiting>;
+  private next: number;
+
+  constructor(log: Log) {
+    this.log = log;
+    this.worker = null;
+    this.waiting = new Map();
+    this.next = 1;
+  }
+
+  /** Changes a file. @throws Refusal */
+  run<N extends EditName>(name: N, asked: Parameters<Edits[N]>[0]): Promise<Awaited<ReturnType<Edits[N]>>> {
+    if (this.waiting.size >= WAITING_MAX) throw new Refusal('unavailable', 'too many changes wait for others; try again');
+    this.worker ??= this.begin();
+    const id = this.next++;
+    this.worker.postMessage({ id, name, asked } satisfies ToEditThread);
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve: resolve as (result: unknown) => void, reject });
+    });
+  }
+
+  private begin(): Worker {
+    const worker = new Worker(new URL('./edit-thread.js', import.meta.url), { name: 'edits' });
+    worker.unref();
+    worker.on('message', (message: FromEditThread) => {
+      const waiting = this.waiting.get(message.id);
+      this.waiting.delete(message.id);
+      if ('problem' in message) waiting?.reject(new Refusal(message.problem, message.detail, message.faults));
+      else waiting?.resolve(message.result);
+    });
+    worker.on('error', (error) => this.log.error({ error: error.message }, 'the thread that changes files has failed'));
+    worker.on('exit', () => {
+      this.worker = null;
+      for (const { reject } of this.waiting.values())
+        reject(new Refusal('unavailable', 'the change may not have been made; look, and try again'));
+      this.waiting.clear();
+    });
+    return worker;
+  }
+
+  async stop(): Promise<void> {
+    await this.worker?.terminate();
+  }
+}
