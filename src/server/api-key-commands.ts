@@ -2,10 +2,20 @@
  * What `onehop apikey` and the API do with the file of API keys.
  */
 import { existsSync } from 'node:fs';
-import { type ApiKey, makeApiKey } from '../http/api-key.ts';
-import { API_KEYS_MAX, readApiKeyFile, writeApiKeyFile } from './api-key-file.ts';
+import { type ApiKey, apiKeyIdProblem, makeApiKey } from '../http/api-key.ts';
+import { API_KEYS_MAX, REMARK_LENGTH_MAX, readApiKeyFile, writeApiKeyFile } from './api-key-file.ts';
 import { forCommand, whileLocked } from './record-file.ts';
 import { StartError } from './start-error.ts';
+import { usernameProblem } from './user-file.ts';
+
+/** What is said of a key when it is made. */
+export type ApiKeyFacts = Omit<ApiKey, 'hash' | 'createdAt'>;
+
+/** What is wrong with a new key, as a sentence; null: nothing. */
+export function apiKeyProblem({ id, username, remark }: ApiKeyFacts): string | null {
+  const problem = apiKeyIdProblem(id) ?? (username === '' ? null : usernameProblem(username));
+  return problem ?? (remark.length > REMARK_LENGTH_MAX ? `a remark has at most ${REMARK_LENGTH_MAX} characters` : null);
+}
 
 /** The keys in a file, none where there is no file. @throws StartError with one line */
 export function readApiKeys(file: string): ReadonlyMap<string, ApiKey> {
@@ -13,7 +23,7 @@ export function readApiKeys(file: string): ReadonlyMap<string, ApiKey> {
 }
 
 /** Makes a key. @returns the key for its owner, which nobody can be told again. @throws StartError with one line */
-export function addApiKey(file: string, facts: Omit<ApiKey, 'hash' | 'createdAt'>): string {
+export function addApiKey(file: string, facts: ApiKeyFacts): string {
   const { token, hash } = makeApiKey(facts.id);
   changeApiKeys(file, (keys) => {
     if (keys.has(facts.id))

@@ -4,13 +4,13 @@
 
 import { existsSync } from 'node:fs';
 import type { AuthenticatorSettings } from '../base/settings.ts';
-import { type ApiKey, apiKeyIdProblem, randomApiKeyId } from '../http/api-key.ts';
+import { type ApiKey, randomApiKeyId } from '../http/api-key.ts';
 import type { Role } from '../http/role.ts';
+import { apiKeyProblem } from './api-key-commands.ts';
 import { type AskDesk, Refusal } from './ask-desk.ts';
 import { hasEnded, readBlocks } from './block-commands.ts';
 import type { BlockRecord } from './block-file.ts';
 import type { SupervisorParts } from './supervisor-asks.ts';
-import { usernameProblem } from './user-file.ts';
 
 /** Names what is answered. */
 export function accessAsks(desk: AskDesk, parts: SupervisorParts): void {
@@ -42,9 +42,10 @@ export function accessAsks(desk: AskDesk, parts: SupervisorParts): void {
   });
   desk.handle('api-keys/add', async (asked: { id?: string; role: Role; username: string; expiresAt: number; remark: string }) => {
     const { id = randomApiKeyId(), role, username, expiresAt, remark } = asked;
-    const problem = apiKeyIdProblem(id) ?? (username === '' ? null : usernameProblem(username));
+    const facts = { id, role, username, expiresAt, remark };
+    const problem = apiKeyProblem(facts);
     if (problem !== null) throw new Refusal('unprocessable', problem);
-    const token = await editor.run('api-key/add', { file: keyFile(parts), facts: { id, role, username, expiresAt, remark } });
+    const token = await editor.run('api-key/add', { file: keyFile(parts), facts });
     apiKeys.reload();
     const key = apiKeys.current.find((one) => one.id === id);
     if (key === undefined) throw new Refusal('unavailable', `the key is in ${apiKeys.file}, but the file cannot be read; the log says why`);
