@@ -60,6 +60,8 @@ interface Numbered extends AuditEntry {
 }
 
 export class AuditLog {
+  /** Told of a line that is in memory only. */
+  dropped: () => void;
   private readonly settings: AuditSettings;
   private readonly log: Log;
   private readonly entries: Numbered[];
@@ -70,6 +72,7 @@ export class AuditLog {
   private troubledAt: number;
 
   constructor(settings: AuditSettings, log: Log) {
+    this.dropped = () => {};
     this.settings = settings;
     this.log = log;
     this.entries = [];
@@ -87,6 +90,7 @@ export class AuditLog {
     this.remember(kept);
     if (this.settings.file === '') return;
     if (this.waiting.length >= WAITING_MAX) {
+      this.dropped();
       this.troubled('too many lines wait');
       return;
     }
@@ -112,6 +116,7 @@ export class AuditLog {
         if (size > 0 && size + Buffer.byteLength(text) > bytesMax) await this.putAside();
         await appendFile(file, text, { mode: FILE_MODE });
       } catch (error) {
+        for (const _ of lines) this.dropped();
         this.troubled((error as Error).message);
       }
     }

@@ -5,7 +5,6 @@
  *   bind → start N threads → all ready → serve          a thread dies → detach it everywhere → new rings → new thread → snapshots → serve
  */
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { changeLogLevel, createLog, type Log } from '../base/log.ts';
 import type { AuthSettings, Settings } from '../base/settings.ts';
@@ -14,7 +13,6 @@ import { counter } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login } from '../shard/login.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
-import { quicheFile } from '../transports/quic/binding.ts';
 import { judgeForQuic } from '../transports/quic-door.ts';
 import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
@@ -28,18 +26,19 @@ import type { LoadedConfig } from './config.ts';
 import { Editor } from './editor.ts';
 import { LiveSettings, liveSections } from './live-settings.ts';
 import type { LoginDesk, OpenLogin } from './login-desk.ts';
+import { ShardWorker } from './shard-worker.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
 import { answerShards } from './supervisor-asks.ts';
+import { checkTransports, isHttp } from './transport-check.ts';
 import { type BoundListener, createLink, type FromShard, portsOf, type ShardStart, SharedMemory, type ToShard } from './wiring.ts';
 
 const RESTARTS = counter('shard/restarts');
+const AUDIT_DROPPED = counter('audit/dropped');
 /** A shard that dies this often within the window has a fault that a restart does not mend. */
 const RESTARTS_MAX = 5;
 const RESTART_WINDOW_MILLISECONDS = 60_000;
-/** How long a thread has to end by itself. */
-const END_MILLISECONDS = 2000;
 /**
  * Young generation of a shard's heap. Its pages count as memory of idle connections: 15,000 of them took 7.5 KB each at 64 MB and 5.9 KB at 16 MB;
  * at 4 MB fan-in cost 12 % more CPU, because the nursery was collected too often (native-bench/build/load, workloads idle and fan-in).
@@ -126,54 +125,6 @@ async function openDesk(settings: AuthSettings, log: Log): Promise<LoginDesk> {
   return new Desk(settings, log);
 }
 
-/** What a listener needs of this platform. @throws StartError with one clear line */
-async function checkTransports(settings: Settings): Promise<void> {
-  const fail = (index: number, problem: string): never => {
-    throw new StartError(`listeners[${index}]: ${problem}`, 1);
-  };
-  for (const [index, { type, proxyProtocol }] of settings.listeners.entries()) {
-    if (type === 'ws' || type === 'wss' || isHttp({ type })) await loadWebSockets().catch((error: Error) => fail(index, error.message));
-    if ((type === 'ws' || type === 'wss' || isHttp({ type }) || proxyProtocol !== 'none') && !canHandOff())
-      fail(index, 'this platform cannot hand sockets over, which WebSocket, HTTP and the PROXY protocol need; use tcp and tls listeners');
-    if (type === 'quic' && quicheFile() === null)
-      fail(index, `QUIC has no binary for ${process.platform} ${process.arch}; use Linux on x64, or tcp and tls listeners`);
-  }
-}
-
-function isHttp({ type }: { readonly type: string }): boolean {
-  return type === 'http' || type === 'https';
-}
-
-/** One shard's thread as the supervisor sees it. */
-class Thread {
-  worker: Worker;
-  /** Its thread runs, serving or about to. */
-  isRunning: boolean;
-  isServing: boolean;
-  readonly deaths: number[];
-
-  constructor(worker: Worker) {
-    this.worker = worker;
-    this.isRunning = true;
-    this.isServing = false;
-    this.deaths = [];
-  }
-
-  /** Ends the thread, from within where it still listens: a thread that is ended from without leaves handles behind that end the process. */
-  async end(): Promise<void> {
-    if (!this.isRunning) return;
-    const ended = once(this.worker, 'exit');
-    this.tell({ kind: 'exit' });
-    const late = setTimeout(() => void this.worker.terminate(), END_MILLISECONDS);
-    await ended;
-    clearTimeout(late);
-  }
-
-  tell(message: ToShard, ports: LinkWiring['port'][] = []): void {
-    this.worker.postMessage(message, ports);
-  }
-}
-
 class Supervisor implements Broker {
   addresses: readonly BrokerAddress[];
   readonly done: Promise<number>;
@@ -195,11 +146,12 @@ class Supervisor implements Broker {
   private readonly memory: SharedMemory;
   private readonly transit: Transit;
   private readonly clock: ClockOrigin;
-  private readonly threads: Thread[];
+  private readonly threads: ShardWorker[];
   /** Called for every message of a shard, and with null for its end; removes itself by returning true. */
   private readonly waiters: Set<(index: number, message: FromShard | null) => boolean>;
   /** Restarts run one after the other. */
   private restarts: Promise<void>;
+  private settlements: number;
   private finish: (code: number) => void;
   private isStopping: boolean;
   private hasStarted: boolean;
@@ -234,7 +186,6 @@ class Supervisor implements Broker {
     this.apiKeys = apiKeys;
     apiKeys.changed = (keys) => this.tellAll({ kind: 'api-keys', keys });
     this.asks = new AskDesk(log);
-    this.editor = new Editor(log);
     this.audit = audit;
     this.desk = desk;
     this.live = live;
@@ -245,11 +196,16 @@ class Supervisor implements Broker {
     this.ticketSecret = randomBytes(48);
     this.quicSecret = randomBytes(32);
     this.memory = new SharedMemory(settings.shards);
+    const counters = new Float64Array(this.memory.counters);
+    this.editor = new Editor(log, counters);
+    audit.dropped = () => {
+      counters[AUDIT_DROPPED]!++;
+    };
     desk?.attach({
       revoked: (authenticator, proofs) => this.tellAll({ kind: 'revoked', authenticator, proofs }),
       propertiesChanged: (authenticator, changes) => this.tellAll({ kind: 'user-properties', authenticator, changes }),
       event: (name, facts) => this.threads.find(({ isServing }) => isServing)?.tell({ kind: 'event', name, facts }),
-      counters: new Float64Array(this.memory.counters),
+      counters,
     });
     answerShards(this.asks, {
       log,
@@ -263,6 +219,7 @@ class Supervisor implements Broker {
       editor: this.editor,
       audit,
       counters: this.memory.counters,
+      settled: () => this.settled(),
       ports: () => this.addresses.map(({ port }) => port),
     });
     this.transit = new Transit(this.memory.transit);
@@ -270,6 +227,7 @@ class Supervisor implements Broker {
     this.threads = [];
     this.waiters = new Set();
     this.restarts = Promise.resolve();
+    this.settlements = 0;
     this.finish = () => {};
     this.done = new Promise((resolve) => {
       this.finish = resolve;
@@ -280,6 +238,24 @@ class Supervisor implements Broker {
 
   private tellAll(message: ToShard): void {
     for (const thread of this.threads) if (thread.isRunning) thread.tell(message);
+  }
+
+  /** Resolves when every shard has taken what it was told before. */
+  private settled(): Promise<void> {
+    const number = this.settlements++;
+    const missing = this.runningOthers(-1);
+    if (missing.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.waiters.add((index, message) => {
+        // A shard that has ended begins anew with what holds now.
+        if (message !== null && (message.kind !== 'settled' || message.number !== number)) return false;
+        missing.delete(index);
+        if (missing.size > 0) return false;
+        resolve();
+        return true;
+      });
+      for (const index of missing) this.threads[index]!.tell({ kind: 'settle', number });
+    });
   }
 
   async start(): Promise<void> {
@@ -297,7 +273,7 @@ class Supervisor implements Broker {
     const recovered = this.waitForAll('recovered');
     const { store } = this;
     for (let index = 0; index < shards; index++)
-      this.threads.push(new Thread(this.spawn(index, links[index]!, false, store === null ? null : store.attach(index))));
+      this.threads.push(new ShardWorker(this.spawn(index, links[index]!, false, store === null ? null : store.attach(index))));
     await (store === null ? ready : Promise.race([ready, store.failure]));
     if (this.threads.some((thread) => !thread.isRunning)) throw new StartError('a shard could not start; the log above says why', 1);
     if (store !== null) {

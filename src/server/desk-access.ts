@@ -28,11 +28,13 @@ export function accessAsks(desk: AskDesk, parts: SupervisorParts): void {
   desk.handle('block-rules/add', async ({ rule }: { rule: BlockRecord }) => {
     await editor.run('block/add', { file: blockFile(parts), rule });
     blocks.reload();
+    await parts.settled();
     return { ...rule, hasEnded: hasEnded(rule) };
   });
   desk.handle('block-rules/remove', async ({ name }: { name: string }) => {
     await editor.run('block/remove', { file: blockFile(parts), name });
     blocks.reload();
+    await parts.settled();
     return {};
   });
 
@@ -47,6 +49,7 @@ export function accessAsks(desk: AskDesk, parts: SupervisorParts): void {
     if (problem !== null) throw new Refusal('unprocessable', problem);
     const token = await editor.run('api-key/add', { file: keyFile(parts), facts });
     apiKeys.reload();
+    await parts.settled();
     const key = apiKeys.current.find((one) => one.id === id);
     if (key === undefined) throw new Refusal('unavailable', `the key is in ${apiKeys.file}, but the file cannot be read; the log says why`);
     return { ...shownKey(key), token };
@@ -54,6 +57,7 @@ export function accessAsks(desk: AskDesk, parts: SupervisorParts): void {
   desk.handle('api-keys/remove', async ({ id }: { id: string }) => {
     await editor.run('api-key/remove', { file: keyFile(parts), id });
     apiKeys.reload();
+    await parts.settled();
     return {};
   });
 }

@@ -6,7 +6,7 @@ import { type AskDesk, Refusal } from './ask-desk.ts';
 import { type DeviceFilter, devicesIn, oneOf } from './certificate-commands.ts';
 import type { EditName, Edits } from './edits.ts';
 import type { LoginDesk } from './login-desk.ts';
-import { type Page, type PageAsked, pageOf } from './page.ts';
+import type { Page, PageAsked } from './page.ts';
 import { StartError } from './start-error.ts';
 import type { SupervisorParts } from './supervisor-asks.ts';
 
@@ -24,14 +24,17 @@ export function certificateAsks(desk: AskDesk, parts: SupervisorParts): void {
     const { logins, file } = placeOf(parts);
     const result = await parts.editor.run(name, { ...asked, file } as unknown as Parameters<Edits[N]>[0]);
     logins.readFile(file);
+    await parts.settled();
     return result;
   };
   desk.handle('certificates/list', ({ filter, ...asked }: PageAsked & { filter: DeviceFilter }): Page<Iso<DeviceRecord>> => {
     const { registry } = placeOf(parts);
     const found = explained(() => devicesIn(registry, filter));
-    const byFingerprint = new Map(found.map((record) => [record.fingerprint, record]));
-    const page = pageOf([...byFingerprint.keys()].sort(), '', asked);
-    return { ...page, data: page.data.map((fingerprint) => iso(byFingerprint.get(fingerprint)!)) };
+    const from = asked.cursor === undefined ? 0 : placeBehind(found, asked.cursor);
+    const data = found.slice(from, from + asked.limit);
+    const last = data.at(-1);
+    const next = last !== undefined && from + data.length < found.length ? `${last.createdAt}-${last.fingerprint}` : null;
+    return { data: data.map(iso), next, total: found.length };
   });
   desk.handle('certificates/read', ({ id }: { id: string }): Iso<DeviceRecord> => {
     const { registry } = placeOf(parts);
@@ -83,6 +86,15 @@ function placeOf({ settings, logins }: SupervisorParts): {
       'there is no registry of certificates: configure auth.authenticators: [{ type: certificate, registry: ./certificates.jsonl }]',
     );
   return { logins, file: one.registry, registry: logins.registryOf(one.registry) };
+}
+
+/** Where a page begins. Where the last record of the page before is gone, those that came at its time are told again. */
+function placeBehind(found: readonly DeviceRecord[], cursor: string): number {
+  const at = found.findIndex(({ createdAt, fingerprint }) => cursor === `${createdAt}-${fingerprint}`);
+  if (at >= 0) return at + 1;
+  const time = Number.parseInt(cursor, 10) || 0;
+  const first = found.findIndex(({ createdAt }) => createdAt >= time);
+  return first < 0 ? found.length : first;
 }
 
 function iso<T extends CaRecord | DeviceRecord>(record: T): Iso<T> {

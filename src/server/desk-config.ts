@@ -17,19 +17,22 @@ const HIDDEN = '***';
 const SECRET = /(?:password|passphrase|secretKey|apiKey|token|credentials)$/i;
 
 /** Names what is answered. */
-export function configAsks(desk: AskDesk, { live }: SupervisorParts): void {
+export function configAsks(desk: AskDesk, { live, settled }: SupervisorParts): void {
   desk.handle('config/list', () => configOf(live));
-  desk.handle('config/change', ({ patch }: { patch: Tree }) => {
+  desk.handle('config/change', async ({ patch }: { patch: Tree }) => {
     change(live, merged(live.patch, patch));
+    await settled();
     return configOf(live);
   });
-  desk.handle('config/forget', () => {
+  desk.handle('config/forget', async () => {
     change(live, {});
+    await settled();
     return configOf(live);
   });
   desk.handle('log-level/read', () => levelOf(live));
-  desk.handle('log-level/change', ({ level }: { level: LogLevel }) => {
+  desk.handle('log-level/change', async ({ level }: { level: LogLevel }) => {
     change(live, merged(live.patch, { log: { level } }));
+    await settled();
     return levelOf(live);
   });
 }

@@ -32,6 +32,7 @@ export function deviceAsks(desk: AskDesk, parts: SupervisorParts): void {
     const { logins, file } = fileOf(parts, asked);
     const device = await parts.editor.run('device/add', { file, fields });
     logins.readFile(file);
+    await parts.settled();
     return device;
   });
   desk.handle(
@@ -43,6 +44,7 @@ export function deviceAsks(desk: AskDesk, parts: SupervisorParts): void {
       const { deviceId, fields, rotate } = asked;
       const device = await parts.editor.run('device/change', { file, deviceId, fields, rotate });
       logins.readFile(file);
+      await parts.settled();
       const { primaryKey, secondaryKey } = device;
       return {
         ...shown(device, false),
@@ -55,6 +57,7 @@ export function deviceAsks(desk: AskDesk, parts: SupervisorParts): void {
     const { logins, file } = fileOf(parts, asked);
     await parts.editor.run('device/remove', { file, deviceId });
     logins.readFile(file);
+    await parts.settled();
     return {};
   });
 }

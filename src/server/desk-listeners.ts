@@ -12,6 +12,7 @@ export function listenerAsks(desk: AskDesk, parts: SupervisorParts): void {
   desk.handle('listeners/list', () => ({ data: listenersOf(parts) }));
   desk.handle('listeners/reload', async () => {
     const data = await parts.certificates.reloadAll();
+    await parts.settled();
     return { data };
   });
 }

@@ -32,6 +32,7 @@ export function policyAsks(desk: AskDesk, parts: SupervisorParts): void {
     } catch (error) {
       throw new Refusal('unavailable', `the statements were written, but cannot be read: ${(error as Error).message}`);
     }
+    await parts.settled();
     return { ...listOf(parts), index: at < 0 ? null : at + live.ownStatements };
   });
 }

@@ -50,6 +50,7 @@ export function userAsks(desk: AskDesk, parts: SupervisorParts): void {
     const password = await hashed(logins, made ?? asked.password!);
     await parts.editor.run('user/add', { file, username, password, change });
     logins.readFile(file);
+    await parts.settled();
     return { ...shown(known(logins, file, username)), ...(made !== null && { password: made }) };
   });
   desk.handle('users/change', async ({ username, change, generatePassword, ...asked }: UserAsked): Promise<object> => {
@@ -60,12 +61,14 @@ export function userAsks(desk: AskDesk, parts: SupervisorParts): void {
     const password = text === undefined ? null : await hashed(logins, text);
     await parts.editor.run('user/change', { file, username, password, change });
     logins.readFile(file);
+    await parts.settled();
     return { ...shown(known(logins, file, username)), ...(made !== null && { password: made }) };
   });
   desk.handle('users/remove', async ({ username, ...asked }: Place & { username: string }): Promise<object> => {
     const { logins, file } = fileOf(parts, asked);
     await parts.editor.run('user/remove', { file, username });
     logins.readFile(file);
+    await parts.settled();
     return {};
   });
 }

@@ -3,9 +3,12 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { Log } from '../base/log.ts';
+import { counter } from '../shard/counters.ts';
 import { Refusal } from './ask-desk.ts';
 import type { FromEditThread, ToEditThread } from './edit-thread.ts';
 import type { EditName, Edits } from './edits.ts';
+
+const REFUSED = counter('edits/refused');
 
 /** Changes that wait for others. */
 const WAITING_MAX = 100;
@@ -17,12 +20,14 @@ interface Waiting {
 
 export class Editor {
   private readonly log: Log;
+  private readonly counters: Float64Array;
   private worker: Worker | null;
   private readonly waiting: Map<number, Waiting>;
   private next: number;
 
-  constructor(log: Log) {
+  constructor(log: Log, counters: Float64Array) {
     this.log = log;
+    this.counters = counters;
     this.worker = null;
     this.waiting = new Map();
     this.next = 1;
@@ -30,7 +35,10 @@ export class Editor {
 
   /** Changes a file. @throws Refusal */
   run<N extends EditName>(name: N, asked: Parameters<Edits[N]>[0]): Promise<Awaited<ReturnType<Edits[N]>>> {
-    if (this.waiting.size >= WAITING_MAX) throw new Refusal('unavailable', 'too many changes wait for others; try again');
+    if (this.waiting.size >= WAITING_MAX) {
+      this.counters[REFUSED]!++;
+      throw new Refusal('unavailable', 'too many changes wait for others; try again');
+    }
     this.worker ??= this.begin();
     const id = this.next++;
     this.worker.postMessage({ id, name, asked } satisfies ToEditThread);

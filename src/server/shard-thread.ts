@@ -128,6 +128,9 @@ port.on('message', (message: ToShard) => {
     case 'api-keys':
       http?.callers.replaceKeys(message.keys);
       return;
+    case 'settle':
+      tell({ kind: 'settled', number: message.number });
+      return;
     case 'answer':
       shard.asks.answered(message.ask, message.value);
       return;

@@ -37,6 +37,8 @@ export interface SupervisorParts {
   readonly editor: Editor;
   readonly audit: AuditLog;
   readonly counters: SharedArrayBuffer;
+  /** Resolves when every shard has taken what it was told: whoever is answered then finds the change everywhere. */
+  readonly settled: () => Promise<void>;
   /** Ports of the listeners, as they are. */
   readonly ports: () => readonly number[];
 }

@@ -31,7 +31,10 @@ describe('onehop apikey', { concurrency: 2 }, () => {
     assert.equal(findApiKey(readApiKeys(file), String(second), Date.now())!.id, 'plain');
     assert.match((await run('list')).stdout, /^backup operator username=ann until 20.*Z \(nightly\)\nplain viewer\n$/);
     const listed = await run('list', '--json');
-    assert.deepEqual((JSON.parse(listed.stdout) as { id: string }[]).map(({ id }) => id), ['backup', 'plain']);
+    assert.deepEqual(
+      (JSON.parse(listed.stdout) as { id: string }[]).map(({ id }) => id),
+      ['backup', 'plain'],
+    );
     assert.ok(!listed.stdout.includes('hash'));
     assert.deepEqual((await run('remove', 'backup')).stdout, 'removed backup\n');
     assert.deepEqual([...readApiKeys(file).keys()], ['plain']);
@@ -59,7 +62,10 @@ describe('onehop apikey', { concurrency: 2 }, () => {
     const file = join(storeDirectory(), 'api-keys.json');
     const names = Array.from({ length: 6 }, (_, n) => `k${n}`);
     const results = await Promise.all(names.map((name) => runCommand(['apikey', 'add', name, '--file', file])));
-    assert.deepEqual(results.map(({ exit }) => exit), names.map(() => 0));
+    assert.deepEqual(
+      results.map(({ exit }) => exit),
+      names.map(() => 0),
+    );
     assert.deepEqual([...readApiKeys(file).keys()].sort(), names);
   });
 });

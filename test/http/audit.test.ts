@@ -34,7 +34,17 @@ async function entries(broker: HttpBroker, count: number): Promise<Entry[]> {
 }
 
 function entry(n: number): Parameters<AuditLog['add']>[0] {
-  return { at: 1_700_000_000_000 + n, id: `r${n}`, action: `a${n % 2}`, method: 'PUT', path: '/x', query: '', address: '::1', caller: 'c', status: 200 };
+  return {
+    at: 1_700_000_000_000 + n,
+    id: `r${n}`,
+    action: `a${n % 2}`,
+    method: 'PUT',
+    path: '/x',
+    query: '',
+    address: '::1',
+    caller: 'c',
+    status: 200,
+  };
 }
 
 describe('the audit log', { concurrency: 3 }, () => {
@@ -50,7 +60,10 @@ describe('the audit log', { concurrency: 3 }, () => {
     process.kill(broker.pid, 'SIGHUP');
     const all = await entries(broker, 4);
     assert.deepEqual(
-      all.map(({ action, caller, status, facts }) => [action, caller, status, facts]).reverse().sort(),
+      all
+        .map(({ action, caller, status, facts }) => [action, caller, status, facts])
+        .reverse()
+        .sort(),
       [
         ['addApiKey', 'api key testadmin', 201, { id: 'k1', role: 'viewer', username: 'api-key-k1' }],
         ['changeLogLevel', 'api key testoperator', 200, { level: 'info' }],
@@ -64,7 +77,10 @@ describe('the audit log', { concurrency: 3 }, () => {
     assert.equal((await broker.request('GET', '/api/v1/audit', { role: 'service' })).status, 403);
     assert.equal(await broker.stop(), 0);
     const text = readFileSync(file, 'utf8');
-    const lines = text.trim().split('\n').map((line) => JSON.parse(line) as Entry);
+    const lines = text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Entry);
     assert.equal(lines.length, 4);
     assert.ok(!text.includes(made.json.token));
     const again = await startHttpBroker(t, options);
@@ -80,7 +96,12 @@ describe('the audit log', { concurrency: 3 }, () => {
       if (n % 50 === 0) await log.stop();
     }
     await log.stop();
-    assert.deepEqual(readdirSync(dirname(file)).filter((name) => name.startsWith('audit')).sort(), ['audit.log', 'audit.log.1', 'audit.log.2']);
+    assert.deepEqual(
+      readdirSync(dirname(file))
+        .filter((name) => name.startsWith('audit'))
+        .sort(),
+      ['audit.log', 'audit.log.1', 'audit.log.2'],
+    );
     assert.match(readFileSync(file, 'utf8'), /"id":"r1499"/);
     const seen: string[] = [];
     let cursor: string | null = null;
@@ -89,7 +110,11 @@ describe('the audit log', { concurrency: 3 }, () => {
       seen.push(...page.data.map((one) => (one as { id: string }).id));
       cursor = page.next;
     } while (cursor !== null);
-    assert.deepEqual(seen, Array.from({ length: 1000 }, (_, n) => `r${1499 - n}`), 'the last thousand, the newest first');
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 1000 }, (_, n) => `r${1499 - n}`),
+      'the last thousand, the newest first',
+    );
     assert.equal(log.list({ limit: 1000, action: 'a1' }).data.length, 500);
     const none = new AuditLog({ file: '', bytesMax: 1, filesMax: 1 }, createLog('silent', {}));
     none.add(entry(1));

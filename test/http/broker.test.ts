@@ -8,7 +8,7 @@ import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { ROLES, mayAs } from '../../src/http/role.ts';
+import { mayAs, ROLES } from '../../src/http/role.ts';
 import { accessRoutes } from '../../src/http/routes/access.ts';
 import { brokerRoutes } from '../../src/http/routes/broker.ts';
 import { certificateRoutes } from '../../src/http/routes/certificates.ts';
@@ -68,7 +68,10 @@ describe('the broker through the API', { concurrency: 3 }, () => {
       runCommand(['apikey', 'add', 'bycommand', '--file', broker.keyFile]),
     ]);
     assert.deepEqual([again.status, cli.exit], [201, 0]);
-    assert.deepEqual([...readApiKeys(broker.keyFile).keys()].filter((id) => !id.startsWith('test')).sort(), ['bycommand', again.json.id, 'night'].sort());
+    assert.deepEqual(
+      [...readApiKeys(broker.keyFile).keys()].filter((id) => !id.startsWith('test')).sort(),
+      ['bycommand', again.json.id, 'night'].sort(),
+    );
     assert.equal((await as('POST', '', { id: 'night', role: 'viewer' })).status, 409);
     assert.equal((await as('DELETE', '/night')).status, 204);
     assert.equal((await broker.request('GET', '/api/v1/me', { headers })).status, 401);
@@ -188,7 +191,8 @@ auth:
 
   test('the log level changes in all threads', async (t) => {
     const broker = await startHttpBroker(t, { shards: 2, 'http.accessLog': 'all' });
-    const level = (body: object): ReturnType<HttpBroker['request']> => broker.request('PUT', '/api/v1/log-level', { role: 'operator', body });
+    const level = (body: object): ReturnType<HttpBroker['request']> =>
+      broker.request('PUT', '/api/v1/log-level', { role: 'operator', body });
     const lines = (): number => broker.log.filter(({ msg }) => msg === 'HTTP request').length;
     assert.deepEqual((await broker.request('GET', '/api/v1/log-level', { role: 'viewer' })).json, { level: 'info' });
     await broker.line(({ msg, path }) => msg === 'HTTP request' && path === '/api/v1/log-level');

@@ -93,7 +93,8 @@ describe('devices through the API', { concurrency: 2 }, () => {
     const line = (n: number): string => JSON.stringify({ ...facts, deviceId: `d${n}`, primaryKey, secondaryKey });
     writeFileSync(file, `{ "version": 1, "devices": [\n${Array.from({ length: LISTED }, (_, n) => line(n)).join(',\n')}\n] }\n`);
     const broker = await startHttpBroker(t, { 'auth.authenticators': [{ type: 'devices', file }] });
-    const page = (query: string): ReturnType<HttpBroker['request']> => broker.request('GET', `/api/v1/devices?${query}`, { role: 'viewer' });
+    const page = (query: string): ReturnType<HttpBroker['request']> =>
+      broker.request('GET', `/api/v1/devices?${query}`, { role: 'viewer' });
     let seen = 0;
     let last = '';
     let cursor = '';
@@ -133,7 +134,14 @@ describe('certificates through the API', () => {
     });
     const as = (method: string, path: string, body?: object): ReturnType<HttpBroker['request']> =>
       broker.request(method, `/api/v1/certificates${path}`, { role: 'admin', ...(body && { body }) });
-    const place = { transport: 'tls', host: '127.0.0.1', port: broker.ports[2]!, ca: pem(fleet.root), cert: pem(device.chain), key: pem(device.key) } as const;
+    const place = {
+      transport: 'tls',
+      host: '127.0.0.1',
+      port: broker.ports[2]!,
+      ca: pem(fleet.root),
+      cert: pem(device.chain),
+      key: pem(device.key),
+    } as const;
     const login = (): Promise<number> => connackCode(place, { clientId: 'pump-1' });
 
     const early = await as('POST', '/authorities', { ca: pem(fleet.root), verification: pem(device.chain) });

@@ -43,7 +43,13 @@ describe('policies through the API', { concurrency: 3 }, () => {
     const clients = await Promise.all([0, 1].map((shard) => connect(broker.port, { clientId: clientIdOn(shard, 2, 'c') })));
     const may = async (topic: string): Promise<boolean[]> =>
       Promise.all(clients.map(async (client) => (await client.publish(topic, '', { qos: 1 })).code < 0x80));
-    assert.deepEqual([await may('never'), await may('secret/a')], [[false, false], [true, true]]);
+    assert.deepEqual(
+      [await may('never'), await may('secret/a')],
+      [
+        [false, false],
+        [true, true],
+      ],
+    );
 
     const added = await as('POST', '', { statement: { name: 'no', effect: 'deny', actions: ['publish'], topics: ['secret/#'] }, index: 1 });
     assert.deepEqual([added.status, added.json.index], [201, 1], added.text);
@@ -60,7 +66,13 @@ describe('policies through the API', { concurrency: 3 }, () => {
     assert.deepEqual(await may('secret/a'), [true, true], 'behind what allows everything');
     assert.equal((await as('POST', '/2/move', { index: 1 })).json.index, 1);
     assert.equal((await as('PATCH', '/no', { topics: ['private/#'] })).status, 200);
-    assert.deepEqual([await may('secret/a'), await may('private/a')], [[true, true], [false, false]]);
+    assert.deepEqual(
+      [await may('secret/a'), await may('private/a')],
+      [
+        [true, true],
+        [false, false],
+      ],
+    );
     assert.equal((await as('PATCH', '/1', { topics: null })).status, 200);
     assert.deepEqual(await may('secret/a'), [false, false], 'without topics it is about all');
     assert.equal((await as('DELETE', '/no')).status, 200);
@@ -198,9 +210,16 @@ describe('policies through the API', { concurrency: 3 }, () => {
     }
     assert.deepEqual(await trial(broker, { ...who, clientId: 'bad-1', action: 'connect' }), [false, 'statement', 3]);
     assert.equal(await connackCode(broker.port, { clientId: 'bad-1', username: 'a1', password: 'x' }), DENIED);
-    for (const body of [{ action: 'publish' }, { action: 'fly' }, { action: 'publish', topic: 'a', address: 'here' }, { action: 'p2p', target: '' }])
+    for (const body of [
+      { action: 'publish' },
+      { action: 'fly' },
+      { action: 'publish', topic: 'a', address: 'here' },
+      { action: 'p2p', target: '' },
+    ])
       assert.equal((await broker.request('POST', '/api/v1/policies/test', { role: 'viewer', body })).status, 422, JSON.stringify(body));
-    const text = (await broker.request('POST', '/api/v1/policies/test', { role: 'viewer', body: { ...who, action: 'subscribe', filter: '#' } })).json;
+    const text = (
+      await broker.request('POST', '/api/v1/policies/test', { role: 'viewer', body: { ...who, action: 'subscribe', filter: '#' } })
+    ).json;
     assert.deepEqual(JSON.parse(text.text), { effect: 'deny', resource: 'topic', actions: ['subscribe'], topics: ['secret/#'] });
   });
 });

@@ -15,13 +15,26 @@ import { storeDirectory } from '../support/store-directory.ts';
 
 const WRONG = 0x86;
 
-async function brokerWithUsers(t: Parameters<typeof startHttpBroker>[0], more: Record<string, unknown> = {}): Promise<[HttpBroker, string]> {
+async function brokerWithUsers(
+  t: Parameters<typeof startHttpBroker>[0],
+  more: Record<string, unknown> = {},
+): Promise<[HttpBroker, string]> {
   const file = join(storeDirectory(), 'users.json');
   const password = await hashPassword(Buffer.from('first secret'));
   changeUsers(file, (users) =>
     users.set('first', { username: 'first', password, attributes: { group: 'a' }, isSuperuser: false, remark: 'hall 1' }),
   );
-  return [await startHttpBroker(t, { shards: 2, 'auth.authenticators': [{ type: 'users', file }, { type: 'scram', file }], ...more }), file];
+  return [
+    await startHttpBroker(t, {
+      shards: 2,
+      'auth.authenticators': [
+        { type: 'users', file },
+        { type: 'scram', file },
+      ],
+      ...more,
+    }),
+    file,
+  ];
 }
 
 describe('users through the API', { concurrency: 3 }, () => {
@@ -118,7 +131,13 @@ describe('users through the API', { concurrency: 3 }, () => {
       ['POST', '', { username: 'a', isAdmin: true }, 422, /isAdmin/],
       ['POST', '', { username: 'a', password: '☀'.repeat(1000) }, 422, /1 to 1024 bytes/],
       ['POST', '', { username: 'a', attributes: { a: 'x'.repeat(2000) } }, 422, /attributes/],
-      ['POST', '', { username: 'a', attributes: Object.fromEntries(Array.from({ length: 33 }, (_, n) => [`a${n}`, ''])) }, 422, /at most 32/],
+      [
+        'POST',
+        '',
+        { username: 'a', attributes: Object.fromEntries(Array.from({ length: 33 }, (_, n) => [`a${n}`, ''])) },
+        422,
+        /at most 32/,
+      ],
       ['POST', '', { username: 'a\u200d\u0627b', scram: true }, 422, /SCRAM cannot/],
       ['POST', '', { username: 'first' }, 409, /already/],
       ['POST', '?authenticator=7', { username: 'a' }, 404, /authenticator 7/],
