@@ -14,6 +14,9 @@ interface RefusalValue {
   readonly faults: readonly Fault[];
 }
 
+/** How long a change may take: it waits for whoever else changes the same file, and a file may have 100,000 entries. */
+const CHANGE_MILLISECONDS = 60_000;
+
 const OK = (body: object): Answer => ({ status: 200, body });
 
 /**
@@ -21,11 +24,17 @@ const OK = (body: object): Answer => ({ status: 200, body });
  * @param answer makes the answer of what it says; absent: that is the body
  */
 export function askSupervisor<T extends object>(call: Call, name: string, value: object, answer: (result: T) => Answer = OK): typeof LATER {
-  call.shard.asks.ask(SUPERVISOR, name, value, (result) => {
+  const took = (result: unknown): void => {
     if (result === null) call.answer(problem('unavailable', 'the broker cannot answer this now; try again'));
     else if (isRefusal(result)) call.answer(problemOf(result));
     else call.answer(answer(result as T));
-  });
+  };
+  const { asks, settings } = call.shard;
+  const isChange = call.route?.isChange === true;
+  const milliseconds = isChange ? Math.max(CHANGE_MILLISECONDS, settings.http.timeoutMilliseconds) : settings.http.timeoutMilliseconds;
+  asks.ask(SUPERVISOR, name, value, took, milliseconds);
+  // Its time begins when the handler has said that the answer comes later.
+  if (isChange) queueMicrotask(() => call.mayTake(milliseconds));
   return LATER;
 }
 
