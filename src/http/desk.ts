@@ -71,10 +71,10 @@ export function pageOf<T extends z.ZodType>(
 }
 
 /** A switch in a query: `?keys=true`. */
-export const flagQuery: z.ZodDefault<z.ZodPipe<z.ZodEnum<{ true: 'true'; false: 'false' }>, z.ZodTransform<boolean, 'true' | 'false'>>> = z
+export const flagQuery: z.ZodPipe<z.ZodDefault<z.ZodEnum<{ true: 'true'; false: 'false' }>>, z.ZodTransform<boolean, 'true' | 'false'>> = z
   .enum(['true', 'false'])
-  .transform((word) => word === 'true')
-  .default(false);
+  .default('false')
+  .transform((word) => word === 'true');
 
 /** A time as ISO 8601. */
 export const isoTime: z.ZodISODateTime = z.iso.datetime({ offset: true });

@@ -3,7 +3,7 @@
  *
  * A copy is read from the file of the store at one moment that the store's thread holds, on a thread of its own; nothing that a client waits for is delayed.
  */
-import { mkdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { counter, sumCounter } from '../shard/counters.ts';
@@ -83,15 +83,19 @@ class Backups {
     if (!NAME.test(name)) throw new Refusal('unprocessable', `path: expected the name of a directory below ${backups}, such as monday-1`);
     if (this.last?.state === 'running') throw new Refusal('conflict', `a copy is being made: ${this.last.path}`);
     const target = join(backups, name);
+    if (existsSync(target)) throw new Refusal('conflict', `${target} is there already; choose another path`);
+    // Only a copy that is whole has the name.
+    const partial = `${target}.part`;
     const startedAt = new Date().toISOString();
     const backup: Backup = { state: 'running', path: target, startedAt, endedAt: null, records: 0, of: 0, bytes: null, error: null };
     try {
       mkdirSync(backups, { recursive: true, mode: 0o700 });
+      rmSync(partial, { recursive: true, force: true });
     } catch (error) {
       throw new Refusal('unavailable', `${backups}: cannot make this directory: ${(error as Error).message}`);
     }
     this.last = backup;
-    const workerData: BackupStart = { directory: path, target };
+    const workerData: BackupStart = { directory: path, target: partial };
     const worker = new Worker(new URL('./backup-thread.js', import.meta.url), { workerData, name: 'backup' });
     worker.unref();
     log.info({ target }, 'a copy of the store is being made');
@@ -99,8 +103,8 @@ class Backups {
       const wait = setTimeout(resolve, WAIT_MILLISECONDS, backup).unref();
       const ended = (result: Partial<Backup>): void => {
         if (backup.state !== 'running') return;
-        Object.assign(backup, result, { endedAt: new Date().toISOString() });
-        if (result.state === 'done') log.info({ target, records: backup.records, bytes: backup.bytes }, 'a copy of the store was made');
+        Object.assign(backup, result.state === 'done' ? named(partial, target, result) : result, { endedAt: new Date().toISOString() });
+        if (backup.error === null) log.info({ target, records: backup.records, bytes: backup.bytes }, 'a copy of the store was made');
         else log.error({ target, error: backup.error }, 'a copy of the store could not be made');
         clearTimeout(wait);
         resolve(backup);
@@ -113,5 +117,15 @@ class Backups {
       worker.on('error', (error) => ended({ state: 'failed', error: error.message }));
       worker.on('exit', () => ended({ state: 'failed', error: 'the thread has ended' }));
     });
+  }
+}
+
+/** The copy is whole, and gets its name. */
+function named(partial: string, target: string, result: Partial<Backup>): Partial<Backup> {
+  try {
+    renameSync(partial, target);
+    return result;
+  } catch (error) {
+    return { state: 'failed', error: `${target}: ${(error as Error).message}` };
   }
 }

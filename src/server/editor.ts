@@ -12,6 +12,8 @@ const REFUSED = counter('edits/refused');
 
 /** Changes that wait for others. */
 const WAITING_MAX = 100;
+/** How long a change has to be done when the broker stops. */
+const END_MILLISECONDS = 2000;
 
 interface Waiting {
   readonly resolve: (result: unknown) => void;
@@ -24,6 +26,8 @@ export class Editor {
   private worker: Worker | null;
   private readonly waiting: Map<number, Waiting>;
   private next: number;
+  /** Settles when the last change that was asked for is done, and so all before it. */
+  private running: Promise<unknown>;
 
   constructor(log: Log, counters: Float64Array) {
     this.log = log;
@@ -31,6 +35,7 @@ export class Editor {
     this.worker = null;
     this.waiting = new Map();
     this.next = 1;
+    this.running = Promise.resolve();
   }
 
   /** Changes a file. @throws Refusal */
@@ -42,9 +47,11 @@ export class Editor {
     this.worker ??= this.begin();
     const id = this.next++;
     this.worker.postMessage({ id, name, asked } satisfies ToEditThread);
-    return new Promise((resolve, reject) => {
+    const result = new Promise<Awaited<ReturnType<Edits[N]>>>((resolve, reject) => {
       this.waiting.set(id, { resolve: resolve as (result: unknown) => void, reject });
     });
+    this.running = result.catch(() => undefined);
+    return result;
   }
 
   private begin(): Worker {
@@ -66,7 +73,11 @@ export class Editor {
     return worker;
   }
 
+  /** Ends the thread; what is under way has some time to be done. */
   async stop(): Promise<void> {
+    if (this.worker === null) return;
+    const late = new Promise((resolve) => setTimeout(resolve, END_MILLISECONDS).unref());
+    await Promise.race([this.running, late]);
     await this.worker?.terminate();
   }
 }

@@ -37,6 +37,8 @@ export function replaceFile(file: string, text: string): void {
   const before = statSync(file, { throwIfNoEntry: false });
   const mode = before?.mode ?? NEW_FILE_MODE;
   try {
+    // Left by a process that was killed and had the same number, as in containers.
+    rmSync(temporary, { force: true });
     const fd = openSync(temporary, 'wx', mode & 0o777);
     try {
       writeFileSync(fd, text); // all of it, or an error: a disk may take a part

@@ -27,16 +27,23 @@ function row(reply: { json: { data: { key: string }[] } }, key: string): Record<
   return reply.json.data.find((one) => one.key === key)! as Record<string, unknown>;
 }
 
+/** What is no matter of who may do what. */
+const LESS_THAN_ADMIN: Readonly<Record<string, string>> = {
+  testPolicies: 'viewer',
+  changeLogLevel: 'operator',
+  reloadCertificates: 'operator',
+};
+
 describe('the broker through the API', { concurrency: 3 }, () => {
   test('every route takes the roles that it names, and no other', async (t) => {
     const broker = await startHttpBroker(t, { shards: 2 });
     const routes = [...userRoutes(), ...policyRoutes(), ...deviceRoutes(), ...certificateRoutes(), ...accessRoutes(), ...brokerRoutes()];
     const problems: string[] = [];
     await Promise.all(
-      routes.map(async ({ method, path, role, example, body }) => {
+      routes.map(async ({ method, path, name, role, example, body }) => {
         const place = path.replace(/\{\w+\}/g, 'x');
-        const isGet = method === 'GET';
-        if (!isGet && !mayAs(role!, 'operator') && path !== '/api/v1/policies/test') problems.push(`${method} ${path} needs ${role} only`);
+        const needed = method === 'GET' ? 'viewer' : (LESS_THAN_ADMIN[name] ?? 'admin');
+        if (role !== needed) problems.push(`${method} ${path} needs ${role}, not ${needed}`);
         for (const one of [undefined, ...ROLES] as const) {
           const asked = body === null ? {} : { body: example?.body ?? {} };
           const { status, text } = await broker.request(method, place, { ...(one && { role: one }), ...asked });
@@ -134,7 +141,9 @@ describe('the broker through the API', { concurrency: 3 }, () => {
     const reload = async (): Promise<unknown> =>
       (await broker.request('POST', '/api/v1/listeners/reload-certificates', { role: 'operator' })).json.data;
     use(second);
-    assert.deepEqual(await reload(), [{ place: 2, isChanged: true, error: null }]);
+    const [reading] = (await reload()) as { place: number; error: string | null }[];
+    // Whether it is another one now depends on whether the broker has looked by itself before.
+    assert.deepEqual([reading!.place, reading!.error], [2, null]);
     const after = (await broker.request('GET', '/api/v1/listeners', { role: 'viewer' })).json.data[2].certificates[0];
     assert.equal(after.subject, 'CN=two.example');
     writeFileSync(key, pem(first.key));
@@ -223,8 +232,7 @@ auth:
     while (copy.json.state === 'running') copy = { ...copy, json: (await as('GET', '')).json.backup };
     assert.equal(copy.json.state, 'done', copy.text);
     const again = await as('POST', '/backup', { path: copy.json.path.split('/').at(-1) });
-    assert.deepEqual([again.status, again.json.state], [503, 'failed']);
-    assert.match(again.json.error, /is not empty/);
+    assert.deepEqual([again.status, again.json.code], [409, 'conflict']);
     for (const path of ['../x', '/tmp/x', 'a/b', '.', '']) assert.equal((await as('POST', '/backup', { path })).status, 422, path);
     const compact = await as('POST', '/compact');
     assert.deepEqual([compact.status, compact.json.code], [501, 'not-implemented']);
