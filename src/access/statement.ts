@@ -205,12 +205,19 @@ function kept(list: readonly BoundStatement[]): readonly BoundStatement[] {
 export class Statements {
   private readonly list: readonly Statement[];
   private readonly tally: CacheTally;
-  private readonly restrictsConnect: boolean;
+  /** Whether any statement is about CONNECT; if none is, everyone may. */
+  readonly restrictsConnect: boolean;
 
   constructor(settings: readonly StatementSettings[], tally: CacheTally) {
     this.list = settings.map((statement, index) => new Statement(statement, index));
     this.tally = tally;
     this.restrictsConnect = settings.some(({ actions }) => actions.includes('connect'));
+  }
+
+  /** The statement at a place, as JSON. */
+  textOf(index: number): string {
+    const { settings } = this.list[index]!;
+    return JSON.stringify(settings, (_, value: unknown) => value ?? undefined);
   }
 
   /** Judges a CONNECT. Where no statement speaks of it, everyone may. @returns the decision */

@@ -27,6 +27,12 @@ export class Breaker {
     return true;
   }
 
+  /** For people. @param now milliseconds on the same clock */
+  stateAt(now: number): 'closed' | 'open' | 'trying' {
+    if (this.failures < this.failuresMax) return 'closed';
+    return this.isTrying || now >= this.openUntil ? 'trying' : 'open';
+  }
+
   succeeded(): void {
     this.failures = 0;
     this.isTrying = false;

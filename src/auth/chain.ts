@@ -29,7 +29,19 @@ export interface ChainSettings {
   readonly allowAnonymous: boolean;
 }
 
+/** What one authenticator has said of logins since the start. */
+export interface LoginTally {
+  accepted: number;
+  refused: number;
+  /** Logins that it left to the next. */
+  ignored: number;
+  /** Logins that it could not judge. */
+  failed: number;
+}
+
 export class Chain {
+  /** By place. */
+  readonly tallies: readonly LoginTally[];
   private readonly authenticators: readonly Authenticator[];
   private readonly settings: ChainSettings;
   private readonly failed: FailedLogins;
@@ -43,6 +55,7 @@ export class Chain {
     troubled: (authenticator: string, error: Error) => void,
   ) {
     this.authenticators = authenticators;
+    this.tallies = authenticators.map(() => ({ accepted: 0, refused: 0, ignored: 0, failed: 0 }));
     this.settings = settings;
     this.failed = failed;
     this.troubled = troubled;
@@ -112,6 +125,8 @@ export class Chain {
       if (said.effect === 'continue') return said.data;
       const problem = said.effect === 'deny' ? said.cause : attributesProblem(said.identity.attributes);
       hasFailed = problem !== null;
+      const tally = this.tallies[this.authenticators.findIndex(({ name }) => name === exchange.authenticator)];
+      if (tally !== undefined) tally[problem === null ? 'accepted' : 'refused']++;
       if (said.effect === 'deny' || problem !== null)
         return refusal(ReasonCode.BadUserNameOrPassword, `${exchange.authenticator}: ${problem}`);
       this.failed.succeeded(attempt);
@@ -126,22 +141,29 @@ export class Chain {
     const causes: string[] = [];
     let isDenied = false;
     let isUnsure = false;
-    for (const authenticator of this.authenticators) {
+    for (const [place, authenticator] of this.authenticators.entries()) {
+      const tally = this.tallies[place]!;
       try {
         const finding = await authenticator.judge(login, signal);
         if (finding.effect === 'allow') {
           const { identity } = finding;
           const problem = attributesProblem(identity.attributes);
           if (problem !== null) {
+            tally.refused++;
             causes.push(`${authenticator.name}: ${problem}`);
             isDenied = true;
             break;
           }
-          if (identity.expiresAt === 0 || identity.expiresAt > Date.now()) return { code: ReasonCode.Success, cause: '', identity };
+          if (identity.expiresAt === 0 || identity.expiresAt > Date.now()) {
+            tally.accepted++;
+            return { code: ReasonCode.Success, cause: '', identity };
+          }
+          tally.refused++;
           causes.push(`${authenticator.name}: the proof has ended`);
           isDenied = true;
           break;
         }
+        tally[finding.effect === 'deny' ? 'refused' : 'ignored']++;
         causes.push(`${authenticator.name}: ${finding.cause}`);
         if (finding.effect === 'deny') {
           if (finding.code !== undefined) return refusal(finding.code, causes.join('; '));
@@ -150,6 +172,7 @@ export class Chain {
         }
       } catch (error) {
         if (error instanceof Gone) throw error;
+        tally.failed++;
         if (error instanceof TooMany) return refusal(ReasonCode.ServerBusy, `${authenticator.name}: ${error.message}`);
         if (!(error instanceof Unasked)) this.troubled(authenticator.name, error as Error);
         causes.push(`${authenticator.name}: ${error instanceof Unasked ? error.message : 'failed'}`);

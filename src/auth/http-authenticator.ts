@@ -62,6 +62,16 @@ export class HttpAuthenticator implements Authenticator {
     }
   }
 
+  /** Whether the service is asked: `open`, it is given up for a while. */
+  get breakerState(): 'closed' | 'open' | 'trying' {
+    return this.breaker.stateAt(this.clock());
+  }
+
+  /** Logins that wait for their turn to ask. */
+  get waiting(): number {
+    return this.turns.waiting;
+  }
+
   /** What is sent. Made anew when a turn has come, and not kept while it is waited for: it may be ten times as long as what the client has shown. */
   private questionOf(login: Login): Question {
     const { headers, body, includeUserProperties } = this.settings;

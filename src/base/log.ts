@@ -4,7 +4,7 @@
  * Each line is one event in plain words (`msg`) with its facts as fields. Lines go to standard output with one write each, so that lines of several
  * threads never mix. This file is the only one that knows the logging library.
  */
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import type { LogLevel } from './settings.ts';
 
 /** A levelled structured logger: facts first, then the sentence. */
@@ -14,6 +14,11 @@ export interface Log {
   info(facts: object, message: string): void;
   warn(facts: object, message: string): void;
   error(facts: object, message: string): void;
+}
+
+/** Writes lines from another level up from now on. @param log made by `createLog` */
+export function changeLogLevel(log: Log, level: LogLevel): void {
+  (log as unknown as Logger).level = level;
 }
 
 /**

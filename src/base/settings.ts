@@ -274,6 +274,8 @@ export interface StoreSettings {
   readonly enabled: boolean;
   /** Directory, absolute. */
   readonly path: string;
+  /** Directory that the API may write backups into, absolute; '': none. */
+  readonly backups: string;
   readonly durability: Durability;
   /** What a start does with a damaged store: nothing, or go on with what can be read. */
   readonly onCorruption: 'stop' | 'salvage';
@@ -281,6 +283,8 @@ export interface StoreSettings {
 
 /** One rule about what clients may do. Whatever is null holds for all. */
 export interface StatementSettings {
+  /** For people, and for who changes it; absent: it has none. */
+  readonly name?: string | undefined;
   readonly effect: 'allow' | 'deny';
   /** Topics, or the addresses of clients. */
   readonly resource: 'topic' | 'p2p';
@@ -307,6 +311,8 @@ export interface StatementSettings {
 }
 
 export interface AuthorizationSettings {
+  /** File of further statements, absolute, which come behind those of the configuration; absent or '': none. */
+  readonly file?: string | undefined;
   /** The first that matches decides, and none is a no; null: everyone may do everything. */
   readonly statements: readonly StatementSettings[] | null;
   /** What MQTT 3.1 and 3.1.1 see of a refused PUBLISH of QoS 1 or 2. */
@@ -363,6 +369,12 @@ export interface QuotaSettings {
 export interface HttpApiSettings {
   /** File of API keys, absolute; '': there are none. */
   readonly apiKeys: string;
+  /** File of changes that were made through the API, absolute; '': none is written. */
+  readonly auditLog: string;
+  /** Size at which it is put aside. */
+  readonly auditLogBytes: number;
+  /** Files put aside that are kept. */
+  readonly auditLogFiles: number;
   /** Attribute of a client's identity that names its role; '': none does. */
   readonly roleAttribute: string;
   /** Origins of pages that may use the API, beside those that come from here. */

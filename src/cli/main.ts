@@ -6,6 +6,7 @@
  * is success, 1 failure, 2 wrong usage or configuration; a person's mistake gives lines, never a stack trace.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { apiKeyCommands } from './api-key-options.ts';
 import { blockCommands } from './block-options.ts';
 import { certificateCommands } from './certificate-command.ts';
 import { deviceCommands } from './device-options.ts';
@@ -201,6 +202,7 @@ function addStore(root: Command, done: (exitCode: number) => void): void {
   certificateCommands(root);
   deviceCommands(root);
   blockCommands(root);
+  apiKeyCommands(root);
 
   const store = root.command('store').description('Look into a store, check it, copy it, carry it elsewhere.');
   const directory = ['<dir>', 'directory of the store (store.path)'] as const;

@@ -6,8 +6,8 @@
  */
 import { basename, relative } from 'node:path';
 import { addressName } from '../base/network.ts';
-import type { Settings } from '../base/settings.ts';
 import type { Broker } from '../server/broker.ts';
+import type { LoadedConfig } from '../server/config.ts';
 import { StopRequest } from './stop-request.ts';
 import { programVersion } from './version.ts';
 
@@ -24,9 +24,10 @@ export interface StartOptions {
  * @throws ConfigError when the configuration is wrong, StartError when the broker cannot start
  */
 export async function start(options: StartOptions): Promise<number> {
-  const [{ loadSettings }, { startBroker }] = await Promise.all([import('../server/config.ts'), import('../server/broker.ts')]);
-  const read = (): Promise<Settings> => loadSettings({ file: options.config, env: process.env, set: options.set, shards: options.shards });
-  const settings = await read();
+  const [{ loadConfig }, { startBroker }] = await Promise.all([import('../server/config.ts'), import('../server/broker.ts')]);
+  const read = (): Promise<LoadedConfig> =>
+    loadConfig({ file: options.config, env: process.env, set: options.set, shards: options.shards });
+  const config = await read();
   // From here on a signal is a request: one that comes while the broker starts stops it as soon as it runs.
   let stop = (): void => {};
   const isAskedToStop = new Promise<void>((resolve) => {
@@ -34,9 +35,9 @@ export async function start(options: StartOptions): Promise<number> {
   });
   const request = new StopRequest(stop, () => process.exit(1));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => request.signal(performance.now()));
-  const broker = await startBroker(settings, read);
+  const broker = await startBroker(config, read);
   process.on('SIGHUP', () => broker.reload());
-  process.stderr.write(`${greeting(broker, settings.shards, commandName())}\n`);
+  process.stderr.write(`${greeting(broker, config.settings.shards, commandName())}\n`);
   const stopped = isAskedToStop.then(() => broker.stop());
   return await Promise.race([broker.done, stopped.then(() => broker.done)]);
 }

@@ -3,16 +3,21 @@
  *
  * Passwords come from the terminal, from standard input or from chance, never from the command line, where other people of the machine could read them.
  */
-import { randomInt } from 'node:crypto';
 import { createInterface } from 'node:readline';
-import { changeUsers, hashPassword, hasUsers, isScramName, readUsers, type ScramVerifier, scramVerifier } from '../server/user-commands.ts';
+import {
+  changeUsers,
+  generatedPassword,
+  hashPassword,
+  hasUsers,
+  isScramName,
+  readUsers,
+  type ScramVerifier,
+  scramVerifier,
+} from '../server/user-commands.ts';
 import { usernameProblem } from '../server/user-file.ts';
 import { Failure } from './failure.ts';
 
 const PASSWORD_BYTES_MAX = 1024;
-const GENERATED_LENGTH = 24;
-/** Without those that look alike. */
-const GENERATED_FROM = 'ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789';
 
 export interface UserOptions {
   readonly file?: string;
@@ -121,17 +126,13 @@ interface NewPassword {
 
 async function newPassword(options: UserOptions, hasScram: boolean, username: string): Promise<NewPassword> {
   if (hasScram && !isScramName(username)) throw new Failure('SCRAM cannot express this username (RFC 4013)', 2);
-  const password = options.generate === true ? generated() : await askedFor();
+  const password = options.generate === true ? generatedPassword() : await askedFor();
   const bytes = Buffer.from(password);
   if (bytes.length === 0 || bytes.length > PASSWORD_BYTES_MAX) throw new Failure(`a password has 1 to ${PASSWORD_BYTES_MAX} bytes`, 2);
   const scramSha256 = hasScram ? scramVerifier(password) : null;
   if (scramSha256 === null && hasScram) throw new Failure('SCRAM cannot express this password (RFC 4013)', 2);
   const made = options.generate === true ? password : null;
   return { password: await hashPassword(bytes), scramSha256: scramSha256 ?? undefined, made };
-}
-
-function generated(): string {
-  return Array.from({ length: GENERATED_LENGTH }, () => GENERATED_FROM[randomInt(GENERATED_FROM.length)]).join('');
 }
 
 /** Twice from a terminal, without echo; else the first line of standard input. */

@@ -32,6 +32,8 @@ export class Call {
   readonly route: Route | null;
   /** Null until it is known; routes without a role have none. */
   caller: Caller | null;
+  /** What the audit log is told of a change beside the request: names, never secrets. */
+  facts: Readonly<Record<string, unknown>> | null;
   /** The answer is given, or the client has gone. */
   isOver: boolean;
   /** Set by a handler that answers later: called when the client goes before. */
@@ -73,6 +75,7 @@ export class Call {
     this.headers = headers;
     this.route = route;
     this.caller = null;
+    this.facts = null;
     this.isOver = false;
     this.gone = () => {};
     this.timer = null;

@@ -451,8 +451,19 @@ export class HttpServer {
   }
 
   private audit(call: Call, { name }: Route, status: number): void {
-    const { id, method, path, queryText, address, caller } = call;
-    const entry = { at: Date.now(), id, action: name, method, path, query: queryText, address, caller: caller?.name ?? '', status };
+    const { id, method, path, queryText, address, caller, facts } = call;
+    const entry = {
+      at: Date.now(),
+      id,
+      action: name,
+      method,
+      path,
+      query: queryText,
+      address,
+      caller: caller?.name ?? '',
+      status,
+      ...(facts !== null && { facts }),
+    };
     this.shard.asks.ask(SUPERVISOR, 'audit', entry, () => {});
   }
 }

@@ -1,6 +1,7 @@
 /**
  * The table of routes. What is not in it is not served; the server, `/openapi.json`, the manual and the tests read it.
  */
+import { answerTrials } from '../shard/access-trial.ts';
 import { handleClientQuestions } from '../shard/client-questions.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { ApiKey } from './api-key.ts';
@@ -9,19 +10,38 @@ import { handleIdempotency } from './idempotency.ts';
 import type { Route } from './route.ts';
 import { Router } from './router.ts';
 import { aboutRoutes } from './routes/about.ts';
+import { accessRoutes } from './routes/access.ts';
+import { brokerRoutes } from './routes/broker.ts';
+import { certificateRoutes } from './routes/certificates.ts';
 import { clientLinkRoutes } from './routes/client-link.ts';
 import { clientMessageRoutes } from './routes/client-messages.ts';
+import { deviceRoutes } from './routes/devices.ts';
+import { policyRoutes } from './routes/policies.ts';
 import { publishRoutes } from './routes/publish.ts';
 import { subscribeRoutes } from './routes/subscribe.ts';
+import { userRoutes } from './routes/users.ts';
 
 /** Every route. */
 export function allRoutes(): readonly Route[] {
-  return [...aboutRoutes(allRoutes), ...publishRoutes, ...clientMessageRoutes, ...clientLinkRoutes, ...subscribeRoutes];
+  return [
+    ...aboutRoutes(allRoutes),
+    ...publishRoutes,
+    ...clientMessageRoutes,
+    ...clientLinkRoutes,
+    ...subscribeRoutes,
+    ...userRoutes(),
+    ...policyRoutes(),
+    ...deviceRoutes(),
+    ...certificateRoutes(),
+    ...accessRoutes(),
+    ...brokerRoutes(),
+  ];
 }
 
 /** The HTTP door of one shard. @param keys that may be used, for now */
 export function createHttpServer(shard: Shard, keys: readonly ApiKey[]): HttpServer {
   handleIdempotency(shard);
   handleClientQuestions(shard);
+  answerTrials(shard);
   return new HttpServer(shard, new Router(allRoutes()), keys);
 }

@@ -11,7 +11,7 @@ import { usernameProblem } from './user-file.ts';
 
 /** More would make each change slow. */
 export const API_KEYS_MAX = 10_000;
-const REMARK_LENGTH_MAX = 128;
+export const REMARK_LENGTH_MAX = 128;
 
 function checked(problemOf: (text: string) => string | null): z.ZodType<string, unknown> {
   return z.string().check(({ value, issues }) => {

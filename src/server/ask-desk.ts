@@ -2,6 +2,21 @@
  * AskDesk: what the supervisor answers when a shard asks (`shard/asks.ts`): what it alone knows or may change. A handler returns its answer, or a promise of it.
  */
 import type { Log } from '../base/log.ts';
+import type { Fault, ProblemCode } from '../http/problem.ts';
+
+/** What a handler throws when the answer is a no that a person can understand. */
+export class Refusal extends Error {
+  readonly problem: ProblemCode;
+  /** What is wrong, value by value. */
+  readonly faults: readonly Fault[];
+
+  constructor(problem: ProblemCode, detail: string, faults: readonly Fault[] = []) {
+    super(detail);
+    this.name = 'Refusal';
+    this.problem = problem;
+    this.faults = faults;
+  }
+}
 
 export type DeskHandler = (value: never) => unknown;
 
@@ -29,6 +44,10 @@ export class AskDesk {
       return;
     }
     const failed = (error: unknown): void => {
+      if (error instanceof Refusal) {
+        answer({ problem: error.problem, detail: error.message, faults: error.faults });
+        return;
+      }
       this.log.error({ name, error: String(error), stack: (error as Error).stack }, 'a question could not be answered');
       answer(null);
     };

@@ -8,7 +8,7 @@ import { VARIABLE } from '../access/pattern.ts';
 import type { AuthorizationSettings, StatementSettings } from '../base/settings.ts';
 import { filterError } from '../protocol/topic.ts';
 import { key, optionalKey, section } from './config-key.ts';
-import { choice, flag, type KeyFacts, type Kind, show, textList } from './config-value.ts';
+import { choice, flag, type KeyFacts, type Kind, show, text, textList } from './config-value.ts';
 import { checkNetwork } from './listener-schema.ts';
 
 type Action = StatementSettings['actions'][number];
@@ -88,11 +88,22 @@ function attributeMap(): Kind<Readonly<Record<string, readonly string[]>>> {
 }
 
 /** A key without default. */
-function required<T>(kind: Kind<T>, text: string): z.ZodType<T, unknown> {
-  return kind.schema.meta({ type: kind.type, default: '', text, verbatim: kind.verbatim } satisfies KeyFacts);
+function required<T>(kind: Kind<T>, meaning: string): z.ZodType<T, unknown> {
+  return kind.schema.meta({ type: kind.type, default: '', text: meaning, verbatim: kind.verbatim } satisfies KeyFacts);
+}
+
+function checkName(value: string): string | undefined {
+  return /^[A-Za-z][\w.-]{0,63}$/.test(value)
+    ? undefined
+    : `expected a name of 1 to 64 letters, digits, . _ and -, a letter first, not ${show(value)}`;
+}
+
+function checkFile(value: string): string | undefined {
+  return value === '' || value.includes('\0') ? `expected a file such as ./statements.json, not ${show(value)}` : undefined;
 }
 
 const shape = {
+  name: optionalKey(text(checkName), 'none', 'Name of the statement, for people and for the HTTP API. It is there once.'),
   effect: required(choice('allow', 'deny'), 'What the statement does where it matches.'),
   actions: required(some(...ACTIONS), 'What it is about. With `resource: p2p` only `publish` and `observe`.'),
   resource: key(
@@ -187,28 +198,50 @@ const statement: z.ZodType<StatementFile, unknown> = z
     }
   });
 
-const statements: z.ZodType<readonly StatementFile[] | undefined, unknown> = z
+const statementArray: z.ZodType<readonly StatementFile[], unknown> = z
   .array(statement, {
     error: (issue) => `expected a list such as [{ effect: allow, actions: [publish], topics: [a/#] }], not ${show(issue.input)}`,
   })
-  .optional()
-  .meta({
-    type: 'list of statements',
-    default: 'none: everyone may do everything',
-    text: 'Who may do what. The first statement that matches decides; where none does, the answer is no. The keys of a statement are below.',
-    verbatim: false,
-  } satisfies KeyFacts);
+  .check(({ value, issues }) => {
+    const names = new Set<string>();
+    for (const [index, { name }] of value.entries()) {
+      if (name === undefined) continue;
+      if (names.has(name))
+        issues.push({ code: 'custom', path: [index, 'name'], message: `another statement is called ${name}`, input: value });
+      names.add(name);
+    }
+  });
+
+const statements: z.ZodType<readonly StatementFile[] | undefined, unknown> = statementArray.optional().meta({
+  type: 'list of statements',
+  default: 'none: everyone may do everything',
+  text: 'Who may do what. The first statement that matches decides; where none does, the answer is no. The keys of a statement are below.',
+  verbatim: false,
+} satisfies KeyFacts);
 
 interface AuthorizationFile {
   readonly statements?: readonly StatementFile[] | undefined;
+  readonly file?: string | undefined;
   readonly deniedV3: AuthorizationSettings['deniedV3'];
 }
 
 /** The section of the file. */
 export const authorization: z.ZodPrefault<
-  z.ZodObject<{ statements: typeof statements; deniedV3: z.ZodType<AuthorizationSettings['deniedV3'], unknown> }, z.core.$strict>
+  z.ZodObject<
+    {
+      statements: typeof statements;
+      file: z.ZodType<string | undefined, unknown>;
+      deniedV3: z.ZodType<AuthorizationSettings['deniedV3'], unknown>;
+    },
+    z.core.$strict
+  >
 > = section({
   statements,
+  file: optionalKey(
+    text(checkFile),
+    'none',
+    'File of further statements, as JSON, which are read behind those above. The HTTP API writes it, and it is read again when it changes. It must be there: `{ "version": 1, "statements": [] }`. [authorization.md](authorization.md#a-file-of-statements) is about it.',
+  ),
   deniedV3: key(
     choice('acknowledge', 'close'),
     'acknowledge',
@@ -223,24 +256,53 @@ export function statementKeys(): readonly (KeyFacts & { readonly path: string })
 
 /** In the names of `Settings`. */
 export function authorizationSettings(file: AuthorizationFile): AuthorizationSettings {
+  return { deniedV3: file.deniedV3, file: file.file ?? '', statements: file.statements?.map(statementSettings) ?? null };
+}
+
+function statementSettings(one: StatementFile): StatementSettings {
   return {
-    deniedV3: file.deniedV3,
-    statements:
-      file.statements?.map((one) => ({
-        effect: one.effect,
-        resource: one.resource,
-        actions: one.actions,
-        topics: one.topics ?? null,
-        targets: one.targets ?? null,
-        same: one.same ?? null,
-        targetAttributes: one.targetAttributes ?? null,
-        clientIds: one.clientIds ?? null,
-        usernames: one.usernames ?? null,
-        attributes: one.attributes ?? null,
-        addresses: one.addresses ?? null,
-        groups: one.groups ?? null,
-        qos: one.qos ?? null,
-        retain: one.retain ?? null,
-      })) ?? null,
+    ...(one.name !== undefined && { name: one.name }),
+    effect: one.effect,
+    resource: one.resource,
+    actions: one.actions,
+    topics: one.topics ?? null,
+    targets: one.targets ?? null,
+    same: one.same ?? null,
+    targetAttributes: one.targetAttributes ?? null,
+    clientIds: one.clientIds ?? null,
+    usernames: one.usernames ?? null,
+    attributes: one.attributes ?? null,
+    addresses: one.addresses ?? null,
+    groups: one.groups ?? null,
+    qos: one.qos ?? null,
+    retain: one.retain ?? null,
   };
+}
+
+/** What is wrong in a list of statements. */
+export interface StatementIssue {
+  /** Place in the list, and the key: `[3, 'topics']`. */
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}
+
+/** A list of statements as a file has it, checked. */
+export function readStatements(
+  raw: unknown,
+): { readonly statements: readonly StatementSettings[] } | { readonly issues: readonly StatementIssue[] } {
+  const result = statementArray.safeParse(raw);
+  if (result.success) return { statements: result.data.map(statementSettings) };
+  return {
+    issues: result.error.issues.map((issue) => ({
+      path: issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part)),
+      message: issue.code === 'unrecognized_keys' ? `unknown key ${issue.keys.join(', ')}` : issue.message,
+    })),
+  };
+}
+
+/** A statement as a person writes it: without what holds for all. */
+export function writtenStatement(statement: StatementSettings): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(statement).filter(([key, value]) => value !== null && value !== undefined && !(key === 'resource' && value === 'topic')),
+  );
 }

@@ -82,7 +82,7 @@ function checked(file: string, json: unknown): BlockRecord[] {
 /** Writes a file of rules, whole. @throws StartError with one line what it cannot hold */
 export function writeBlockFile(file: string, rules: readonly BlockRecord[]): void {
   const content = { version: 1, rules };
-  forCommand(() => checked(file, content));
+  forCommand(() => checked(file, content), 'invalid');
   replaceFile(file, `${JSON.stringify(content, null, 2)}\n`);
 }
 

@@ -5,37 +5,40 @@
  *   bind → start N threads → all ready → serve          a thread dies → detach it everywhere → new rings → new thread → snapshots → serve
  */
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { createLog, type Log } from '../base/log.ts';
+import { changeLogLevel, createLog, type Log } from '../base/log.ts';
 import type { AuthSettings, Settings } from '../base/settings.ts';
 import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import { counter } from '../shard/counters.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login } from '../shard/login.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
-import { quicheFile } from '../transports/quic/binding.ts';
 import { judgeForQuic } from '../transports/quic-door.ts';
 import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { ApiKeyWatch } from './api-key-watch.ts';
 import { AskDesk } from './ask-desk.ts';
+import { AuditLog } from './audit-log.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { BlockWatch } from './block-watch.ts';
 import { CertificateWatch } from './certificate-watch.ts';
+import type { LoadedConfig } from './config.ts';
+import { Editor } from './editor.ts';
 import { LiveSettings, liveSections } from './live-settings.ts';
 import type { LoginDesk, OpenLogin } from './login-desk.ts';
+import { ShardWorker } from './shard-worker.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
+import { answerShards } from './supervisor-asks.ts';
+import { checkTransports, isHttp } from './transport-check.ts';
 import { type BoundListener, createLink, type FromShard, portsOf, type ShardStart, SharedMemory, type ToShard } from './wiring.ts';
 
 const RESTARTS = counter('shard/restarts');
+const AUDIT_DROPPED = counter('audit/dropped');
 /** A shard that dies this often within the window has a fault that a restart does not mend. */
 const RESTARTS_MAX = 5;
 const RESTART_WINDOW_MILLISECONDS = 60_000;
-/** How long a thread has to end by itself. */
-const END_MILLISECONDS = 2000;
 /**
  * Young generation of a shard's heap. Its pages count as memory of idle connections: 15,000 of them took 7.5 KB each at 64 MB and 5.9 KB at 16 MB;
  * at 4 MB fan-in cost 12 % more CPU, because the nursery was collected too often (native-bench/build/load, workloads idle and fan-in).
@@ -68,9 +71,10 @@ export interface Broker {
  * @throws StartError with one clear line when an address cannot be bound
  */
 export async function startBroker(
-  settings: Settings,
-  readAgain: () => Promise<Settings> = () => Promise.resolve(settings),
+  config: LoadedConfig,
+  readAgain: () => Promise<LoadedConfig> = () => Promise.resolve(config),
 ): Promise<Broker> {
+  const { settings } = config;
   const log = createLog(settings.log.level, { shard: 'main' });
   let resolved = settings;
   if (!canHandOff() && settings.shards > 1) {
@@ -88,15 +92,18 @@ export async function startBroker(
   }
   await certificates.start();
   const blocks = new BlockWatch(resolved.auth.blocked, log);
-  const apiKeys = new ApiKeyWatch(resolved.listeners.some(isHttp) ? resolved.http.apiKeys : '', log);
+  const hasHttp = resolved.listeners.some(isHttp);
+  const apiKeys = new ApiKeyWatch(hasHttp ? resolved.http.apiKeys : '', log);
+  const { auditLog, auditLogBytes, auditLogFiles } = resolved.http;
+  const audit = new AuditLog({ file: hasHttp ? auditLog : '', bytesMax: auditLogBytes, filesMax: auditLogFiles }, log);
+  const live = new LiveSettings(config, readAgain, log);
   const bound = await bindListeners(resolved.listeners);
   let desk: LoginDesk | null = null;
   let supervisor: Supervisor;
   try {
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
     const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
-    const live = new LiveSettings(settings, readAgain, log);
-    supervisor = new Supervisor(resolved, live, bound, log, store, certificates, blocks, apiKeys, desk);
+    supervisor = new Supervisor(resolved, live, bound, log, store, certificates, blocks, apiKeys, audit, desk);
     await supervisor.start();
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
@@ -104,6 +111,11 @@ export async function startBroker(
     throw error;
   }
   for (const address of supervisor.addresses) log.info(address, 'listening');
+  if (apiKeys.file !== '' && apiKeys.current.length === 0)
+    log.info(
+      { run: `onehop apikey add NAME --role admin --file ${apiKeys.file}` },
+      'there is no API key: nobody can use the HTTP API by one',
+    );
   return supervisor;
 }
 
@@ -111,54 +123,6 @@ export async function startBroker(
 async function openDesk(settings: AuthSettings, log: Log): Promise<LoginDesk> {
   const { LoginDesk: Desk } = await import('./login-desk.ts');
   return new Desk(settings, log);
-}
-
-/** What a listener needs of this platform. @throws StartError with one clear line */
-async function checkTransports(settings: Settings): Promise<void> {
-  const fail = (index: number, problem: string): never => {
-    throw new StartError(`listeners[${index}]: ${problem}`, 1);
-  };
-  for (const [index, { type, proxyProtocol }] of settings.listeners.entries()) {
-    if (type === 'ws' || type === 'wss' || isHttp({ type })) await loadWebSockets().catch((error: Error) => fail(index, error.message));
-    if ((type === 'ws' || type === 'wss' || isHttp({ type }) || proxyProtocol !== 'none') && !canHandOff())
-      fail(index, 'this platform cannot hand sockets over, which WebSocket, HTTP and the PROXY protocol need; use tcp and tls listeners');
-    if (type === 'quic' && quicheFile() === null)
-      fail(index, `QUIC has no binary for ${process.platform} ${process.arch}; use Linux on x64, or tcp and tls listeners`);
-  }
-}
-
-function isHttp({ type }: { readonly type: string }): boolean {
-  return type === 'http' || type === 'https';
-}
-
-/** One shard's thread as the supervisor sees it. */
-class Thread {
-  worker: Worker;
-  /** Its thread runs, serving or about to. */
-  isRunning: boolean;
-  isServing: boolean;
-  readonly deaths: number[];
-
-  constructor(worker: Worker) {
-    this.worker = worker;
-    this.isRunning = true;
-    this.isServing = false;
-    this.deaths = [];
-  }
-
-  /** Ends the thread, from within where it still listens: a thread that is ended from without leaves handles behind that end the process. */
-  async end(): Promise<void> {
-    if (!this.isRunning) return;
-    const ended = once(this.worker, 'exit');
-    this.tell({ kind: 'exit' });
-    const late = setTimeout(() => void this.worker.terminate(), END_MILLISECONDS);
-    await ended;
-    clearTimeout(late);
-  }
-
-  tell(message: ToShard, ports: LinkWiring['port'][] = []): void {
-    this.worker.postMessage(message, ports);
-  }
 }
 
 class Supervisor implements Broker {
@@ -169,6 +133,8 @@ class Supervisor implements Broker {
   private readonly blocks: BlockWatch;
   private readonly apiKeys: ApiKeyWatch;
   private readonly asks: AskDesk;
+  private readonly editor: Editor;
+  private readonly audit: AuditLog;
   private readonly desk: LoginDesk | null;
   private readonly ticketSecret: Uint8Array;
   private readonly quicSecret: Uint8Array;
@@ -180,11 +146,12 @@ class Supervisor implements Broker {
   private readonly memory: SharedMemory;
   private readonly transit: Transit;
   private readonly clock: ClockOrigin;
-  private readonly threads: Thread[];
+  private readonly threads: ShardWorker[];
   /** Called for every message of a shard, and with null for its end; removes itself by returning true. */
   private readonly waiters: Set<(index: number, message: FromShard | null) => boolean>;
   /** Restarts run one after the other. */
   private restarts: Promise<void>;
+  private settlements: number;
   private finish: (code: number) => void;
   private isStopping: boolean;
   private hasStarted: boolean;
@@ -198,6 +165,7 @@ class Supervisor implements Broker {
     certificates: CertificateWatch,
     blocks: BlockWatch,
     apiKeys: ApiKeyWatch,
+    audit: AuditLog,
     desk: LoginDesk | null,
   ) {
     this.store = store;
@@ -218,25 +186,48 @@ class Supervisor implements Broker {
     this.apiKeys = apiKeys;
     apiKeys.changed = (keys) => this.tellAll({ kind: 'api-keys', keys });
     this.asks = new AskDesk(log);
+    this.audit = audit;
     this.desk = desk;
     this.live = live;
     live.changed = (change) => {
-      for (const thread of this.threads) if (thread.isRunning) thread.tell({ kind: 'settings', change });
+      if (change.log !== undefined) changeLogLevel(log, change.log.level);
+      this.tellAll({ kind: 'settings', change });
     };
     this.ticketSecret = randomBytes(48);
     this.quicSecret = randomBytes(32);
     this.memory = new SharedMemory(settings.shards);
+    const counters = new Float64Array(this.memory.counters);
+    this.editor = new Editor(log, counters);
+    audit.dropped = () => {
+      counters[AUDIT_DROPPED]!++;
+    };
     desk?.attach({
       revoked: (authenticator, proofs) => this.tellAll({ kind: 'revoked', authenticator, proofs }),
       propertiesChanged: (authenticator, changes) => this.tellAll({ kind: 'user-properties', authenticator, changes }),
       event: (name, facts) => this.threads.find(({ isServing }) => isServing)?.tell({ kind: 'event', name, facts }),
-      counters: new Float64Array(this.memory.counters),
+      counters,
+    });
+    answerShards(this.asks, {
+      log,
+      settings,
+      live,
+      certificates,
+      blocks,
+      apiKeys,
+      logins: desk,
+      store,
+      editor: this.editor,
+      audit,
+      counters: this.memory.counters,
+      settled: () => this.settled(),
+      ports: () => this.addresses.map(({ port }) => port),
     });
     this.transit = new Transit(this.memory.transit);
     this.clock = clockOrigin();
     this.threads = [];
     this.waiters = new Set();
     this.restarts = Promise.resolve();
+    this.settlements = 0;
     this.finish = () => {};
     this.done = new Promise((resolve) => {
       this.finish = resolve;
@@ -247,6 +238,24 @@ class Supervisor implements Broker {
 
   private tellAll(message: ToShard): void {
     for (const thread of this.threads) if (thread.isRunning) thread.tell(message);
+  }
+
+  /** Resolves when every shard has taken what it was told before. */
+  private settled(): Promise<void> {
+    const number = this.settlements++;
+    const missing = this.runningOthers(-1);
+    if (missing.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.waiters.add((index, message) => {
+        // A shard that has ended begins anew with what holds now.
+        if (message !== null && (message.kind !== 'settled' || message.number !== number)) return false;
+        missing.delete(index);
+        if (missing.size > 0) return false;
+        resolve();
+        return true;
+      });
+      for (const index of missing) this.threads[index]!.tell({ kind: 'settle', number });
+    });
   }
 
   async start(): Promise<void> {
@@ -264,7 +273,7 @@ class Supervisor implements Broker {
     const recovered = this.waitForAll('recovered');
     const { store } = this;
     for (let index = 0; index < shards; index++)
-      this.threads.push(new Thread(this.spawn(index, links[index]!, false, store === null ? null : store.attach(index))));
+      this.threads.push(new ShardWorker(this.spawn(index, links[index]!, false, store === null ? null : store.attach(index))));
     await (store === null ? ready : Promise.race([ready, store.failure]));
     if (this.threads.some((thread) => !thread.isRunning)) throw new StartError('a shard could not start; the log above says why', 1);
     if (store !== null) {
@@ -461,6 +470,7 @@ class Supervisor implements Broker {
     this.certificates.stop();
     this.blocks.stop();
     this.apiKeys.stop();
+    this.live.stop();
     const live = new Set<number>();
     this.threads.forEach((thread, index) => {
       if (thread.isServing) live.add(index);
@@ -472,6 +482,8 @@ class Supervisor implements Broker {
     await Promise.all(this.threads.map((thread) => thread.end()));
     if (this.store !== null) await this.store.close(this.settings.shutdown.timeoutMilliseconds);
     await this.desk?.stop();
+    await this.editor.stop();
+    await this.audit.stop();
     unbindListeners(this.settings.listeners, this.bound);
     this.log.info({}, 'stopped');
     this.finish(exitCode);
@@ -490,6 +502,8 @@ class Supervisor implements Broker {
   }
 
   reload(): void {
+    const nobody = { id: '', method: '', path: '', query: '', address: '', status: 0 };
+    this.audit.add({ at: Date.now(), action: 'reload', caller: 'signal', ...nobody });
     this.live.reload();
     this.certificates.reload();
     this.desk?.reload();

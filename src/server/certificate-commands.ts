@@ -69,11 +69,13 @@ function makeFile(path: string): void {
   }
 }
 
+/** A file in PEM, or the PEM itself, with a name for messages. */
+export type CertificateSource = string | { readonly name: string; readonly pem: string };
+
 export interface NewAuthority {
-  /** Files in PEM. */
-  readonly ca: string;
+  readonly ca: CertificateSource;
   /** Signed by the authority; its Common Name is the code. */
-  readonly verification: string;
+  readonly verification: CertificateSource;
   readonly autoRegister: boolean;
   readonly autoActivate: boolean;
   readonly isActive: boolean;
@@ -83,11 +85,12 @@ export interface NewAuthority {
 export function addAuthority(path: string, { ca, verification, autoRegister, autoActivate, isActive }: NewAuthority): CaRecord {
   const authority = readCertificate(ca);
   const proof = readCertificate(verification);
+  const [caName, proofName] = [nameOf(ca), nameOf(verification)];
   const now = Date.now();
-  if (!authority.certificate.ca) throw fail(`${ca}: this certificate may not sign others (CA:TRUE is missing)`);
-  checkTime(ca, authority, now);
-  checkTime(verification, proof, now);
-  if (!hasSigned(authority.certificate, proof.certificate)) throw fail(`${verification}: it is not signed by ${ca}`);
+  if (!authority.certificate.ca) throw fail(`${caName}: this certificate may not sign others (CA:TRUE is missing)`, 'invalid');
+  checkTime(caName, authority, now);
+  checkTime(proofName, proof, now);
+  if (!hasSigned(authority.certificate, proof.certificate)) throw fail(`${proofName}: it is not signed by ${caName}`, 'invalid');
   const record: CaRecord = {
     fingerprint: authority.fingerprint,
     serial: authority.serial,
@@ -104,11 +107,12 @@ export function addAuthority(path: string, { ca, verification, autoRegister, aut
   };
   change(path, (registry) => {
     if (registry.authorities.some(({ fingerprint }) => fingerprint === record.fingerprint))
-      throw fail(`${ca}: this authority is registered already; onehop certificate ca-list shows it`);
+      throw fail(`${caName}: this authority is registered already; onehop certificate ca-list shows it`, 'conflict');
     const { code } = registry;
-    if (code === null || code.expiresAt <= now) throw fail('there is no code that counts; get one with: onehop certificate ca-code');
+    if (code === null || code.expiresAt <= now)
+      throw fail('there is no code that counts; get one with: onehop certificate ca-code', 'conflict');
     if (proof.subject['CN'] !== code.code)
-      throw fail(`${verification}: its Common Name is not the code of the last onehop certificate ca-code`);
+      throw fail(`${proofName}: its Common Name is not the code of the last onehop certificate ca-code`, 'invalid');
     // A code is good once.
     return [{ ca: record }, { code: null }];
   });
@@ -136,23 +140,25 @@ export function removeAuthority(path: string, id: string, withDevices: boolean):
     const { fingerprint } = oneOf(registry.authorities, id, 'authority');
     devices = registry.devicesOf(fingerprint);
     if (devices.length > 0 && !withDevices)
-      throw fail(`${devices.length} certificates of this authority are registered; --with-certificates takes them out, too`);
+      throw fail(`${devices.length} certificates of this authority are registered; --with-certificates takes them out, too`, 'conflict');
     return [...devices.map((device) => ({ removed: device.fingerprint })), { removed: fingerprint }];
   });
   return devices.length;
 }
 
 /** Registers the certificate of a device. @param clientId null: any that belongs to no other certificate */
-export function addDevice(path: string, certificate: string, clientId: string | null, sharesClientId: boolean): DeviceRecord {
-  const facts = readCertificate(certificate);
+export function addDevice(path: string, source: CertificateSource, clientId: string | null, sharesClientId: boolean): DeviceRecord {
+  const facts = readCertificate(source);
+  const certificate = nameOf(source);
   const now = Date.now();
   let added: DeviceRecord | null = null;
   change(path, (registry) => {
-    if (registry.devices.has(facts.fingerprint)) throw fail(`${certificate}: this certificate is registered already`);
+    if (registry.devices.has(facts.fingerprint)) throw fail(`${certificate}: this certificate is registered already`, 'conflict');
     const authority = registry.issuerOf(facts);
-    if (authority === null) throw fail(`${certificate}: none of the registered authorities has signed it`);
+    if (authority === null) throw fail(`${certificate}: none of the registered authorities has signed it`, 'invalid');
     const device = { ...registry.recordOf(facts, authority.fingerprint, clientId, now), sharesClientId };
-    if (registry.hasSerial(device)) throw fail(`${certificate}: another certificate of this authority has the same serial number`);
+    if (registry.hasSerial(device))
+      throw fail(`${certificate}: another certificate of this authority has the same serial number`, 'conflict');
     checkOwner(registry, device, now);
     added = device;
     return [{ device }];
@@ -167,7 +173,7 @@ export function changeDevice(path: string, id: string, status: DeviceStatus, sha
   change(path, (registry) => {
     const before = oneOf([...registry.devices.values()], id, 'certificate');
     if (before.status === 'REVOKED' && status !== 'REVOKED')
-      throw fail('a certificate that is revoked stays so; give the device a new one');
+      throw fail('a certificate that is revoked stays so; give the device a new one', 'conflict');
     const device = { ...before, status, sharesClientId: sharesClientId ?? before.sharesClientId, updatedAt: now };
     if (status === 'ACTIVE') checkOwner(registry, device, now);
     changed = device;
@@ -195,7 +201,10 @@ function checkOwner(registry: CertificateRegistry, { clientId, fingerprint, shar
   if (clientId === null || sharesClientId) return;
   const owner = registry.ownersOf(clientId, fingerprint, now)[0];
   if (owner !== undefined)
-    throw fail(`the client ID ${JSON.stringify(clientId)} belongs to the certificate ${owner.serial}; --share lets both have it`);
+    throw fail(
+      `the client ID ${JSON.stringify(clientId)} belongs to the certificate ${owner.serial}; --share lets both have it`,
+      'conflict',
+    );
 }
 
 /** Certificates that expire before the day come first. */
@@ -212,7 +221,11 @@ export interface DeviceFilter {
 
 /** Certificates of devices, in the order in which they were registered. */
 export function findDevices(path: string, filter: DeviceFilter): DeviceRecord[] {
-  const registry = readRegistry(path);
+  return devicesIn(readRegistry(path), filter);
+}
+
+/** The same, of a registry that was read. @throws StartError when there is no such authority */
+export function devicesIn(registry: CertificateRegistry, filter: DeviceFilter): DeviceRecord[] {
   const { clientId, status, ca, commonName, organizationalUnit, expiresBefore } = filter;
   const devices =
     ca === undefined ? [...registry.devices.values()] : registry.devicesOf(oneOf(registry.authorities, ca, 'authority').fingerprint);
@@ -228,36 +241,43 @@ export function findDevices(path: string, filter: DeviceFilter): DeviceRecord[] 
     .sort((a, b) => a.createdAt - b.createdAt);
 }
 
-function oneOf<T extends { readonly fingerprint: string; readonly serial: string }>(all: readonly T[], id: string, what: string): T {
+/** The one that a serial number or a fingerprint names. @throws StartError when there is none, or more */
+export function oneOf<T extends { readonly fingerprint: string; readonly serial: string }>(all: readonly T[], id: string, what: string): T {
   const digits = id.replaceAll(':', '').toLowerCase();
   const bare = (serial: string): string => serial.toLowerCase().replace(/^0+(?=.)/, '');
   const found = all.filter(({ fingerprint, serial }) => fingerprint === digits || bare(serial) === bare(digits));
-  if (found.length === 0) throw fail(`there is no ${what} ${JSON.stringify(id)} in the registry`);
+  if (found.length === 0) throw fail(`there is no ${what} ${JSON.stringify(id)} in the registry`, 'missing');
   if (found.length > 1) {
     const fingerprints = found.map(({ fingerprint }) => fingerprint).join(', ');
-    throw fail(`${found.length} have the serial number ${JSON.stringify(id)}; name one by its fingerprint: ${fingerprints}`);
+    throw fail(`${found.length} have the serial number ${JSON.stringify(id)}; name one by its fingerprint: ${fingerprints}`, 'conflict');
   }
   return found[0]!;
 }
 
-function readCertificate(file: string): CertificateFacts {
-  let pem: string;
+function nameOf(source: CertificateSource): string {
+  return typeof source === 'string' ? source : source.name;
+}
+
+function readCertificate(source: CertificateSource): CertificateFacts {
+  const facts = readFacts(typeof source === 'string' ? readPem(source) : source.pem);
+  if (facts === null) throw fail(`${nameOf(source)}: this is no certificate in PEM`, 'invalid');
+  return facts;
+}
+
+function readPem(file: string): string {
   try {
-    pem = readFileSync(file, 'utf8');
+    return readFileSync(file, 'utf8');
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     throw fail(`${file}: ${code === 'ENOENT' ? 'no such file' : `cannot read this file: ${message}`}`);
   }
-  const facts = readFacts(pem);
-  if (facts === null) throw fail(`${file}: this is no certificate in PEM`);
-  return facts;
 }
 
 function checkTime(file: string, { notBefore, notAfter }: CertificateFacts, now: number): void {
-  if (notAfter <= now) throw fail(`${file}: this certificate has expired`);
-  if (notBefore > now) throw fail(`${file}: this certificate is not valid yet`);
+  if (notAfter <= now) throw fail(`${file}: this certificate has expired`, 'invalid');
+  if (notBefore > now) throw fail(`${file}: this certificate is not valid yet`, 'invalid');
 }
 
-function fail(message: string): StartError {
-  return new StartError(message, 1);
+function fail(message: string, kind: StartError['kind'] = 'failed'): StartError {
+  return new StartError(message, 1, kind);
 }

@@ -9,7 +9,7 @@
 import { accessSync, constants } from 'node:fs';
 import type { Registrar } from '../auth/certificate-authenticator.ts';
 import type { CertificateFacts } from '../auth/certificate-facts.ts';
-import type { DeviceRecord, Rejection } from '../auth/certificate-registry.ts';
+import type { CertificateRegistry, DeviceRecord, Rejection } from '../auth/certificate-registry.ts';
 import type { Log } from '../base/log.ts';
 import type { CertificateSettings } from '../base/settings.ts';
 import { counter } from '../shard/counters.ts';
@@ -77,6 +77,11 @@ export class CertificateDesk implements Registrar {
     this.ears = null;
     this.file.read();
     this.checkWritable();
+  }
+
+  /** What is known now. */
+  get registry(): CertificateRegistry {
+    return this.file.registry;
   }
 
   attach(ears: CertificateEars): void {

@@ -11,6 +11,14 @@ import { StartError } from './start-error.ts';
 /** Renewals come days apart; a poll sees every kind of replacement, links included. */
 const POLL_MILLISECONDS = 2000;
 
+/** What has become of the certificates of one listener. */
+export interface CertificateReading {
+  readonly place: number;
+  readonly isChanged: boolean;
+  /** Why they were not read, and the old ones stay; null: they were. */
+  readonly error: string | null;
+}
+
 export class CertificateWatch {
   /** By listener; null for those without TLS. */
   readonly current: (CertificateFiles | null)[];
@@ -21,7 +29,7 @@ export class CertificateWatch {
   /** Judges of single listeners, by place: libraries that are stricter than Node's. They throw what is wrong. */
   readonly judges: Map<number, (files: CertificateFiles) => void>;
   private readonly watched: string[];
-  private reading: Promise<void>;
+  private reading: Promise<unknown>;
 
   constructor(listeners: readonly ListenerSettings[], log: Log) {
     this.current = listeners.map(() => null);
@@ -62,22 +70,34 @@ export class CertificateWatch {
 
   /** Reads everything again; one reading at a time. */
   readonly reload = (): void => {
-    this.reading = this.reading.then(() => this.readAll());
+    void this.reloadAll();
   };
 
-  private async readAll(): Promise<void> {
+  /** The same. @returns what has become of each listener with certificates */
+  reloadAll(): Promise<readonly CertificateReading[]> {
+    const reading = this.reading.then(() => this.readAll());
+    this.reading = reading;
+    return reading;
+  }
+
+  private async readAll(): Promise<CertificateReading[]> {
+    const readings: CertificateReading[] = [];
     for (const [index, { tls }] of this.listeners.entries()) {
       if (tls === null) continue;
       try {
         const files = await this.read(index, tls);
-        if (fingerprintOf(files) === fingerprintOf(this.current[index]!)) continue;
+        const isChanged = fingerprintOf(files) !== fingerprintOf(this.current[index]!);
+        readings.push({ place: index, isChanged, error: null });
+        if (!isChanged) continue;
         this.current[index] = files;
         this.changed(index, files);
         this.log.info({ listener: index }, 'certificates were read again: new connections get them');
       } catch (error) {
+        readings.push({ place: index, isChanged: false, error: (error as Error).message });
         this.log.warn({ listener: index, error: (error as Error).message }, 'certificates were not read again: the old ones stay');
       }
     }
+    return readings;
   }
 
   stop(): void {

@@ -62,6 +62,10 @@ function checkPath(value: string): string | undefined {
   return value === '' || value.includes('\0') ? `expected a directory such as ./onehop-data, not ${show(value)}` : undefined;
 }
 
+function checkPathOrNone(value: string): string | undefined {
+  return value === '' ? undefined : checkPath(value);
+}
+
 function checkParent(value: string): string | undefined {
   return /^[^$/+#\0][^/+#\0]*$/.test(value) ? undefined : `expected one topic level without $, / and wildcards, not ${show(value)}`;
 }
@@ -231,6 +235,11 @@ const root = z.strictObject(
         text(checkPath),
         './onehop-data',
         'Directory of the store; made when it is not there. A relative path starts at the configuration file, or without one at the working directory.',
+      ),
+      backups: key(
+        text(checkPathOrNone),
+        './onehop-backups',
+        'Directory for copies of the store that are made through the API; made when it is first needed. Empty: the API makes none.',
       ),
       durability: key(
         choice('fsync', 'os', 'none'),

@@ -45,7 +45,7 @@ interface YamlFile {
   readonly lines: LineCounter;
 }
 
-type Tree = Record<string, unknown>;
+export type Tree = Record<string, unknown>;
 
 /** Variables that Kubernetes puts into every container beside a Service whose name starts with `onehop`; they configure nothing. */
 const kubernetesName = /^ONEHOP_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/;
@@ -56,11 +56,36 @@ const fileErrors: Record<string, string> = {
   EISDIR: 'it is a directory',
 };
 
+/** A configuration as it was read. */
+export interface LoadedConfig {
+  readonly settings: Settings;
+  /** What is written in all sources together, as a file would have it. */
+  readonly written: Readonly<Tree>;
+  /** The variable or option that a key comes from, by its path; the others are of the file. */
+  readonly origins: ReadonlyMap<string, string>;
+  readonly file: string | undefined;
+}
+
 /**
  * Settings from all sources.
  * @throws ConfigError with every problem
  */
 export async function loadSettings(sources: ConfigSources): Promise<Settings> {
+  return (await loadConfig(sources)).settings;
+}
+
+/** The same configuration with other values. @returns what is wrong with them, where something is */
+export function withWritten(config: LoadedConfig, written: Readonly<Tree>): LoadedConfig | readonly ConfigIssue[] {
+  const result = readSettings(written);
+  if ('issues' in result) return result.issues;
+  return { ...config, written, settings: withPaths(result.settings, config.file, config.origins) };
+}
+
+/**
+ * The configuration from all sources.
+ * @throws ConfigError with every problem
+ */
+export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> {
   const { keys, sections } = configKeys();
   const problems: string[] = [];
   const origins = new Map<string, string>();
@@ -97,7 +122,8 @@ export async function loadSettings(sources: ConfigSources): Promise<Settings> {
 
   const result = readSettings(tree);
   if ('issues' in result) problems.push(...result.issues.map((issue) => describe(issue, file, origins, keys, sections)));
-  if ('settings' in result && problems.length === 0) return withPaths(result.settings, sources.file, origins);
+  if ('settings' in result && problems.length === 0)
+    return { settings: withPaths(result.settings, sources.file, origins), written: tree, origins, file: sources.file };
   throw new ConfigError(2, problems);
 }
 
@@ -116,8 +142,12 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
   const ofAuthenticator = from('auth.authenticators');
   const authenticators = settings.auth.authenticators.map((one) => withAuthenticatorPaths(one, ofAuthenticator));
   const auth = { ...settings.auth, authenticators, blocked: from('auth.blocked')(settings.auth.blocked) };
-  const http = { ...settings.http, apiKeys: from('http.apiKeys')(settings.http.apiKeys) };
-  return { ...settings, listeners, auth, http, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
+  const { apiKeys, auditLog } = settings.http;
+  const http = { ...settings.http, apiKeys: from('http.apiKeys')(apiKeys), auditLog: from('http.auditLog')(auditLog) };
+  const { path, backups } = settings.store;
+  const store = { ...settings.store, path: from('store.path')(path), backups: from('store.backups')(backups) };
+  const authorization = { ...settings.authorization, file: from('authorization.file')(settings.authorization.file ?? '') };
+  return { ...settings, listeners, auth, authorization, http, store };
 }
 
 function withAuthenticatorPaths(one: AuthenticatorSettings, absolute: (path: string) => string): AuthenticatorSettings {

@@ -16,7 +16,9 @@ function checkAttribute(value: string): string | undefined {
 }
 
 /** What the file says about it, checked. */
-export interface HttpFile extends Pick<HttpApiSettings, 'apiKeys' | 'roleAttribute' | 'accessLog' | 'accessLogSample'> {
+export interface HttpFile
+  extends Pick<HttpApiSettings, 'apiKeys' | 'auditLog' | 'auditLogFiles' | 'roleAttribute' | 'accessLog' | 'accessLogSample'> {
+  readonly auditLogSize: number;
   readonly origins: readonly string[];
   readonly requestSize: number;
   readonly timeout: number;
@@ -31,6 +33,13 @@ const keys: {
     './api-keys.json',
     'File of API keys, which `onehop apikey` writes and the broker reads whenever it changes. Need not be there. See [http-api.md](http-api.md).',
   ),
+  auditLog: key(
+    text(checkFile),
+    './audit.log',
+    'File with a line of JSON for each change that was made through the API: who, what, when. Empty: none is written, and only the last 1,000 are remembered. See [administration.md](administration.md#the-audit-log).',
+  ),
+  auditLogSize: key(size(4_096, 2 ** 40), '10MiB', 'Size at which the audit log is put aside as `audit.log.1`, and a new one is begun.'),
+  auditLogFiles: key(count(0, 1_000), 5, 'How many audit logs that were put aside are kept.'),
   roleAttribute: key(
     text(checkAttribute),
     '',
@@ -56,10 +65,11 @@ const keys: {
 export const http: z.ZodPrefault<z.ZodObject<typeof keys, z.core.$strict>> = section(keys);
 
 /** In the names and units of `Settings`. */
-export function httpSettings({ origins, requestSize, timeout, requests, ...same }: HttpFile): HttpApiSettings {
+export function httpSettings({ origins, requestSize, timeout, requests, auditLogSize, ...same }: HttpFile): HttpApiSettings {
   return {
     ...same,
     origins: origins.includes('*') ? '*' : origins,
+    auditLogBytes: auditLogSize,
     requestBytes: requestSize,
     timeoutMilliseconds: timeout,
     requestsMax: requests,

@@ -3,10 +3,12 @@
  *
  * No message of a client passes through here, only its CONNECT; and nothing here computes for long: passwords are checked on threads of their own.
  */
-import { unwatchFile, watchFile } from 'node:fs';
+import { statSync, unwatchFile, watchFile } from 'node:fs';
 import type { Authenticator } from '../auth/authenticator.ts';
 import { CertificateAuthenticator } from '../auth/certificate-authenticator.ts';
-import { Chain, type LoginStep } from '../auth/chain.ts';
+import type { CertificateRegistry } from '../auth/certificate-registry.ts';
+import { Chain, type LoginStep, type LoginTally } from '../auth/chain.ts';
+import type { Device } from '../auth/device.ts';
 import { DevicesAuthenticator } from '../auth/devices-authenticator.ts';
 import { FailedLogins } from '../auth/failed-logins.ts';
 import { HttpAuthenticator } from '../auth/http-authenticator.ts';
@@ -14,6 +16,7 @@ import { JwtAuthenticator } from '../auth/jwt-authenticator.ts';
 import { PasswordPool } from '../auth/password-pool.ts';
 import { ScramAuthenticator } from '../auth/scram-authenticator.ts';
 import { Gone } from '../auth/turns.ts';
+import type { User } from '../auth/user.ts';
 import { UsersAuthenticator } from '../auth/users-authenticator.ts';
 import type { Log } from '../base/log.ts';
 import type {
@@ -64,7 +67,11 @@ export class LoginDesk {
   private readonly log: Log;
   private readonly chain: Chain;
   private readonly pool: PasswordPool;
-  private readonly watched: { readonly file: string; readonly read: () => void }[];
+  private readonly watched: { readonly file: string; readonly poll: () => void; readonly readNow: () => void }[];
+  private readonly authenticators: readonly Authenticator[];
+  /** By file. */
+  private readonly users: Map<string, ReadonlyMap<string, User>>;
+  private readonly deviceLists: Map<string, ReadonlyMap<string, Device>>;
   private readonly readers: (() => void)[];
   private readonly services: HttpAuthenticator[];
   private troubledAt: number;
@@ -85,7 +92,10 @@ export class LoginDesk {
     this.revoked = () => {};
     this.propertiesChanged = () => {};
     this.pool = new PasswordPool({ threads: settings.passwordThreads, queueMax: settings.waitingMax });
+    this.users = new Map();
+    this.deviceLists = new Map();
     const authenticators: Authenticator[] = [];
+    this.authenticators = authenticators;
     for (const [index, one] of settings.authenticators.entries()) {
       try {
         authenticators.push(this.authenticator(one));
@@ -101,7 +111,7 @@ export class LoginDesk {
 
   /** @throws with one clear line */
   private authenticator(settings: AuthenticatorSettings): Authenticator {
-    if (settings.type === 'users') return this.users(settings);
+    if (settings.type === 'users') return this.byPassword(settings);
     if (settings.type === 'devices') return this.devices(settings);
     if (settings.type === 'scram') return this.scram(settings);
     if (settings.type === 'jwt') return this.jwt(settings);
@@ -111,18 +121,30 @@ export class LoginDesk {
     return service;
   }
 
-  private users({ file }: UsersSettings): Authenticator {
-    return this.overUsers(file, new UsersAuthenticator(readUserFile(file), this.pool));
+  private byPassword({ file }: UsersSettings): Authenticator {
+    return this.overUsers(file, new UsersAuthenticator(this.readUsers(file), this.pool));
   }
 
   private scram({ file }: ScramSettings): Authenticator {
-    return this.overUsers(file, new ScramAuthenticator(readUserFile(file)));
+    return this.overUsers(file, new ScramAuthenticator(this.readUsers(file)));
+  }
+
+  private readUsers(file: string): ReadonlyMap<string, User> {
+    const list = readUserFile(file);
+    this.users.set(file, list);
+    return list;
+  }
+
+  private readDevices(file: string): ReadonlyMap<string, Device> {
+    const list = readDeviceFile(file);
+    this.deviceLists.set(file, list);
+    return list;
   }
 
   /** The file is read again when it changes, and who has lost by that is told. */
   private overUsers(file: string, users: UsersAuthenticator | ScramAuthenticator): Authenticator {
     this.watch([file], () => {
-      const list = readUserFile(file);
+      const list = this.readUsers(file);
       const revoked = users.replace(list);
       if (revoked.length > 0) this.revoked(users.name, revoked);
       this.log.info({ authenticator: users.name, file, users: list.size, changed: revoked.length }, 'the file of users was read again');
@@ -142,11 +164,11 @@ export class LoginDesk {
     const look = (): void => {
       if (isOpenToOthers(file)) this.log.warn({ file }, 'other people of this machine may read the keys of the devices: chmod 600');
     };
-    const devices = new DevicesAuthenticator(readDeviceFile(file), maxTokenAgeMilliseconds);
+    const devices = new DevicesAuthenticator(this.readDevices(file), maxTokenAgeMilliseconds);
     look();
     this.watch([file], () => {
       const began = performance.now();
-      const list = readDeviceFile(file);
+      const list = this.readDevices(file);
       const { revoked, properties } = devices.replace(list);
       if (revoked.length > 0) this.revoked(devices.name, revoked);
       if (properties.length > 0) this.propertiesChanged(devices.name, properties);
@@ -179,11 +201,19 @@ export class LoginDesk {
   /** @param read reads the files again, or throws what is wrong with them */
   private watch(files: readonly string[], read: () => void): void {
     // The broker itself adds to some of them, which is no reason to read the others.
-    const one = (): void => this.attempt(read);
-    this.readers.push(one);
+    this.readers.push(() => this.attempt(read));
     for (const file of files) {
-      this.watched.push({ file, read: one });
-      watchFile(file, { interval: POLL_MILLISECONDS, persistent: false }, one);
+      let seen = stampOf(file);
+      const readNow = (): void => {
+        seen = stampOf(file);
+        read();
+      };
+      // What was read when the broker itself changed it need not be read again.
+      const poll = (): void => {
+        if (stampOf(file) !== seen) this.attempt(readNow);
+      };
+      this.watched.push({ file, poll, readNow });
+      watchFile(file, { interval: POLL_MILLISECONDS, persistent: false }, poll);
     }
   }
 
@@ -214,6 +244,40 @@ export class LoginDesk {
     for (const read of this.readers) read();
   };
 
+  /** Reads one file again, now. @throws with one line; then what was read before holds */
+  readFile(file: string): void {
+    for (const watched of this.watched) if (watched.file === file) watched.readNow();
+  }
+
+  /** The users of a file, as they were last read. */
+  usersOf(file: string): ReadonlyMap<string, User> {
+    return this.users.get(file)!;
+  }
+
+  /** The devices of a file, as they were last read. */
+  devicesOf(file: string): ReadonlyMap<string, Device> {
+    return this.deviceLists.get(file)!;
+  }
+
+  /** The registry of certificates in a file. */
+  registryOf(file: string): CertificateRegistry {
+    return this.registries.find(({ path }) => path === file)!.registry;
+  }
+
+  /** The hash to keep of a password. @throws TooMany */
+  hash(password: Uint8Array): Promise<string> {
+    return this.pool.hash(password);
+  }
+
+  /** What each authenticator has said, in their order, and how it is with services. */
+  tallies(): readonly (LoginTally & { readonly breaker: string | null; readonly waiting: number | null })[] {
+    return this.chain.tallies.map((tally, place) => {
+      const service = this.authenticators[place];
+      const isService = service instanceof HttpAuthenticator;
+      return { ...tally, breaker: isService ? service.breakerState : null, waiting: isService ? service.waiting : null };
+    });
+  }
+
   private attempt(read: () => void): void {
     try {
       read();
@@ -230,9 +294,15 @@ export class LoginDesk {
   }
 
   async stop(): Promise<void> {
-    for (const { file, read } of this.watched) unwatchFile(file, read);
+    for (const { file, poll } of this.watched) unwatchFile(file, poll);
     for (const service of this.services) service.close();
     for (const registry of this.registries) registry.close();
     await this.pool.close();
   }
+}
+
+/** What a file is known by, as long as it stays the same; '': it is not there. */
+function stampOf(file: string): string {
+  const stats = statSync(file, { throwIfNoEntry: false });
+  return stats === undefined ? '' : `${stats.ino} ${stats.size} ${stats.mtimeMs}`;
 }

@@ -37,6 +37,8 @@ export function replaceFile(file: string, text: string): void {
   const before = statSync(file, { throwIfNoEntry: false });
   const mode = before?.mode ?? NEW_FILE_MODE;
   try {
+    // Left by a process that was killed and had the same number, as in containers.
+    rmSync(temporary, { force: true });
     const fd = openSync(temporary, 'wx', mode & 0o777);
     try {
       writeFileSync(fd, text); // all of it, or an error: a disk may take a part
@@ -83,11 +85,11 @@ export function whileLocked(file: string, edit: () => void): void {
   }
 }
 
-/** What `read` answers. @throws StartError with the one line that `read` throws */
-export function forCommand<T>(read: () => T): T {
+/** What `read` answers. @throws StartError of this kind with the one line that `read` throws */
+export function forCommand<T>(read: () => T, kind: StartError['kind'] = 'failed'): T {
   try {
     return read();
   } catch (error) {
-    throw new StartError((error as Error).message, 1);
+    throw new StartError((error as Error).message, 1, kind);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
-import { createLog } from '../base/log.ts';
+import { changeLogLevel, createLog } from '../base/log.ts';
 import { steadyClock } from '../base/timers.ts';
 import type { HttpServer } from '../http/http-server.ts';
 import type { Peer } from '../shard/channel.ts';
@@ -58,7 +58,8 @@ if (start.settings.auth.authenticators.length > 0)
   };
 
 /** Takes the sections of the settings that have changed. */
-function applySettings({ authorization, quotas }: LiveChange): void {
+function applySettings({ authorization, quotas, log: logging }: LiveChange): void {
+  if (logging !== undefined) changeLogLevel(log, logging.level);
   if (quotas !== undefined) {
     shard.quotas.replace(quotas);
     log.info({}, 'the new quotas hold for all clients of this shard');
@@ -126,6 +127,9 @@ port.on('message', (message: ToShard) => {
       return;
     case 'api-keys':
       http?.callers.replaceKeys(message.keys);
+      return;
+    case 'settle':
+      tell({ kind: 'settled', number: message.number });
       return;
     case 'answer':
       shard.asks.answered(message.ask, message.value);

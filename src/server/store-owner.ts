@@ -138,6 +138,13 @@ export class StoreOwner {
     await adopted;
   }
 
+  /** Records, and when the last commit was (wall milliseconds, 0: none yet). */
+  async state(): Promise<{ readonly records: number; readonly lastCommitAt: number }> {
+    const told = this.waitFor('state');
+    this.tell({ kind: 'state' });
+    return told;
+  }
+
   /** Closes the store after the shards have ended, and gives up the lock. */
   async close(timeoutMilliseconds: number): Promise<void> {
     const closed = this.waitFor('closed');

@@ -32,6 +32,8 @@ export type ToStoreThread =
   | { readonly kind: 'detach'; readonly shard: number }
   /** The store belongs to this number of shards from now on. */
   | { readonly kind: 'adopt' }
+  /** How it is. */
+  | { readonly kind: 'state' }
   | { readonly kind: 'close' };
 
 /** From the store's thread to the supervisor. */
@@ -40,6 +42,8 @@ export type FromStoreThread =
   | { readonly kind: 'attached'; readonly shard: number; readonly epoch: number; readonly nextCount: number }
   | { readonly kind: 'detached'; readonly shard: number }
   | { readonly kind: 'adopted' }
+  /** @property lastCommitAt wall milliseconds; 0: there was none since the start */
+  | { readonly kind: 'state'; readonly records: number; readonly lastCommitAt: number }
   | { readonly kind: 'closed' }
   /** The store was damaged, and has been made anew of what is before the damage. */
   | { readonly kind: 'salvaged'; readonly report: SalvageReport }
@@ -130,6 +134,8 @@ class StoreThread {
   private isRewrite: boolean;
   /** The last commit failed. */
   private isFailing: boolean;
+  /** Wall milliseconds; 0: there was none. */
+  private lastCommitAt: number;
   private detaching: number[];
   /** Requests that came while the environment was closed. Bounded as the requests of the shards are: one load for each session, what each cleaner asks ahead. */
   private readonly deferred: { readonly shard: number; readonly message: ToStore }[];
@@ -147,6 +153,7 @@ class StoreThread {
     this.isScheduled = false;
     this.isRewrite = false;
     this.isFailing = false;
+    this.lastCommitAt = 0;
     this.detaching = [];
     this.deferred = [];
     if (start.settings.durability !== 'fsync') setInterval(() => this.syncLater(), SYNC_MILLISECONDS).unref();
@@ -316,6 +323,7 @@ class StoreThread {
       }
       this.waiting = [];
       this.newEpochs = [];
+      this.lastCommitAt = Date.now();
       for (const { shard, record } of commits) this.tell(shard, { kind: 'committed', record });
       if (this.isFailing) for (let shard = 0; shard < this.ports.length; shard++) this.tell(shard, { kind: 'working' });
       this.isFailing = false;
@@ -381,6 +389,10 @@ class StoreThread {
     tellParent({ kind: 'adopted' });
   }
 
+  tellState(): void {
+    tellParent({ kind: 'state', records: this.store.isOpen ? this.store.records : 0, lastCommitAt: this.lastCommitAt });
+  }
+
   async close(): Promise<void> {
     if (this.waiting.length > 0) this.store.commit(this.waiting);
     this.store.sync();
@@ -422,6 +434,9 @@ parent.on('message', (message: ToStoreThread) => {
       return;
     case 'adopt':
       thread.adopt();
+      return;
+    case 'state':
+      thread.tellState();
       return;
     case 'close':
       thread.close().catch(unusable);

@@ -1,6 +1,7 @@
 /**
  * What `onehop user` does to a file of users.
  */
+import { randomInt } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { PasswordPool } from '../auth/password-pool.ts';
 import { prepared, type ScramVerifier, verifierOf } from '../auth/scram.ts';
@@ -37,6 +38,15 @@ export async function hashPassword(password: Uint8Array): Promise<string> {
   } finally {
     await pool.close();
   }
+}
+
+const GENERATED_LENGTH = 24;
+/** Without those that look alike. */
+const GENERATED_FROM = 'ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789';
+
+/** A password by chance. */
+export function generatedPassword(): string {
+  return Array.from({ length: GENERATED_LENGTH }, () => GENERATED_FROM[randomInt(GENERATED_FROM.length)]).join('');
 }
 
 /** Whether SCRAM can express a username. */

@@ -69,6 +69,14 @@ export function readUserFile(file: string): ReadonlyMap<string, User> {
   return users;
 }
 
+/** One user, checked. @throws with half a sentence, without any secret */
+export function userOf(json: unknown): User {
+  const result = user.safeParse(json);
+  if (result.success) return result.data;
+  const { path, message } = result.error.issues[0]!;
+  throw new Error(`${path.length === 0 ? '' : `${path.join('.')}: `}${message}`);
+}
+
 /** Writes a file of users, whole. */
 export function writeUserFile(file: string, users: Iterable<User>): void {
   replaceFile(file, `${JSON.stringify({ version: 1, users: [...users] }, null, 2)}\n`);

@@ -86,6 +86,8 @@ export type ToShard =
   /** To a question of the shard; null: there is none. */
   | { readonly kind: 'answer'; readonly ask: number; readonly value: unknown }
   | { readonly kind: 'user-properties'; readonly authenticator: string; readonly changes: readonly UserPropertyChange[] }
+  /** To be answered when everything before it holds. */
+  | { readonly kind: 'settle'; readonly number: number }
   | { readonly kind: 'quiesce'; readonly round: number }
   | { readonly kind: 'stop' }
   /** The thread ends, and takes what is not Node's own along. */
@@ -109,6 +111,7 @@ export type FromShard =
       readonly retained: number;
       readonly mailboxes: number;
     }
+  | { readonly kind: 'settled'; readonly number: number }
   | { readonly kind: 'serving'; readonly ports: readonly number[] }
   | { readonly kind: 'peer-detached'; readonly peer: number }
   | { readonly kind: 'quiesced'; readonly round: number }

@@ -52,7 +52,7 @@ export class Authorization {
   readonly stale: SessionAccess;
   private readonly shard: Shard;
   /** Null: everyone may do everything. */
-  private statements: Statements | null;
+  statements: Statements | null;
   /** For clients that bring rules along where there are no statements. */
   private readonly noStatements: Statements;
   private readonly address: P2pAddress;

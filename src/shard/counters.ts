@@ -114,6 +114,8 @@ export const COUNTERS = [
   'http/bytes/received',
   'http/bytes/sent',
   'http/log/suppressed',
+  'edits/refused',
+  'audit/dropped',
   'reads/paused',
   'log/suppressed',
   'takeovers',

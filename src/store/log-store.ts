@@ -141,6 +141,11 @@ export class LogStore {
     return (lastPageNumber + 1) * pageSize;
   }
 
+  /** Records of all writers. */
+  get records(): number {
+    return (this.log.getStats() as { entryCount: number }).entryCount;
+  }
+
   /** Records that `removeBefore` removes, at most. */
   private removalsBefore(writer: number, count: number): number {
     const start = this.oldest[writer];

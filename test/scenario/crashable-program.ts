@@ -3,10 +3,10 @@
  * the ports. It uses the broker as any program would, through `startBroker`.
  */
 import { startBroker } from '../../src/server/broker.ts';
-import { loadSettings } from '../../src/server/config.ts';
+import { loadConfig } from '../../src/server/config.ts';
 
 const [shards, ...set] = process.argv.slice(2);
-const settings = await loadSettings({ file: undefined, env: {}, set, shards });
+const settings = await loadConfig({ file: undefined, env: {}, set, shards });
 const broker = await startBroker(settings);
 process.on('message', (message: { crash: number }) => broker.crashShard(message.crash));
 process.on('SIGTERM', () => void broker.stop());

@@ -4,7 +4,7 @@
  */
 import { after, before, describe, test } from 'node:test';
 import { type Broker, startBroker } from '../../src/server/broker.ts';
-import { loadSettings } from '../../src/server/config.ts';
+import { loadConfig } from '../../src/server/config.ts';
 import { COUNTERS, type CounterName, sumCounter } from '../../src/shard/counters.ts';
 import { type ConnectOptions, connect, payloadText, type TestClient } from '../support/client.ts';
 import { clientIdOn } from '../support/placement.ts';
@@ -102,9 +102,7 @@ export function inEveryPlace(
         before(async () => {
           const all = { listeners: [{ type: 'tcp', bind: '127.0.0.1:0' }], 'log.level': 'silent', 'mqtt.sysInterval': 0, ...settings };
           const set = Object.entries(all).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
-          running.broker = await startBroker(
-            await loadSettings({ set: [`store.path=${storeDirectory()}`, ...set], shards: String(shards) }),
-          );
+          running.broker = await startBroker(await loadConfig({ set: [`store.path=${storeDirectory()}`, ...set], shards: String(shards) }));
         });
         after(() => running.broker?.stop());
         define(new Place(shards, 0, running));

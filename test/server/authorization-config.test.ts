@@ -23,9 +23,10 @@ async function problem(statement: object): Promise<string> {
 }
 
 test('without statements everything is allowed, and an empty list allows nothing', async () => {
-  assert.deepEqual(await authorizationOf(), { deniedV3: 'acknowledge', statements: null });
+  assert.deepEqual(await authorizationOf(), { deniedV3: 'acknowledge', file: '', statements: null });
   assert.deepEqual(await authorizationOf('authorization.statements=[]', 'authorization.deniedV3=close'), {
     deniedV3: 'close',
+    file: '',
     statements: [],
   });
 });

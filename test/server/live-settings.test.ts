@@ -5,12 +5,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { createLog } from '../../src/base/log.ts';
-import { loadSettings } from '../../src/server/config.ts';
+import { loadConfig } from '../../src/server/config.ts';
 import { LiveSettings } from '../../src/server/live-settings.ts';
 
 test('many who ask while it is read get one more reading', async () => {
-  const before = await loadSettings({ set: [] });
-  const after = await loadSettings({ set: ['authorization.statements=[]'] });
+  const before = await loadConfig({ set: [] });
+  const after = await loadConfig({ set: ['authorization.statements=[]'] });
   const readings: (() => void)[] = [];
   const changes: object[] = [];
   const read = (): Promise<typeof before> => new Promise((resolve) => readings.push(() => resolve(after)));
@@ -28,7 +28,7 @@ test('many who ask while it is read get one more reading', async () => {
   readings[1]!();
   await turn();
   assert.equal(readings.length, 2);
-  assert.deepEqual(changes, [{ authorization: after.authorization }]);
+  assert.deepEqual(changes, [{ authorization: after.settings.authorization }]);
   live.reload();
   await turn();
   assert.equal(readings.length, 3);

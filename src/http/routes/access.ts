@@ -1,0 +1,181 @@
+/**
+ * Who may come at all: authenticators, block rules and API keys.
+ */
+import { z } from 'zod';
+import { askSupervisor, done, isoTime } from '../desk.ts';
+import { Problem } from '../problem.ts';
+import { ROLES } from '../role.ts';
+import { type Route, route } from '../route.ts';
+
+/** Ten years. */
+const SECONDS_MAX = 315_360_000;
+
+const until = {
+  expiresAt: isoTime.optional().describe('Until when it counts; absent: it has no end.'),
+  seconds: z.int().min(1).max(SECONDS_MAX).optional().describe('How long it counts, instead.'),
+};
+
+/** When something ends, in wall milliseconds; 0: never. @throws Problem */
+function endOf({ expiresAt, seconds }: { readonly expiresAt?: string | undefined; readonly seconds?: number | undefined }): number {
+  if (expiresAt !== undefined && seconds !== undefined)
+    throw new Problem('unprocessable', 'body.seconds: give one of seconds and expiresAt');
+  if (seconds !== undefined) return Date.now() + seconds * 1000;
+  if (expiresAt === undefined) return 0;
+  const end = Date.parse(expiresAt);
+  if (end <= Date.now()) throw new Problem('unprocessable', 'body.expiresAt: this time has passed');
+  return end;
+}
+
+/** All of them. */
+export function accessRoutes(): readonly Route[] {
+  return [authenticatorRoute(), ...blockRoutes(), ...apiKeyRoutes()];
+}
+
+function authenticatorRoute(): Route {
+  const authenticator = z.object({
+    place: z.int(),
+    type: z.enum(['users', 'scram', 'devices', 'jwt', 'http', 'certificate']),
+    source: z.string().nullable().describe('File or address.'),
+    accepted: z.int(),
+    refused: z.int(),
+    ignored: z.int().describe('Logins that it left to the next.'),
+    failed: z.int().describe('Logins that it could not judge.'),
+    breaker: z.enum(['closed', 'open', 'trying']).nullable().describe('Of services: `open`, it is given up for a while.'),
+    waiting: z.int().nullable().describe('Of services: logins that wait for their turn.'),
+  });
+  return route({
+    method: 'GET',
+    path: '/api/v1/authenticators',
+    name: 'listAuthenticators',
+    group: 'Logins',
+    summary: 'Who judges logins, in their order, and what they have said since the start',
+    role: 'viewer',
+    answers: {
+      200: { description: 'All of them.', schema: z.object({ allowAnonymous: z.boolean(), data: z.array(authenticator) }) },
+    },
+    handle: (call) => askSupervisor(call, 'authenticators/list', {}),
+  });
+}
+
+function blockRoutes(): readonly Route[] {
+  const group = 'Block rules';
+  const rule = {
+    name: z.string().regex(/^[A-Za-z0-9-]{1,64}$/, { error: 'a name has 1 to 64 of A-Z a-z 0-9 and -' }),
+    kind: z.enum(['client-id', 'username', 'address']),
+    include: z.string().min(1).max(1024).describe('Pattern with * and ?, or a network such as 10.0.0.0/8.'),
+    excludes: z.array(z.string().max(1024)).max(16).default([]).describe('Who may connect all the same.'),
+    remark: z.string().max(128).default(''),
+  };
+  const shown = z.object({ ...rule, expiresAt: z.string().describe('Empty: never.'), hasEnded: z.boolean() });
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/block-rules',
+      name: 'listBlockRules',
+      group,
+      summary: 'Rules about who may not connect',
+      role: 'viewer',
+      problems: ['not-implemented'],
+      answers: { 200: { description: 'All of them.', schema: z.object({ data: z.array(shown) }) } },
+      handle: (call) => askSupervisor(call, 'block-rules/list', {}),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/block-rules',
+      name: 'addBlockRule',
+      group,
+      summary: 'Block clients',
+      description: 'Those that are connected are disconnected.',
+      role: 'admin',
+      body: z.strictObject({ ...rule, ...until }),
+      problems: ['not-implemented', 'conflict', 'unprocessable'],
+      answers: { 201: { description: 'It holds.', schema: shown } },
+      example: { body: { name: 'stolen', kind: 'client-id', include: 'pump-*', excludes: ['pump-1'], seconds: 7200 } },
+      handle: (call, { body }) => {
+        const { expiresAt, seconds, ...facts } = body;
+        const end = endOf({ expiresAt, seconds });
+        call.facts = facts;
+        const added = { ...facts, expiresAt: end === 0 ? '' : new Date(end).toISOString() };
+        return askSupervisor(call, 'block-rules/add', { rule: added }, (result: object) => ({ status: 201, body: result }));
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/block-rules/{name}',
+      name: 'removeBlockRule',
+      group,
+      summary: 'Take a rule away',
+      role: 'admin',
+      params: z.object({ name: z.string().min(1).max(64) }),
+      problems: ['not-found', 'not-implemented'],
+      answers: { 204: { description: 'It holds no more.' } },
+      handle: (call, { params }) => askSupervisor(call, 'block-rules/remove', params, done),
+    }),
+  ];
+}
+
+function apiKeyRoutes(): readonly Route[] {
+  const group = 'API keys';
+  const shown = z.object({
+    id: z.string(),
+    role: z.enum(ROLES),
+    username: z.string().describe('By which statements judge what it publishes.'),
+    expiresAt: isoTime.nullable(),
+    createdAt: isoTime,
+    hasEnded: z.boolean(),
+    remark: z.string(),
+  });
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/api-keys',
+      name: 'listApiKeys',
+      group,
+      summary: 'API keys, without their secrets',
+      role: 'viewer',
+      problems: ['not-implemented'],
+      answers: { 200: { description: 'All of them.', schema: z.object({ data: z.array(shown) }) } },
+      handle: (call) => askSupervisor(call, 'api-keys/list', {}),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/api-keys',
+      name: 'addApiKey',
+      group,
+      summary: 'Make an API key',
+      description: 'The answer has the key. Nobody can be told it again.',
+      role: 'admin',
+      body: z.strictObject({
+        id: z.string().min(1).max(32).optional().describe('Small letters and digits; absent: one is made.'),
+        role: z.enum(ROLES),
+        username: z.string().max(128).default('').describe('By which statements judge what it publishes; empty: `api-key-` and its ID.'),
+        remark: z.string().max(128).default(''),
+        ...until,
+      }),
+      problems: ['not-implemented', 'conflict', 'unprocessable'],
+      answers: { 201: { description: 'It counts.', schema: shown.extend({ token: z.string() }) } },
+      example: { body: { id: 'backup', role: 'viewer', remark: 'nightly' } },
+      handle: (call, { body }) => {
+        const { expiresAt, seconds, ...facts } = body;
+        const end = endOf({ expiresAt, seconds });
+        return askSupervisor(call, 'api-keys/add', { ...facts, expiresAt: end }, (added: z.output<typeof shown>) => {
+          call.facts = { id: added.id, role: added.role, username: added.username };
+          return { status: 201, body: added };
+        });
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/api-keys/{id}',
+      name: 'removeApiKey',
+      group,
+      summary: 'Remove an API key',
+      description: 'It is refused from then on.',
+      role: 'admin',
+      params: z.object({ id: z.string().min(1).max(32) }),
+      problems: ['not-found', 'not-implemented'],
+      answers: { 204: { description: 'Removed.' } },
+      handle: (call, { params }) => askSupervisor(call, 'api-keys/remove', params, done),
+    }),
+  ];
+}

@@ -1,0 +1,280 @@
+/**
+ * The broker itself: listeners, configuration, log level, store, and who has changed what.
+ */
+import { z } from 'zod';
+import { askSupervisor, isoTime, pageQuery } from '../desk.ts';
+import { type Route, route } from '../route.ts';
+
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
+
+/** All of them. */
+export function brokerRoutes(): readonly Route[] {
+  return [...listenerRoutes(), ...configRoutes(), ...storeRoutes(), auditRoute()];
+}
+
+function listenerRoutes(): readonly Route[] {
+  const group = 'Listeners';
+  const certificate = z.object({
+    subject: z.string(),
+    issuer: z.string(),
+    names: z.array(z.string()),
+    beginsAt: isoTime,
+    endsAt: isoTime,
+    fingerprint: z.string().describe('SHA-256.'),
+  });
+  const listener = z.object({
+    place: z.int(),
+    type: z.enum(['tcp', 'tls', 'ws', 'wss', 'quic', 'unix', 'http', 'https']),
+    address: z.string(),
+    port: z.int(),
+    connections: z.int(),
+    connectionsMax: z.int(),
+    verifyClient: z.enum(['none', 'optional', 'required']).nullable().describe('Null: it has no TLS.'),
+    certificates: z.array(certificate),
+  });
+  const reading = z.object({
+    place: z.int(),
+    isChanged: z.boolean(),
+    error: z.string().nullable().describe('Why they were not read, and the old ones stay.'),
+  });
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/listeners',
+      name: 'listListeners',
+      group,
+      summary: 'Where the broker listens, and with which certificates',
+      role: 'viewer',
+      answers: { 200: { description: 'All of them.', schema: z.object({ data: z.array(listener) }) } },
+      handle: (call) => askSupervisor(call, 'listeners/list', {}),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/listeners/reload-certificates',
+      name: 'reloadCertificates',
+      group,
+      summary: 'Read the certificates of all listeners again',
+      description: 'New connections get them. They are read by themselves, too, when their files change.',
+      role: 'operator',
+      answers: {
+        200: { description: 'What has become of each listener with certificates.', schema: z.object({ data: z.array(reading) }) },
+      },
+      handle: (call) => askSupervisor(call, 'listeners/reload', {}),
+    }),
+  ];
+}
+
+function configRoutes(): readonly Route[] {
+  const group = 'Configuration';
+  const row = z.object({
+    key: z.string(),
+    value: z.unknown().describe('As it is written, without secrets; the default where it is not written.'),
+    source: z.string().describe('`default`, `file`, `api`, or the variable or option that it comes from.'),
+    isLive: z.boolean().describe('Whether it can be changed here.'),
+    text: z.string().describe('What it means.'),
+  });
+  const config = z.object({
+    file: z.string().nullable(),
+    data: z.array(row),
+    next: z.null(),
+    total: z.int(),
+  });
+  const level = z.object({ level: z.enum(LEVELS) });
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/config',
+      name: 'getConfig',
+      group,
+      summary: 'Every key of the configuration, its value, and where that comes from',
+      role: 'viewer',
+      answers: { 200: { description: 'All keys.', schema: config } },
+      handle: (call) => askSupervisor(call, 'config/list', {}),
+    }),
+    route({
+      method: 'PATCH',
+      path: '/api/v1/config',
+      name: 'changeConfig',
+      group,
+      summary: 'Change what may change while the broker runs',
+      description:
+        'The body is written as the configuration file is: `{ "quotas": { "client": { "messagesIn": 100 } } }`. null takes a key away, and its default holds. It holds at once, until the restart; what shall stay is written to the file.',
+      role: 'admin',
+      body: z.strictObject({
+        log: z.strictObject({ level: z.enum(LEVELS).nullable() }).optional(),
+        authorization: z.strictObject({ deniedV3: z.enum(['acknowledge', 'close']).nullable() }).optional(),
+        quotas: z.record(z.string(), z.unknown()).nullable().optional(),
+      }),
+      problems: ['unprocessable'],
+      answers: { 200: { description: 'All keys as they are now.', schema: config } },
+      example: { body: { log: { level: 'info' } } },
+      handle: (call, { body }) => {
+        call.facts = body;
+        const patch = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
+        return askSupervisor(call, 'config/change', { patch });
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/config',
+      name: 'forgetConfigChanges',
+      group,
+      summary: 'Forget what was changed here: what is written holds again',
+      role: 'admin',
+      answers: { 200: { description: 'All keys as they are now.', schema: config } },
+      handle: (call) => askSupervisor(call, 'config/forget', {}),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/log-level',
+      name: 'getLogLevel',
+      group,
+      summary: 'Lowest level that is logged',
+      role: 'viewer',
+      answers: { 200: { description: 'The level.', schema: level } },
+      handle: (call) => askSupervisor(call, 'log-level/read', {}),
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/log-level',
+      name: 'changeLogLevel',
+      group,
+      summary: 'Log more, or less, at once and until the restart',
+      role: 'operator',
+      body: level,
+      answers: { 200: { description: 'The level.', schema: level } },
+      example: { body: { level: 'info' } },
+      handle: (call, { body }) => {
+        call.facts = body;
+        return askSupervisor(call, 'log-level/change', body);
+      },
+    }),
+  ];
+}
+
+function storeRoutes(): readonly Route[] {
+  const group = 'Store';
+  const backup = z.object({
+    state: z.enum(['running', 'done', 'failed']),
+    path: z.string(),
+    startedAt: isoTime,
+    endedAt: isoTime.nullable(),
+    records: z.int(),
+    of: z.int(),
+    bytes: z.int().nullable(),
+    error: z.string().nullable(),
+  });
+  const store = z.object({
+    isEnabled: z.boolean(),
+    path: z.string().optional(),
+    durability: z.enum(['fsync', 'os', 'none']).optional(),
+    backups: z.string().nullable().optional().describe('Where copies go; null: none are made here.'),
+    bytes: z.int().optional().describe('Of the file.'),
+    records: z.int().optional(),
+    logBytes: z.int().optional(),
+    commits: z.int().optional(),
+    failures: z.int().optional(),
+    isDegraded: z.boolean().optional().describe('It takes nothing now.'),
+    lastCommitAt: isoTime.nullable().optional(),
+    backup: backup.nullable().optional().describe('The last copy that was made here.'),
+  });
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/store',
+      name: 'getStore',
+      group,
+      summary: 'How the store is',
+      role: 'viewer',
+      answers: { 200: { description: 'The store.', schema: store } },
+      handle: (call) => askSupervisor(call, 'store/read', {}),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/store/backup',
+      name: 'backupStore',
+      group,
+      summary: 'Copy the store, as it is at one moment',
+      description:
+        'Into a new directory below `store.backups`. Clients notice nothing. A copy that takes longer than some seconds is answered with 202; `GET /api/v1/store` says how far it is.',
+      role: 'admin',
+      body: z.strictObject({
+        path: z
+          .string()
+          .regex(/^[A-Za-z0-9][\w.-]{0,99}$/, { error: 'expected the name of a directory below store.backups, such as monday-1' })
+          .optional()
+          .describe('Name of the directory; absent: the time.'),
+      }),
+      problems: ['not-implemented', 'conflict', 'unprocessable'],
+      answers: {
+        200: { description: 'It is made, and was read.', schema: backup },
+        202: { description: 'It is being made.', schema: backup },
+      },
+      example: { body: {} },
+      handle: (call, { body }) => {
+        call.facts = body;
+        return askSupervisor(call, 'store/backup', { name: body.path }, (made: z.output<typeof backup>) => {
+          if (made.state === 'failed') return { status: 503, body: made };
+          return { status: made.state === 'done' ? 200 : 202, body: made };
+        });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/store/compact',
+      name: 'compactStore',
+      group,
+      summary: 'Rewrite the store with what is still needed',
+      description:
+        'A store in use cannot be rewritten: the answer says what to run when the broker is stopped. Space is used again anyway.',
+      role: 'admin',
+      problems: ['not-implemented'],
+      answers: {},
+      handle: (call) => askSupervisor(call, 'store/compact', {}),
+    }),
+  ];
+}
+
+function auditRoute(): Route {
+  const entry = z.object({
+    at: isoTime,
+    id: z.string().describe('Request ID.'),
+    action: z.string().describe('Name of the operation, or `reload` for SIGHUP.'),
+    method: z.string(),
+    path: z.string(),
+    query: z.string(),
+    address: z.string(),
+    caller: z.string(),
+    status: z.int(),
+    facts: z.record(z.string(), z.unknown()).optional().describe('What was asked for, without secrets.'),
+  });
+  return route({
+    method: 'GET',
+    path: '/api/v1/audit',
+    name: 'listAudit',
+    group: 'Audit',
+    summary: 'Who has changed what, the newest first',
+    description: 'The last 1,000 changes; the file `http.auditLog` has more.',
+    role: 'viewer',
+    query: z.strictObject({
+      ...pageQuery,
+      cursor: z
+        .string()
+        .regex(/^\d{1,15}$/)
+        .optional(),
+      caller: z.string().max(256).optional(),
+      action: z.string().max(128).optional(),
+      from: isoTime.optional(),
+      to: isoTime.optional(),
+    }),
+    answers: { 200: { description: 'A page.', schema: z.object({ data: z.array(entry), next: z.string().nullable() }) } },
+    handle: (call, { query }) => {
+      const { from, to, ...same } = query;
+      return askSupervisor(call, 'audit/list', {
+        ...same,
+        from: from === undefined ? undefined : Date.parse(from),
+        to: to === undefined ? undefined : Date.parse(to),
+      });
+    },
+  });
+}

@@ -1,0 +1,114 @@
+/**
+ * What the API does with block rules and API keys, and what it says of authenticators.
+ */
+
+import { existsSync } from 'node:fs';
+import type { AuthenticatorSettings } from '../base/settings.ts';
+import { type ApiKey, randomApiKeyId } from '../http/api-key.ts';
+import type { Role } from '../http/role.ts';
+import { apiKeyProblem } from './api-key-commands.ts';
+import { type AskDesk, Refusal } from './ask-desk.ts';
+import { hasEnded, readBlocks } from './block-commands.ts';
+import type { BlockRecord } from './block-file.ts';
+import type { SupervisorParts } from './supervisor-asks.ts';
+
+/** Names what is answered. */
+export function accessAsks(desk: AskDesk, parts: SupervisorParts): void {
+  const { blocks, apiKeys, editor, settings, logins } = parts;
+  desk.handle('authenticators/list', () => ({
+    allowAnonymous: settings.auth.allowAnonymous,
+    data: settings.auth.authenticators.map((one, place) => ({ place, ...factsOf(one), ...logins!.tallies()[place] })),
+  }));
+
+  desk.handle('block-rules/list', () => {
+    const file = blockFile(parts);
+    const rules = existsSync(file) ? readBlocks(file) : [];
+    return { data: rules.map((rule) => ({ ...rule, hasEnded: hasEnded(rule) })) };
+  });
+  desk.handle('block-rules/add', async ({ rule }: { rule: BlockRecord }) => {
+    await editor.run('block/add', { file: blockFile(parts), rule });
+    blocks.reload();
+    await parts.settled();
+    return { ...rule, hasEnded: hasEnded(rule) };
+  });
+  desk.handle('block-rules/remove', async ({ name }: { name: string }) => {
+    await editor.run('block/remove', { file: blockFile(parts), name });
+    blocks.reload();
+    await parts.settled();
+    return {};
+  });
+
+  desk.handle('api-keys/list', () => {
+    keyFile(parts);
+    return { data: apiKeys.current.map(shownKey) };
+  });
+  desk.handle('api-keys/add', async (asked: { id?: string; role: Role; username: string; expiresAt: number; remark: string }) => {
+    const { id = randomApiKeyId(), role, username, expiresAt, remark } = asked;
+    const facts = { id, role, username, expiresAt, remark };
+    const problem = apiKeyProblem(facts);
+    if (problem !== null) throw new Refusal('unprocessable', problem);
+    const token = await editor.run('api-key/add', { file: keyFile(parts), facts });
+    apiKeys.reload();
+    await parts.settled();
+    const key = apiKeys.current.find((one) => one.id === id);
+    if (key === undefined) throw new Refusal('unavailable', `the key is in ${apiKeys.file}, but the file cannot be read; the log says why`);
+    return { ...shownKey(key), token };
+  });
+  desk.handle('api-keys/remove', async ({ id }: { id: string }) => {
+    await editor.run('api-key/remove', { file: keyFile(parts), id });
+    apiKeys.reload();
+    await parts.settled();
+    return {};
+  });
+}
+
+/** @throws Refusal where there is none */
+function blockFile({ settings }: SupervisorParts): string {
+  const { blocked } = settings.auth;
+  if (blocked === '') throw new Refusal('not-implemented', 'there is no file of block rules: configure auth.blocked: ./blocked.json');
+  return blocked;
+}
+
+/** @throws Refusal where there is none */
+function keyFile({ apiKeys }: SupervisorParts): string {
+  if (apiKeys.file === '') throw new Refusal('not-implemented', 'there is no file of API keys: configure http.apiKeys: ./api-keys.json');
+  return apiKeys.file;
+}
+
+function shownKey({ id, role, username, expiresAt, createdAt, remark }: ApiKey): object {
+  return {
+    id,
+    role,
+    username: username === '' ? `api-key-${id}` : username,
+    expiresAt: expiresAt === 0 ? null : new Date(expiresAt).toISOString(),
+    createdAt: new Date(createdAt).toISOString(),
+    hasEnded: expiresAt !== 0 && expiresAt <= Date.now(),
+    remark,
+  };
+}
+
+/** What may be said of an authenticator: where it looks, and no secret. */
+function factsOf(one: AuthenticatorSettings): object {
+  switch (one.type) {
+    case 'users':
+    case 'scram':
+    case 'devices':
+      return { type: one.type, source: one.file };
+    case 'certificate':
+      return { type: one.type, source: one.registry === '' ? null : one.registry };
+    case 'http':
+      return { type: one.type, source: withoutSecrets(one.url) };
+    case 'jwt':
+      return { type: one.type, source: withoutSecrets(one.jwksUrl) || one.jwks || one.publicKey || one.secret };
+  }
+}
+
+/** An address without name, password and query. */
+export function withoutSecrets(address: string): string {
+  if (!URL.canParse(address)) return address;
+  const url = new URL(address);
+  if (!['http:', 'https:'].includes(url.protocol)) return address;
+  if (url.username !== '' || url.password !== '') [url.username, url.password] = ['***', ''];
+  if (url.search !== '') url.search = '?***';
+  return url.href;
+}

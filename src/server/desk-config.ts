@@ -1,0 +1,87 @@
+/**
+ * What the API does with the configuration: it is read without its secrets, and its live keys can be changed until the restart.
+ */
+import type { LogLevel } from '../base/settings.ts';
+import { type AskDesk, Refusal } from './ask-desk.ts';
+import type { Tree } from './config.ts';
+import { type ConfigKey, configKeys } from './config-schema.ts';
+import { withoutSecrets } from './desk-access.ts';
+import { type LiveSettings, merged } from './live-settings.ts';
+import type { SupervisorParts } from './supervisor-asks.ts';
+
+/** What the API may change. Statements have a way of their own. */
+export const LIVE_KEYS: readonly string[] = ['log.level', 'authorization.deniedV3', 'quotas'];
+
+const HIDDEN = '***';
+/** Names of what nobody is told. */
+const SECRET = /(?:password|passphrase|secretKey|apiKey|token|credentials)$/i;
+
+/** Names what is answered. */
+export function configAsks(desk: AskDesk, { live, settled }: SupervisorParts): void {
+  desk.handle('config/list', () => configOf(live));
+  desk.handle('config/change', async ({ patch }: { patch: Tree }) => {
+    change(live, merged(live.patch, patch));
+    await settled();
+    return configOf(live);
+  });
+  desk.handle('config/forget', async () => {
+    change(live, {});
+    await settled();
+    return configOf(live);
+  });
+  desk.handle('log-level/read', () => levelOf(live));
+  desk.handle('log-level/change', async ({ level }: { level: LogLevel }) => {
+    change(live, merged(live.patch, { log: { level } }));
+    await settled();
+    return levelOf(live);
+  });
+}
+
+function levelOf(live: LiveSettings): object {
+  return { level: live.current.log.level };
+}
+
+/** @throws Refusal with everything that is wrong */
+function change(live: LiveSettings, patch: Tree): void {
+  const issues = live.change(patch);
+  if (issues === null) return;
+  const faults = issues.map(({ path, message }) => ({ at: path.join('.'), message }));
+  throw new Refusal('unprocessable', `${faults[0]!.at}: ${faults[0]!.message}`, faults);
+}
+
+function configOf(live: LiveSettings): object {
+  const { keys } = configKeys();
+  return { file: live.config.file ?? null, data: keys.map((one) => rowOf(one, live)), next: null, total: keys.length };
+}
+
+function rowOf({ path, default: standard, text }: ConfigKey, { config, patch }: LiveSettings): object {
+  const written = valueAt(config.written, path);
+  const isOfApi = valueAt(patch, path) !== undefined;
+  return {
+    key: path,
+    value: written === undefined ? standard : withoutSecretsIn(path, written),
+    source: written === undefined ? 'default' : isOfApi ? 'api' : (config.origins.get(path) ?? 'file'),
+    isLive: LIVE_KEYS.some((key) => path === key || path.startsWith(`${key}.`)),
+    text,
+  };
+}
+
+function valueAt(tree: Readonly<Tree>, path: string): unknown {
+  let value: unknown = tree;
+  for (const name of path.split('.')) value = (value as Tree | undefined)?.[name];
+  return value;
+}
+
+/** The same value, where nothing in it may be used by who reads it. Headers and bodies that are sent to services often hold keys. */
+function withoutSecretsIn(name: string, value: unknown): unknown {
+  if (typeof value === 'string') return SECRET.test(name) && value !== '' ? HIDDEN : withoutSecrets(value);
+  if (Array.isArray(value)) return value.map((one) => withoutSecretsIn(name, one));
+  if (typeof value !== 'object' || value === null) return value;
+  const isSent = name === 'headers' || name === 'body';
+  return Object.fromEntries(
+    Object.entries(value).map(([key, one]) => {
+      if (isSent) return [key, typeof one === 'string' && /^\$\{\w+\}$/.test(one) ? one : HIDDEN];
+      return [key, withoutSecretsIn(key, one)];
+    }),
+  );
+}

@@ -1,0 +1,133 @@
+/*
+ * Goal: the audit log. Each change is there once, with who made it and without secrets; what was only read is not; files are put aside at their size; what was written is known after a
+ * restart; a disk that takes nothing stops nobody.
+ * Method: real brokers and their files.
+ */
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, test } from 'node:test';
+import { createLog } from '../../src/base/log.ts';
+import { AuditLog } from '../../src/server/audit-log.ts';
+import { type HttpBroker, startHttpBroker } from '../support/http.ts';
+import { storeDirectory } from '../support/store-directory.ts';
+
+interface Entry {
+  readonly action: string;
+  readonly caller: string;
+  readonly status: number;
+  readonly facts?: Record<string, unknown>;
+}
+
+async function audit(broker: HttpBroker, query = ''): Promise<{ data: Entry[]; next: string | null }> {
+  const { status, json, text } = await broker.request('GET', `/api/v1/audit${query}`, { role: 'viewer' });
+  assert.equal(status, 200, text);
+  return json;
+}
+
+/** Waits until the supervisor has heard of so many changes. */
+async function entries(broker: HttpBroker, count: number): Promise<Entry[]> {
+  for (;;) {
+    const { data } = await audit(broker);
+    if (data.length >= count) return data;
+  }
+}
+
+function entry(n: number): Parameters<AuditLog['add']>[0] {
+  return {
+    at: 1_700_000_000_000 + n,
+    id: `r${n}`,
+    action: `a${n % 2}`,
+    method: 'PUT',
+    path: '/x',
+    query: '',
+    address: '::1',
+    caller: 'c',
+    status: 200,
+  };
+}
+
+describe('the audit log', { concurrency: 3 }, () => {
+  test('changes are in the file and in the API, and are there after a restart', async (t) => {
+    const file = join(storeDirectory(), 'audit.log');
+    const options = { shards: 2, 'http.auditLog': file };
+    const broker = await startHttpBroker(t, options);
+    await broker.request('PUT', '/api/v1/log-level', { role: 'operator', body: { level: 'info' } });
+    const made = await broker.request('POST', '/api/v1/api-keys', { role: 'admin', body: { id: 'k1', role: 'viewer' } });
+    await broker.request('PUT', '/api/v1/log-level', { role: 'viewer', body: { level: 'error' } });
+    await broker.request('DELETE', '/api/v1/api-keys/nobody', { role: 'admin' });
+    await broker.request('DELETE', '/api/v1/api-keys/k1?reason=x', { role: 'admin' });
+    process.kill(broker.pid, 'SIGHUP');
+    const all = await entries(broker, 4);
+    assert.deepEqual(
+      all
+        .map(({ action, caller, status, facts }) => [action, caller, status, facts])
+        .reverse()
+        .sort(),
+      [
+        ['addApiKey', 'api key testadmin', 201, { id: 'k1', role: 'viewer', username: 'api-key-k1' }],
+        ['changeLogLevel', 'api key testoperator', 200, { level: 'info' }],
+        ['reload', 'signal', 0, undefined],
+        ['removeApiKey', 'api key testadmin', 204, undefined],
+      ],
+    );
+    assert.deepEqual((await audit(broker, '?caller=api%20key%20testadmin&action=removeApiKey')).data.length, 1);
+    assert.equal((await audit(broker, '?from=2126-01-01T00:00:00Z')).data.length, 0);
+    assert.equal((await broker.request('GET', '/api/v1/audit?cursor=x', { role: 'viewer' })).status, 400);
+    assert.equal((await broker.request('GET', '/api/v1/audit', { role: 'service' })).status, 403);
+    assert.equal(await broker.stop(), 0);
+    const text = readFileSync(file, 'utf8');
+    const lines = text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Entry);
+    assert.equal(lines.length, 4);
+    assert.ok(!text.includes(made.json.token));
+    const again = await startHttpBroker(t, options);
+    assert.equal((await entries(again, 4)).length, 4);
+  });
+
+  test('pages, bounds, and files that are put aside', async () => {
+    const file = join(storeDirectory(), 'audit.log');
+    const settings = { file, bytesMax: 20_000, filesMax: 2 };
+    const log = new AuditLog(settings, createLog('silent', {}));
+    for (let n = 0; n < 1500; n++) {
+      log.add(entry(n));
+      if (n % 50 === 0) await log.stop();
+    }
+    await log.stop();
+    assert.deepEqual(
+      readdirSync(dirname(file))
+        .filter((name) => name.startsWith('audit'))
+        .sort(),
+      ['audit.log', 'audit.log.1', 'audit.log.2'],
+    );
+    assert.match(readFileSync(file, 'utf8'), /"id":"r1499"/);
+    const seen: string[] = [];
+    let cursor: string | null = null;
+    do {
+      const page: ReturnType<AuditLog['list']> = log.list({ limit: 300, ...(cursor !== null && { cursor }) });
+      seen.push(...page.data.map((one) => (one as { id: string }).id));
+      cursor = page.next;
+    } while (cursor !== null);
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 1000 }, (_, n) => `r${1499 - n}`),
+      'the last thousand, the newest first',
+    );
+    assert.equal(log.list({ limit: 1000, action: 'a1' }).data.length, 500);
+    const none = new AuditLog({ file: '', bytesMax: 1, filesMax: 1 }, createLog('silent', {}));
+    none.add(entry(1));
+    assert.equal(none.list({ limit: 10 }).data.length, 1);
+  });
+
+  test('a file that cannot be written stops nobody', async (t) => {
+    const file = join(storeDirectory(), 'audit.log');
+    mkdirSync(file);
+    const broker = await startHttpBroker(t, { 'http.auditLog': file });
+    const answer = await broker.request('PUT', '/api/v1/log-level', { role: 'operator', body: { level: 'info' } });
+    assert.equal(answer.status, 200);
+    await broker.line(({ msg }) => msg === 'the audit log cannot be written: changes are only remembered');
+    assert.equal((await entries(broker, 1))[0]!.action, 'changeLogLevel');
+  });
+});
