@@ -6,22 +6,40 @@ import type { Shard } from '../shard/shard.ts';
 import type { ApiKey } from './api-key.ts';
 import { HttpServer } from './http-server.ts';
 import { handleIdempotency } from './idempotency.ts';
+import { answerManagement } from './management/answers.ts';
 import type { Route } from './route.ts';
 import { Router } from './router.ts';
 import { aboutRoutes } from './routes/about.ts';
+import { brokerRoutes } from './routes/broker.ts';
 import { clientLinkRoutes } from './routes/client-link.ts';
 import { clientMessageRoutes } from './routes/client-messages.ts';
+import { clientRoutes } from './routes/clients.ts';
 import { publishRoutes } from './routes/publish.ts';
+import { retainedRoutes } from './routes/retained.ts';
 import { subscribeRoutes } from './routes/subscribe.ts';
+import { subscriptionRoutes } from './routes/subscriptions.ts';
+import { topicRoutes } from './routes/topics.ts';
 
 /** Every route. */
 export function allRoutes(): readonly Route[] {
-  return [...aboutRoutes(allRoutes), ...publishRoutes, ...clientMessageRoutes, ...clientLinkRoutes, ...subscribeRoutes];
+  return [
+    ...aboutRoutes(allRoutes),
+    ...publishRoutes,
+    ...clientMessageRoutes,
+    ...clientLinkRoutes,
+    ...subscribeRoutes,
+    ...clientRoutes(),
+    ...subscriptionRoutes(),
+    ...retainedRoutes(),
+    ...topicRoutes(),
+    ...brokerRoutes(),
+  ];
 }
 
 /** The HTTP door of one shard. @param keys that may be used, for now */
 export function createHttpServer(shard: Shard, keys: readonly ApiKey[]): HttpServer {
   handleIdempotency(shard);
   handleClientQuestions(shard);
+  answerManagement(shard);
   return new HttpServer(shard, new Router(allRoutes()), keys);
 }

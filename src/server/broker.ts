@@ -28,6 +28,7 @@ import type { LoginDesk, OpenLogin } from './login-desk.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
+import { keepTopicMeters } from './topic-meter-desk.ts';
 import { type BoundListener, createLink, type FromShard, portsOf, type ShardStart, SharedMemory, type ToShard } from './wiring.ts';
 
 const RESTARTS = counter('shard/restarts');
@@ -218,6 +219,7 @@ class Supervisor implements Broker {
     this.apiKeys = apiKeys;
     apiKeys.changed = (keys) => this.tellAll({ kind: 'api-keys', keys });
     this.asks = new AskDesk(log);
+    keepTopicMeters(this.asks);
     this.desk = desk;
     this.live = live;
     live.changed = (change) => {
