@@ -3,9 +3,9 @@
  * on a client's behalf.
  */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import test from 'node:test';
 import { connect, payloadText, type TestClient } from '../support/client.ts';
-import { type HttpBroker, type HttpReply, startHttpBroker } from '../support/http.ts';
+import { endAllClients, type HttpBroker, type HttpReply, startHttpBroker } from '../support/http.ts';
 import { storeDirectory } from '../support/store-directory.ts';
 
 interface Listed {
@@ -37,9 +37,9 @@ function names({ items }: { items: Listed[] }): string[] {
 }
 
 for (const shards of [1, 3])
-  describe(`clients of ${shards} shards`, () => {
-    test('every field of the list and of one client', async (t) => {
-      const broker = await startHttpBroker(t, { shards });
+  test(`clients of ${shards} shards`, async (t) => {
+    const broker = await startHttpBroker(t, { shards });
+    await t.test('every field of the list and of one client', async () => {
       const before = Date.now();
       const odd = 'gerät/1 ü%2F#+';
       const client = await connect(broker.port, {
@@ -151,8 +151,8 @@ for (const shards of [1, 3])
       await publisher.disconnect();
     });
 
-    test('filters, roles, and what is asked wrong', async (t) => {
-      const broker = await startHttpBroker(t, { shards });
+    await t.test('filters, roles, and what is asked wrong', async () => {
+      await endAllClients(broker);
       const clients: TestClient[] = [];
       for (let i = 0; i < 6; i++)
         clients.push(
@@ -208,8 +208,8 @@ for (const shards of [1, 3])
       for (const client of clients.slice(1)) await client.disconnect();
     });
 
-    test('pages list everybody who stays exactly once, while others come and go', async (t) => {
-      const broker = await startHttpBroker(t, { shards });
+    await t.test('pages list everybody who stays exactly once, while others come and go', async () => {
+      await endAllClients(broker);
       const staying = await Promise.all(Array.from({ length: 60 }, (_, i) => connect(broker.port, { clientId: `stay-${i}` })));
       let going: TestClient[] = [];
       let next = 0;
@@ -227,8 +227,8 @@ for (const shards of [1, 3])
       await Promise.all([...staying, ...going].map((client) => client.disconnect()));
     });
 
-    test('a kick ends a connection, or a session with it', async (t) => {
-      const broker = await startHttpBroker(t, { shards });
+    await t.test('a kick ends a connection, or a session with it', async () => {
+      await endAllClients(broker);
       const watcher = await connect(broker.port, { clientId: 'watcher' });
       await watcher.subscribe('will/#');
       await watcher.subscribe('$events/client_disconnected');
@@ -268,8 +268,8 @@ for (const shards of [1, 3])
       await watcher.disconnect();
     });
 
-    test('a subscription on behalf counts at once, for clients that are there and for those that are away', async (t) => {
-      const broker = await startHttpBroker(t, { shards });
+    await t.test('a subscription on behalf counts at once, for clients that are there and for those that are away', async () => {
+      await endAllClients(broker);
       const publisher = await connect(broker.port, { clientId: 'publisher' });
       await publisher.publish('kept/1', 'state', { retain: true, qos: 1 });
       const client = await connect(broker.port, { clientId: 'here/ö', properties: { sessionExpiryInterval: 1000 } });

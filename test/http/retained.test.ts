@@ -2,7 +2,7 @@
  * Retained Messages and mailboxes over HTTP, of brokers with one shard and with three: listed, read, deleted, and gone for good.
  */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import test from 'node:test';
 import { connect, payloadText } from '../support/client.ts';
 import { type HttpBroker, startHttpBroker } from '../support/http.ts';
 import { storeDirectory } from '../support/store-directory.ts';
@@ -19,10 +19,44 @@ async function list(broker: HttpBroker, path: string, query: string, key: string
 }
 
 for (const shards of [1, 3])
-  describe(`retained by ${shards} shards`, () => {
-    test('listed in order by any filter, read, and deleted for good', async (t) => {
-      const path = storeDirectory();
-      const broker = await startHttpBroker(t, { shards, 'store.path': path });
+  test(`retained by ${shards} shards`, async (t) => {
+    const path = storeDirectory();
+    const broker = await startHttpBroker(t, { shards, 'store.path': path, 'p2p.mailbox.enabled': true });
+    await t.test('mailboxes: who has one, what is in it, and its end', async () => {
+      const client = await connect(broker.port, { clientId: 'sender' });
+      await client.subscribe('receipts');
+      for (const to of ['dev/1', 'dev/2', 'other'])
+        for (const text of ['one', 'two'])
+          await client.publish(`cmd/p2p/${to}`, text, {
+            qos: 1,
+            properties: { responseTopic: 'receipts', userProperties: text === 'two' && to === 'dev/1' ? [['p2p-receipt', '1']] : [] },
+          });
+      assert.deepEqual((await list(broker, 'mailboxes', 'limit=1', 'clientId')).sort(), ['dev/1', 'dev/2', 'other']);
+      assert.deepEqual((await list(broker, 'mailboxes', 'prefix=dev/', 'clientId')).sort(), ['dev/1', 'dev/2']);
+      assert.equal((await broker.request('GET', '/api/v1/mailboxes', { role: 'viewer' })).json.total, 3);
+      const { json } = await broker.request('GET', '/api/v1/mailboxes/dev%2F1', { role: 'viewer' });
+      assert.equal(json.messages, 2);
+      assert.ok(json.bytes > 0);
+      assert.ok(Date.parse(json.expiresAt) > Date.parse(json.createdAt));
+      const texts = (json.messageList as { payloadBase64: string; topic: string }[]).map(
+        ({ payloadBase64, topic }) => `${topic} ${Buffer.from(payloadBase64, 'base64')}`,
+      );
+      assert.deepEqual(texts, ['cmd/p2p/dev/1 one', 'cmd/p2p/dev/1 two']);
+      assert.equal((await broker.request('DELETE', '/api/v1/mailboxes/dev%2F1', { role: 'viewer' })).status, 403);
+      assert.deepEqual((await broker.request('DELETE', '/api/v1/mailboxes/dev%2F1', { role: 'operator' })).json, {
+        deleted: true,
+        messages: 2,
+      });
+      assert.equal(JSON.parse(payloadText(await client.next())).status, 'dropped');
+      assert.equal((await broker.request('GET', '/api/v1/mailboxes/dev%2F1', { role: 'viewer' })).status, 404);
+      assert.equal((await broker.request('DELETE', '/api/v1/mailboxes/dev%2F1', { role: 'operator' })).status, 404);
+      const late = await connect(broker.port, { clientId: 'dev/1' });
+      await late.expectNone();
+      await late.disconnect();
+      await client.disconnect();
+    });
+
+    await t.test('listed in order by any filter, read, and deleted for good', async () => {
       const client = await connect(broker.port, { clientId: 'publisher' });
       const topics = ['a', 'a/', 'a/b', 'a/b/c', 'a/b!', 'a-b', 'ä/ö', '/x', 'z/1/state', 'z/2/state', 'z/10/state', 'z/1/other'];
       for (const topic of topics) await client.publish(topic, `of ${topic}`, { qos: 1, retain: true });
@@ -87,40 +121,5 @@ for (const shards of [1, 3])
         await list(again, 'retained', '', 'topic'),
         inOrder.filter((topic) => topic !== 'a/b'),
       );
-    });
-
-    test('mailboxes: who has one, what is in it, and its end', async (t) => {
-      const broker = await startHttpBroker(t, { shards, 'p2p.mailbox.enabled': true });
-      const client = await connect(broker.port, { clientId: 'sender' });
-      await client.subscribe('receipts');
-      for (const to of ['dev/1', 'dev/2', 'other'])
-        for (const text of ['one', 'two'])
-          await client.publish(`cmd/p2p/${to}`, text, {
-            qos: 1,
-            properties: { responseTopic: 'receipts', userProperties: text === 'two' && to === 'dev/1' ? [['p2p-receipt', '1']] : [] },
-          });
-      assert.deepEqual((await list(broker, 'mailboxes', 'limit=1', 'clientId')).sort(), ['dev/1', 'dev/2', 'other']);
-      assert.deepEqual((await list(broker, 'mailboxes', 'prefix=dev/', 'clientId')).sort(), ['dev/1', 'dev/2']);
-      assert.equal((await broker.request('GET', '/api/v1/mailboxes', { role: 'viewer' })).json.total, 3);
-      const { json } = await broker.request('GET', '/api/v1/mailboxes/dev%2F1', { role: 'viewer' });
-      assert.equal(json.messages, 2);
-      assert.ok(json.bytes > 0);
-      assert.ok(Date.parse(json.expiresAt) > Date.parse(json.createdAt));
-      const texts = (json.messageList as { payloadBase64: string; topic: string }[]).map(
-        ({ payloadBase64, topic }) => `${topic} ${Buffer.from(payloadBase64, 'base64')}`,
-      );
-      assert.deepEqual(texts, ['cmd/p2p/dev/1 one', 'cmd/p2p/dev/1 two']);
-      assert.equal((await broker.request('DELETE', '/api/v1/mailboxes/dev%2F1', { role: 'viewer' })).status, 403);
-      assert.deepEqual((await broker.request('DELETE', '/api/v1/mailboxes/dev%2F1', { role: 'operator' })).json, {
-        deleted: true,
-        messages: 2,
-      });
-      assert.equal(JSON.parse(payloadText(await client.next())).status, 'dropped');
-      assert.equal((await broker.request('GET', '/api/v1/mailboxes/dev%2F1', { role: 'viewer' })).status, 404);
-      assert.equal((await broker.request('DELETE', '/api/v1/mailboxes/dev%2F1', { role: 'operator' })).status, 404);
-      const late = await connect(broker.port, { clientId: 'dev/1' });
-      await late.expectNone();
-      await late.disconnect();
-      await client.disconnect();
     });
   });

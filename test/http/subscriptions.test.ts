@@ -2,9 +2,9 @@
  * Subscriptions and groups over HTTP, of brokers with one shard and with three: by filter, topic, client and share name, page by page, and what waits in a group.
  */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import test from 'node:test';
 import { connect, type TestClient } from '../support/client.ts';
-import { type HttpBroker, startHttpBroker } from '../support/http.ts';
+import { endAllClients, type HttpBroker, startHttpBroker } from '../support/http.ts';
 
 interface Row {
   readonly clientId: string;
@@ -23,9 +23,9 @@ async function rows(broker: HttpBroker, query: string): Promise<string[]> {
 }
 
 for (const shards of [1, 3])
-  describe(`subscriptions of ${shards} shards`, () => {
-    test('by filter, topic, client and group', async (t) => {
-      const broker = await startHttpBroker(t, { shards });
+  test(`subscriptions of ${shards} shards`, async (t) => {
+    const broker = await startHttpBroker(t, { shards, 'mqtt.sharedStrategy': 'round-robin' });
+    await t.test('by filter, topic, client and group', async () => {
       const clients: TestClient[] = [];
       for (let i = 0; i < 5; i++) {
         const client = await connect(broker.port, { clientId: `c/${i}`, properties: { sessionExpiryInterval: 100 } });
@@ -76,8 +76,8 @@ for (const shards of [1, 3])
       for (const client of clients.slice(0, 4)) await client.disconnect();
     });
 
-    test('groups: members, who is there, and what waits', async (t) => {
-      const broker = await startHttpBroker(t, { shards, 'mqtt.sharedStrategy': 'round-robin' });
+    await t.test('groups: members, who is there, and what waits', async () => {
+      await endAllClients(broker);
       const members: TestClient[] = [];
       for (let i = 0; i < 4; i++) {
         const member = await connect(broker.port, {

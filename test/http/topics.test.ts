@@ -5,17 +5,52 @@ import assert from 'node:assert/strict';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import test from 'node:test';
 import { addApiKey } from '../../src/server/api-key-commands.ts';
 import { stageCrashable } from '../scenario/crashable.ts';
 import { connect } from '../support/client.ts';
-import { type HttpReply, startHttpBroker } from '../support/http.ts';
+import { endAllClients, type HttpReply, startHttpBroker } from '../support/http.ts';
 import { clientIdOn } from '../support/placement.ts';
 
 for (const shards of [1, 3])
-  describe(`topics of ${shards} shards`, () => {
-    test('what goes in and out below a prefix is counted, ordinary, shared and P2P', async (t) => {
-      const broker = await startHttpBroker(t, { shards });
+  test(`topics of ${shards} shards`, async (t) => {
+    const broker = await startHttpBroker(t, { shards });
+    await t.test('the broker and its shards in numbers', async () => {
+      const clients = await Promise.all(Array.from({ length: 6 }, (_, i) => connect(broker.port, { clientId: `n${i}` })));
+      await clients[0]!.subscribe('t');
+      for (const client of clients) await client.publish('t', 'x', { qos: 1 });
+      const all = await broker.request('GET', '/api/v1/broker', { role: 'viewer' });
+      assert.ok(all.json.node.length > 0);
+      assert.equal(all.json.shards, shards);
+      assert.equal(all.json.clientsConnected, 6);
+      assert.equal(all.json.sessions, 6);
+      assert.equal(all.json.publishReceived, 6);
+      assert.equal(all.json.publishSent, 6);
+      assert.ok(all.json.rssBytes > 10_000_000);
+      assert.ok(all.json.rates.publishReceived > 0);
+      assert.equal(all.json.rates.publishDropped, 0);
+      const each = await broker.request('GET', '/api/v1/shards', { role: 'viewer' });
+      assert.equal(each.json.total, shards);
+      // biome-ignore lint/suspicious/noExplicitAny: numbers and a text.
+      const rows = each.json.data as Record<string, any>[];
+      assert.deepEqual(
+        rows.map(({ shard, state }) => `${shard} ${state}`),
+        Array.from({ length: shards }, (_, index) => `${index} serving`),
+      );
+      const sum = (name: string): number => rows.reduce((total, row) => total + row[name]!, 0);
+      assert.equal(sum('clients'), 6);
+      assert.equal(sum('publishReceived'), 6);
+      for (const row of rows) {
+        assert.ok(row['heapBytes']! > 1_000_000 && row['heapBytes']! < row['heapBytesMax']!);
+        assert.ok(row['loadPercent']! >= 0 && row['loadPercent']! <= 100);
+      }
+      assert.equal((await broker.request('GET', '/api/v1/broker', { role: 'service' })).status, 403);
+      assert.equal((await broker.request('GET', '/api/v1/shards')).status, 403);
+      await Promise.all(clients.map((client) => client.disconnect()));
+    });
+
+    await t.test('what goes in and out below a prefix is counted, ordinary, shared and P2P', async () => {
+      await endAllClients(broker);
       const ask = (method: string, path: string, role: 'viewer' | 'operator' = 'operator'): Promise<HttpReply> =>
         broker.request(method, `/api/v1/topics${path}`, { role });
       const clients = await Promise.all(Array.from({ length: 4 }, (_, i) => connect(broker.port, { clientId: `c${i}` })));
@@ -60,41 +95,6 @@ for (const shards of [1, 3])
       assert.equal((await ask('PUT', '/metrics/q', 'viewer')).status, 403);
       for (let i = 0; i < 97; i++) assert.equal((await ask('PUT', `/metrics/p${i}`)).status, 200);
       assert.equal((await ask('PUT', '/metrics/more')).json.code, 'quota-exceeded');
-      await Promise.all(clients.map((client) => client.disconnect()));
-    });
-
-    test('the broker and its shards in numbers', async (t) => {
-      const broker = await startHttpBroker(t, { shards });
-      const clients = await Promise.all(Array.from({ length: 6 }, (_, i) => connect(broker.port, { clientId: `n${i}` })));
-      await clients[0]!.subscribe('t');
-      for (const client of clients) await client.publish('t', 'x', { qos: 1 });
-      const all = await broker.request('GET', '/api/v1/broker', { role: 'viewer' });
-      assert.ok(all.json.node.length > 0);
-      assert.equal(all.json.shards, shards);
-      assert.equal(all.json.clientsConnected, 6);
-      assert.equal(all.json.sessions, 6);
-      assert.equal(all.json.publishReceived, 6);
-      assert.equal(all.json.publishSent, 6);
-      assert.ok(all.json.rssBytes > 10_000_000);
-      assert.ok(all.json.rates.publishReceived > 0);
-      assert.equal(all.json.rates.publishDropped, 0);
-      const each = await broker.request('GET', '/api/v1/shards', { role: 'viewer' });
-      assert.equal(each.json.total, shards);
-      // biome-ignore lint/suspicious/noExplicitAny: numbers and a text.
-      const rows = each.json.data as Record<string, any>[];
-      assert.deepEqual(
-        rows.map(({ shard, state }) => `${shard} ${state}`),
-        Array.from({ length: shards }, (_, index) => `${index} serving`),
-      );
-      const sum = (name: string): number => rows.reduce((total, row) => total + row[name]!, 0);
-      assert.equal(sum('clients'), 6);
-      assert.equal(sum('publishReceived'), 6);
-      for (const row of rows) {
-        assert.ok(row['heapBytes']! > 1_000_000 && row['heapBytes']! < row['heapBytesMax']!);
-        assert.ok(row['loadPercent']! >= 0 && row['loadPercent']! <= 100);
-      }
-      assert.equal((await broker.request('GET', '/api/v1/broker', { role: 'service' })).status, 403);
-      assert.equal((await broker.request('GET', '/api/v1/shards')).status, 403);
       await Promise.all(clients.map((client) => client.disconnect()));
     });
   });
