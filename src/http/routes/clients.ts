@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { addNetwork } from '../../base/network.ts';
 import { counter } from '../../shard/counters.ts';
 import type { ClientQuery, KickAsk, SubscribeAsk } from '../management/client-answers.ts';
-import { listPage, PAGE_QUERY, pageOf } from '../management/pages.ts';
+import { listPage, PAGE_QUERY, pageAnswer, pageOf } from '../management/pages.ts';
 import { askOwner } from '../management/reply.ts';
 import { type Route, route } from '../route.ts';
 import { client, clientDetails, clientPath, subscriptionOptions } from './schemas.ts';
@@ -67,11 +67,11 @@ export function clientRoutes(): readonly Route[] {
         const page = await listPage(call, 'client-list', search satisfies ClientQuery, { limit, cursor });
         const { prefix, contains, username, address, state } = search;
         const isCounted = prefix === undefined && contains === undefined && username === undefined && address === undefined;
-        if (!isCounted) return { status: 200, body: page };
+        if (!isCounted) return pageAnswer(page);
         const connected = call.shard.sumOfAll(CONNECTED);
         const all = call.shard.sumOfAll(SESSIONS);
         const total = state === undefined ? all : state === 'connected' ? connected : Math.max(0, all - connected);
-        return { status: 200, body: { ...page, total } };
+        return pageAnswer(page, total);
       },
     }),
     route({
@@ -134,7 +134,7 @@ function subscriptionRoutes(): readonly Route[] {
         const clientId = nameOf(params);
         const { body } = await askOwner(call, clientId, 'client-get', { clientId });
         const page = await listPage(call, 'subscription-list', { clientId }, query as { limit: number; cursor?: string });
-        return { status: 200, body: { ...page, total: (body as { readonly subscriptions: number }).subscriptions } };
+        return pageAnswer(page, (body as { readonly subscriptions: number }).subscriptions);
       },
     }),
     route({

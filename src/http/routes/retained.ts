@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { ReasonCode } from '../../protocol/reason-code.ts';
 import { filterError, isTopicText } from '../../protocol/topic.ts';
 import { counter } from '../../shard/counters.ts';
-import { askEach, listPage, PAGE_QUERY, pageOf } from '../management/pages.ts';
+import { askEach, listPage, PAGE_QUERY, pageAnswer, pageOf } from '../management/pages.ts';
 import { askOwner } from '../management/reply.ts';
 import { type Route, route } from '../route.ts';
 import { clientPath, message, time } from './schemas.ts';
@@ -62,8 +62,10 @@ export function retainedRoutes(): readonly Route[] {
           listPage(call, 'retained-list', { filter }, page),
           filter === '#' ? askEach<{ readonly count: number }>(call, 'retained-count', {}) : null,
         ]);
-        if (counts === null) return { status: 200, body: list };
-        return { status: 200, body: { ...list, total: counts.reduce((sum, { count }) => sum + count, 0) } };
+        return pageAnswer(
+          list,
+          counts?.reduce((sum, { count }) => sum + count, 0),
+        );
       },
     }),
     route({
@@ -111,7 +113,7 @@ function mailboxRoutes(): readonly Route[] {
       handle: async (call, { query }) => {
         const { prefix, ...page } = query as { limit: number; cursor?: string; prefix?: string };
         const list = await listPage(call, 'mailbox-list', { prefix }, page);
-        return { status: 200, body: prefix === undefined ? { ...list, total: call.shard.sumOfAll(BOXES) } : list };
+        return pageAnswer(list, prefix === undefined ? call.shard.sumOfAll(BOXES) : undefined);
       },
     }),
     route({

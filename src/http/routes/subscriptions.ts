@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { counter } from '../../shard/counters.ts';
 import type { GroupFacts, GroupLag, MemberQuery } from '../management/group-answers.ts';
-import { askEach, listPage, PAGE_QUERY, pageOf } from '../management/pages.ts';
+import { askEach, listPage, PAGE_QUERY, pageAnswer, pageOf } from '../management/pages.ts';
 import type { SubscriptionQuery } from '../management/subscription-answers.ts';
 import { Problem } from '../problem.ts';
 import { type Route, route } from '../route.ts';
@@ -50,7 +50,7 @@ export function subscriptionRoutes(): readonly Route[] {
         const { limit, cursor, ...search } = query as z.output<typeof listQuery>;
         const page = await listPage(call, 'subscription-list', search satisfies SubscriptionQuery, { limit, cursor });
         const isCounted = Object.values(search).every((value) => value === undefined);
-        return { status: 200, body: isCounted ? { ...page, total: call.shard.sumOfAll(SUBSCRIPTIONS) } : page };
+        return pageAnswer(page, isCounted ? call.shard.sumOfAll(SUBSCRIPTIONS) : undefined);
       },
     }),
     route({
@@ -67,7 +67,7 @@ export function subscriptionRoutes(): readonly Route[] {
         const page = await listPage(call, 'group-list', { group: name }, { limit, cursor }, addUp);
         const lags = await askEach<readonly GroupLag[]>(call, 'group-lags', { groups: page.data as GroupFacts[] });
         const data = page.data.map((group, index) => ({ ...group, ...lagOfAll(lags.map((each) => each[index]!)) }));
-        return { status: 200, body: { ...page, data } };
+        return { status: 200, body: { data, next: page.next } };
       },
     }),
     route({
@@ -119,7 +119,8 @@ export function subscriptionRoutes(): readonly Route[] {
             members,
             online: sum(share.onlineCounts),
             ...lagOfAll(lags.map((each) => each[0]!)),
-            ...page,
+            data: page.data,
+            next: page.next,
             total: members,
           },
         };
