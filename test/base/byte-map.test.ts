@@ -161,6 +161,19 @@ test('a scan in order lists what stays exactly once, in the order of all sizes, 
   }
 });
 
+test('a scan in order goes on where it was when the index has become smaller, also within what is one place now', () => {
+  const map = new ByteMap<Item>();
+  const put = (key: string): void => void map.set(encoder.encode(key), goodHash(encoder.encode(key)), { key });
+  const drop = (key: string): void => void map.delete(encoder.encode(key), 0, key.length, goodHash(encoder.encode(key)));
+  for (let i = 0; i < 200; i++) put(`stay${i}`);
+  for (let place = 1; place < 4096; place += 11) {
+    for (let i = 0; i < 1600; i++) put(`go${i}`);
+    const from = (place << 20) >>> 0;
+    for (let i = 0; i < 1600; i++) drop(`go${i}`);
+    map.scanInOrder(from, 1, (_item, order) => assert.ok(order >= from));
+  }
+});
+
 /** A hash whose home is among the last of every index. */
 function atTheEnd(hash: number): number {
   // The inverse of the multiplier modulo 2^32.
