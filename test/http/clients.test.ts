@@ -134,6 +134,9 @@ for (const shards of [1, 3])
         delaySeconds: 9,
         expirySeconds: 60,
       });
+      const waiting = await broker.request('GET', `/api/v1/clients/${encodeURIComponent(odd)}/queue`, { role: 'viewer' });
+      assert.equal(waiting.json.queued, 1);
+      assert.equal(Buffer.from(waiting.json.messageList[0].payloadBase64, 'base64').toString(), 'message 2');
       const { json } = await broker.request('GET', '/api/v1/clients', { role: 'viewer' });
       assert.equal(json.total, 2);
       assert.equal(json.next, null);

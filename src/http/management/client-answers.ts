@@ -5,11 +5,13 @@ import { BlockList } from 'node:net';
 import { addNetwork } from '../../base/network.ts';
 import { ReasonCode } from '../../protocol/reason-code.ts';
 import type { GiveAnswer } from '../../shard/asks.ts';
+import { peekQueue } from '../../shard/peek-queue.ts';
 import { endConnection, endSession } from '../../shard/sessions.ts';
 import type { ClientSession, Shard } from '../../shard/shard.ts';
 import { subscribeFor, unsubscribeFor } from '../../shard/subscribe-for.ts';
 import { answerFromMap, type ListAsk } from './chunk.ts';
 import { addressOfClient, clientDetails, clientFacts } from './client-facts.ts';
+import { BYTES_SHOWN_MAX, MESSAGES_SHOWN_MAX, shownMessages } from './message-facts.ts';
 import { NO_SESSION, type Reply, refusal, sessionOf } from './reply.ts';
 
 /** Which clients are wanted; what is absent is any. */
@@ -56,6 +58,7 @@ export function answerAboutClients(shard: Shard): void {
       else handler(session, value as T, answer);
     });
   handle('client-get', (session, _ask, answer) => answer({ body: clientDetails(shard, session) }));
+  handle('client-queue', (session, _ask, answer) => showQueue(shard, session, answer));
   handle<KickAsk>('client-kick', (session, ask, answer) => kick(shard, session, ask, answer));
   handle<SubscribeAsk>('client-subscribe', (session, ask, answer) => subscribe(shard, session, ask, answer));
   handle<SubscribeAsk>('client-unsubscribe', (session, ask, answer) => unsubscribe(shard, session, ask, answer));
@@ -84,6 +87,15 @@ function listClients(shard: Shard, ask: ListAsk<ClientQuery>, answer: GiveAnswer
 
 function isIn(network: BlockList, address: string): boolean {
   return address !== '' && network.check(address, address.includes(':') ? 'ipv6' : 'ipv4');
+}
+
+/** The oldest messages that wait for the client; those of its QUIC streams are not among them. */
+function showQueue(shard: Shard, session: ClientSession, answer: (reply: Reply) => void): void {
+  const { queue } = session;
+  const reply = (messageList: object[]): void =>
+    answer({ body: { clientId: session.clientId, queued: queue?.count ?? 0, queuedBytes: queue?.bytes ?? 0, messageList } });
+  if (queue === null) reply([]);
+  else peekQueue(shard, queue, MESSAGES_SHOWN_MAX, BYTES_SHOWN_MAX, (deliveries) => reply(shownMessages(deliveries)));
 }
 
 /** Ends the connection of a client, and its session where that is wanted. */

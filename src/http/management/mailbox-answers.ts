@@ -8,7 +8,7 @@ import type { Mailbox } from '../../shard/mailbox.ts';
 import { peekQueue } from '../../shard/peek-queue.ts';
 import type { Shard } from '../../shard/shard.ts';
 import { answerFromMap, type ListAsk } from './chunk.ts';
-import { messageFacts } from './message-facts.ts';
+import { BYTES_SHOWN_MAX, MESSAGES_SHOWN_MAX, shownMessages } from './message-facts.ts';
 import { type Reply, refusal } from './reply.ts';
 import { timeOf } from './time-of.ts';
 
@@ -16,10 +16,6 @@ export interface MailboxQuery {
   /** Beginning of the Client Identifier; absent: any. */
   readonly prefix?: string | undefined;
 }
-
-/** Messages of one mailbox, or of one queue, that are shown, and bytes of them. */
-const MESSAGES_SHOWN_MAX = 100;
-const BYTES_SHOWN_MAX = 1024 * 1024;
 
 const NONE: Reply = refusal('not-found', 'there is no mailbox for this Client Identifier');
 
@@ -81,8 +77,6 @@ function mailboxFacts(shard: Shard, box: Mailbox): object {
 
 function show(shard: Shard, box: Mailbox, answer: GiveAnswer): void {
   peekQueue(shard, box.queue, MESSAGES_SHOWN_MAX, BYTES_SHOWN_MAX, (deliveries) => {
-    const messageList: object[] = [];
-    for (const delivery of deliveries) if (delivery !== null) messageList.push(messageFacts(delivery.message));
-    answer({ body: { ...mailboxFacts(shard, box), messageList } } satisfies Reply);
+    answer({ body: { ...mailboxFacts(shard, box), messageList: shownMessages(deliveries) } } satisfies Reply);
   });
 }

@@ -4,8 +4,13 @@
 import { Reader, readText, Writer } from '../../base/bytes.ts';
 import { PUBLISH } from '../../protocol/packet-type.ts';
 import { type Properties, readProperties } from '../../protocol/property.ts';
+import type { Delivery } from '../../session/delivery.ts';
 import type { Message } from '../../session/message.ts';
 import { timeOf } from './time-of.ts';
+
+/** Messages of one queue that are shown, and bytes of them. */
+export const MESSAGES_SHOWN_MAX = 100;
+export const BYTES_SHOWN_MAX: number = 1024 * 1024;
 
 export interface MessageFacts {
   readonly topic: string;
@@ -16,6 +21,13 @@ export interface MessageFacts {
   readonly payloadBase64: string;
   readonly expiresAt: string | null;
   readonly properties: object;
+}
+
+/** What waits in a queue, without what could not be read. */
+export function shownMessages(deliveries: readonly (Delivery | null)[]): object[] {
+  const shown: object[] = [];
+  for (const delivery of deliveries) if (delivery !== null) shown.push(messageFacts(delivery.message));
+  return shown;
 }
 
 export function messageFacts(message: Message): MessageFacts {

@@ -9,7 +9,7 @@ import type { ClientQuery, KickAsk, SubscribeAsk } from '../management/client-an
 import { listPage, PAGE_QUERY, pageAnswer, pageOf } from '../management/pages.ts';
 import { askOwner } from '../management/reply.ts';
 import { type Route, route } from '../route.ts';
-import { client, clientDetails, clientPath, subscriptionOptions } from './schemas.ts';
+import { client, clientDetails, clientPath, message, subscriptionOptions } from './schemas.ts';
 
 const GROUP = 'Clients';
 const SESSIONS = counter('clients/total');
@@ -86,6 +86,29 @@ export function clientRoutes(): readonly Route[] {
       answers: { 200: { description: 'The client.', schema: clientDetails } },
       example: { params: { clientId: 'device-1' } },
       handle: (call, { params }) => askOwner(call, nameOf(params), 'client-get', params as object),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/clients/{clientId}/queue',
+      name: 'getClientQueue',
+      group: GROUP,
+      summary: 'What waits for a client',
+      role: 'viewer',
+      params: clientPath,
+      problems: ['no-session'],
+      answers: {
+        200: {
+          description: 'The queue. What waits for a data stream of a QUIC client is counted with the client and not shown here.',
+          schema: z.object({
+            clientId: z.string(),
+            queued: z.int(),
+            queuedBytes: z.int(),
+            messageList: z.array(message).describe('The oldest 100, or 1 MB of them.'),
+          }),
+        },
+      },
+      example: { params: { clientId: 'device-1' } },
+      handle: (call, { params }) => askOwner(call, nameOf(params), 'client-queue', params as object),
     }),
     route({
       method: 'DELETE',
