@@ -63,6 +63,8 @@ export class TopicMeter {
 
 export class TopicMeters {
   readonly list: readonly TopicMeter[];
+  /** By the first byte of the prefix. */
+  private readonly byFirst: TopicMeter[][];
 
   /** @param before what is measured on keeps its numbers; null: nothing was measured */
   constructor(prefixes: readonly MeteredPrefix[], before: TopicMeters | null) {
@@ -72,6 +74,8 @@ export class TopicMeters {
       list.push(known ?? new TopicMeter(one));
     }
     this.list = list;
+    this.byFirst = Array.from({ length: 256 }, () => []);
+    for (const meter of list) this.byFirst[meter.bytes[0]!]!.push(meter);
   }
 
   /** Those of a topic; null: none. Asked once for each cached route. */
@@ -88,16 +92,18 @@ export class TopicMeters {
 
   /** A message without a route has been published. */
   published(view: MessageView): void {
-    for (let i = 0; i < this.list.length; i++) {
-      const meter = this.list[i]!;
+    const list = this.byFirst[view.topicBytes[view.topicAt]!]!;
+    for (let i = 0; i < list.length; i++) {
+      const meter = list[i]!;
       if (meter.covers(view.topicBytes, view.topicAt, view.topicEnd)) countIn(meter, view);
     }
   }
 
   /** One receiver of a message without a route has taken it, or not. */
   given(view: MessageView, wasTaken: boolean): void {
-    for (let i = 0; i < this.list.length; i++) {
-      const meter = this.list[i]!;
+    const list = this.byFirst[view.topicBytes[view.topicAt]!]!;
+    for (let i = 0; i < list.length; i++) {
+      const meter = list[i]!;
       if (meter.covers(view.topicBytes, view.topicAt, view.topicEnd)) countOut(meter, view, wasTaken ? 1 : 0, 1);
     }
   }

@@ -6,7 +6,7 @@ import type { ShareGroup } from '../../routing/share-group.ts';
 import type { MessageQueue } from '../../session/message-queue.ts';
 import type { GiveAnswer } from '../../shard/asks.ts';
 import type { ClientSession, Shard } from '../../shard/shard.ts';
-import { chunkOf, type ListAsk } from './chunk.ts';
+import { answerWhole, chunkOf, type ListAsk } from './chunk.ts';
 import { inSlices } from './slices.ts';
 import { Smallest } from './smallest.ts';
 
@@ -58,7 +58,7 @@ function listGroups(shard: Shard, { after, limit, query }: ListAsk<GroupQuery>, 
     (group) => {
       if (query.group === undefined || query.group === group.shareName) found.add([0, group.shareName, group.filter], group);
     },
-    () => answer(chunkOf(found, found.isFull ? found.last : null, groupFacts)),
+    (isComplete) => answerWhole(answer, isComplete, found, groupFacts),
   );
 }
 
@@ -77,7 +77,7 @@ function listMembers(shard: Shard, { after, limit, query }: ListAsk<MemberQuery>
     shard,
     group.members,
     (session) => found.add([orderOf(session.hash), session.clientId, ''], session),
-    () => answer(chunkOf(found, found.isFull ? found.last : null, (session) => memberFacts(group, session))),
+    (isComplete) => answerWhole(answer, isComplete, found, (session) => memberFacts(group, session)),
   );
 }
 
@@ -112,7 +112,7 @@ function sumLags(shard: Shard, groups: LagQuery['groups'], answer: GiveAnswer): 
     shard,
     visit(),
     () => {},
-    () => answer(lags satisfies GroupLag[]),
+    (isComplete) => answer(isComplete ? (lags satisfies GroupLag[]) : null),
   );
 }
 
@@ -126,7 +126,7 @@ function lagOf(queue: MessageQueue | null, key: string): number {
 }
 
 /** Goes through something that may be long, and may change meanwhile. */
-function eachOf<T>(shard: Shard, all: Iterator<T>, visit: (one: T) => void, done: () => void): void {
+function eachOf<T>(shard: Shard, all: Iterator<T>, visit: (one: T) => void, done: (isComplete: boolean) => void): void {
   inSlices(
     shard,
     () => {

@@ -8,7 +8,7 @@ import type { GiveAnswer } from '../../shard/asks.ts';
 import { STORED } from '../../shard/outcome.ts';
 import { type RetainedMessage, storeRetained } from '../../shard/retain.ts';
 import type { Shard } from '../../shard/shard.ts';
-import { chunkOf, type ListAsk } from './chunk.ts';
+import { answerWhole, type ListAsk } from './chunk.ts';
 import { messageFacts } from './message-facts.ts';
 import { type Reply, refusal } from './reply.ts';
 import { inSlices } from './slices.ts';
@@ -67,7 +67,7 @@ function listRetained(shard: Shard, { after, limit, query }: ListAsk<RetainedQue
   inSlices(
     shard,
     () => walk.step(TOPICS_PER_STEP),
-    () => answer(chunkOf(found, found.isFull ? found.last : null, retainedFacts)),
+    (isComplete) => answerWhole(answer, isComplete, found, retainedFacts),
   );
 }
 
