@@ -4,7 +4,8 @@
  *   `a/b` counts `a/b`, `a/b/c`, `a/b/c/d` …, not `a/bc`
  *
  * A cached route knows its meters, so an ordinary message costs a walk over an array of those that match; a P2P message has no route and is compared with each prefix.
- * Where nothing is measured `Shard.topicMeters` and `Route.meters` are null, and that is all that is asked.
+ * Where nothing is measured `Shard.topicMeters` and `Route.meters` are null, and that is all that is asked: no difference shows (168 to 180 ns for an ordinary message without that
+ * question, 172 to 174 with it). A prefix that counts takes 15 to 30 ns, of a P2P message 40 ns (native-bench/micro/topic-meters.bench.ts).
  *
  * Hot path.
  */
