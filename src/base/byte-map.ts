@@ -11,6 +11,11 @@ import { equalBytes } from './bytes.ts';
 
 const SMALLEST_BITS = 4;
 
+/** Place of a key with this hash in the order of `scanInOrder`: 32 bits, unsigned. The index is laid out by it, whatever its size. */
+export function orderOf(hash: number): number {
+  return Math.imul(hash, 0x9e3779b1) >>> 0;
+}
+
 /** Map from byte ranges to objects. Hashes are those of `hash32`; the map trusts that equal bytes come with equal hashes. */
 export class ByteMap<V extends object> {
   /** Number of entries. */
@@ -92,6 +97,33 @@ export class ByteMap<V extends object> {
       if (next > this.size) next = this.size;
     }
     return next <= 0 ? -1 : next;
+  }
+
+  /**
+   * Visits the entries of about `places` places of the index, from the order `from` on (the first slice has 0); within a slice in no order. No matter what comes and goes
+   * between slices, and how the map grows: what exists during the whole scan is visited exactly once. The map must not change inside `visit`.
+   * @returns the order that the next slice begins with: whatever comes before it has been visited; -1 at the end
+   */
+  scanInOrder(from: number, places: number, visit: (value: V, order: number) => void): number {
+    const { index, bits } = this;
+    const mask = index.length - 1;
+    const shift = 32 - bits;
+    const home = from >>> shift;
+    const endHome = home + Math.max(1, places);
+    // An entry lies behind its home with no gap between: all of these homes are seen when the last of them and the run that it may stand in are.
+    let left = 1 << bits;
+    for (let place = home; left > 0; place++, left--) {
+      const position = (place << 1) & mask;
+      const entry = index[position + 1]!;
+      if (entry === 0) {
+        if (place >= endHome) break;
+        continue;
+      }
+      const order = orderOf(index[position]!);
+      const itsHome = order >>> shift;
+      if (itsHome >= home && itsHome < endHome && order >= from) visit(this.values[entry - 1]!, order);
+    }
+    return endHome >= 1 << bits ? -1 : (endHome << shift) >>> 0;
   }
 
   /** Where the index pair of a key lies, or -1. */

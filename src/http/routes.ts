@@ -7,6 +7,7 @@ import type { Shard } from '../shard/shard.ts';
 import type { ApiKey } from './api-key.ts';
 import { HttpServer } from './http-server.ts';
 import { handleIdempotency } from './idempotency.ts';
+import { answerManagement } from './management/answers.ts';
 import type { Route } from './route.ts';
 import { Router } from './router.ts';
 import { aboutRoutes } from './routes/about.ts';
@@ -15,10 +16,15 @@ import { brokerRoutes } from './routes/broker.ts';
 import { certificateRoutes } from './routes/certificates.ts';
 import { clientLinkRoutes } from './routes/client-link.ts';
 import { clientMessageRoutes } from './routes/client-messages.ts';
+import { clientRoutes } from './routes/clients.ts';
 import { deviceRoutes } from './routes/devices.ts';
 import { policyRoutes } from './routes/policies.ts';
 import { publishRoutes } from './routes/publish.ts';
+import { retainedRoutes } from './routes/retained.ts';
+import { stateRoutes } from './routes/state.ts';
 import { subscribeRoutes } from './routes/subscribe.ts';
+import { subscriptionRoutes } from './routes/subscriptions.ts';
+import { topicRoutes } from './routes/topics.ts';
 import { userRoutes } from './routes/users.ts';
 
 /** Every route. */
@@ -34,6 +40,11 @@ export function allRoutes(): readonly Route[] {
     ...deviceRoutes(),
     ...certificateRoutes(),
     ...accessRoutes(),
+    ...clientRoutes(),
+    ...subscriptionRoutes(),
+    ...retainedRoutes(),
+    ...topicRoutes(),
+    ...stateRoutes(),
     ...brokerRoutes(),
   ];
 }
@@ -43,5 +54,6 @@ export function createHttpServer(shard: Shard, keys: readonly ApiKey[]): HttpSer
   handleIdempotency(shard);
   handleClientQuestions(shard);
   answerTrials(shard);
+  answerManagement(shard);
   return new HttpServer(shard, new Router(allRoutes()), keys);
 }

@@ -4,6 +4,7 @@
  */
 
 import { TopicTree } from './topic-tree.ts';
+import { TopicWalk, type WalkRange } from './topic-walk.ts';
 
 /** Retained messages by topic name. `M` is never `undefined`. */
 export class RetainedStore<M> {
@@ -32,6 +33,11 @@ export class RetainedStore<M> {
   /** Appends to `into` every message whose topic the filter matches; a leading wildcard leaves out `$` topics [MQTT-4.7.2-1]. */
   match(filter: string, into: M[]): void {
     this.tree.matchNames(filter, into);
+  }
+
+  /** A walk over the messages whose topic the filter matches, in steps; the store may change meanwhile. */
+  walk(filter: string, range: WalkRange, visit: (key: string, message: M) => void): TopicWalk<M> {
+    return new TopicWalk(this.tree.root, filter, range, visit);
   }
 
   /** Visits every message. The store must not change meanwhile. */

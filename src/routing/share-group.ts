@@ -44,6 +44,16 @@ export class ShareGroup<S extends object> {
     return place < 0 ? this.offline[-1 - place] : this.online[place];
   }
 
+  /** All members. The group may change while they are gone through: whoever stays is met, and whoever comes or goes online or offline perhaps twice. */
+  get members(): IterableIterator<S> {
+    return this.places.keys();
+  }
+
+  /** Whether this member is online. */
+  isOnline(subscriber: S): boolean {
+    return (this.places.get(subscriber) ?? -1) >= 0;
+  }
+
   /** Adds a member or replaces its subscription. Returns true for a new member. */
   add(subscription: Subscription<S>, isOnline: boolean): boolean {
     const isNew = !this.take(subscription.subscriber);

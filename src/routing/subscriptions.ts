@@ -166,6 +166,11 @@ export class SubscriptionTree<S extends object> {
     return this.groupsByKey.get(key, at, end, hash32(key, at, end));
   }
 
+  /** All groups with members in this shard. They may change while they are gone through. */
+  get shareGroups(): IterableIterator<ShareGroup<S>> {
+    return this.groups.values();
+  }
+
   /** Everybody who gets a message on this topic by an ordinary subscription. Valid as long as `version` stays the same. */
   match(topic: string): TopicMatch<S> {
     const result = new TopicMatch<S>();

@@ -16,7 +16,7 @@ const PLUS = 0x2b;
  * One level. A single child hangs on the node itself, a Map comes with the second: most nodes of large trees have one child or none,
  * and an empty Map alone takes more memory than the node.
  */
-class TopicNode<V> {
+export class TopicNode<V> {
   readonly level: string;
   /** Value of the filter that ends at this node. */
   value: V | undefined = undefined;
@@ -74,7 +74,8 @@ class TopicNode<V> {
 export class TopicTree<V> {
   /** Number of values. */
   size = 0;
-  private readonly root: TopicNode<V> = new TopicNode<V>('');
+  /** Its levels are the first ones. Others than this tree only read it (`topic-walk.ts`). */
+  readonly root: TopicNode<V> = new TopicNode<V>('');
   private readonly path: TopicNode<V>[] = [];
 
   /** The value of exactly this filter, or undefined. */

@@ -31,6 +31,7 @@ import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
 import { answerShards } from './supervisor-asks.ts';
+import { keepTopicMeters } from './topic-meter-desk.ts';
 import { checkTransports, isHttp } from './transport-check.ts';
 import { type BoundListener, createLink, type FromShard, portsOf, type ShardStart, SharedMemory, type ToShard } from './wiring.ts';
 
@@ -187,6 +188,7 @@ class Supervisor implements Broker {
     apiKeys.changed = (keys) => this.tellAll({ kind: 'api-keys', keys });
     this.asks = new AskDesk(log);
     this.audit = audit;
+    keepTopicMeters(this.asks);
     this.desk = desk;
     this.live = live;
     live.changed = (change) => {

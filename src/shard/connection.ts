@@ -79,6 +79,10 @@ export class Connection {
   /** `Shard.turnMilliseconds` of the last bytes from the client. */
   receivedAt: number;
   keepAliveSeconds: number;
+  /** Wall milliseconds of its CONNACK; 0: there was none. */
+  connectedAt: number;
+  /** Its CONNECT asked for a new session. */
+  cleanStart: boolean;
   timer: Timer | null;
   /** Ends the connection with what the client has proved itself by; null: that has no end. */
   proofTimer: Timer | null;
@@ -143,6 +147,8 @@ export class Connection {
     this.authenticationMethod = null;
     this.receivedAt = shard.turnMilliseconds;
     this.keepAliveSeconds = 0;
+    this.connectedAt = 0;
+    this.cleanStart = false;
     this.timer = null;
     this.proofTimer = null;
     this.inboundAliases = null;

@@ -39,6 +39,7 @@ export const COUNTERS = [
   'publish/dropped/outbound-full',
   'publish/dropped/too-large',
   'publish/dropped/expired',
+  'publish/dropped/deleted',
   'publish/dropped/no-session',
   'publish/dropped/no-subscriber',
   'publish/dropped/process-full',

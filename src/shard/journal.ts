@@ -81,6 +81,8 @@ export class Journal implements StoreAnswers {
   private sealedAcks: PendingAck[];
   private held: Connection[];
   private releasing: Connection[];
+  /** Answers to people that wait for a record. */
+  private readonly answers: { readonly record: number; readonly done: () => void }[];
   /** Somebody waits for the open batch, and only a commit helps. */
   private isUrgent: boolean;
   /** Somebody waits for the open batch, or for an acknowledgement of a receiver. */
@@ -116,6 +118,7 @@ export class Journal implements StoreAnswers {
     this.sealedAcks = [];
     this.held = [];
     this.releasing = [];
+    this.answers = [];
     this.isUrgent = false;
     this.isAwaited = false;
     this.openedAt = 0;
@@ -180,6 +183,19 @@ export class Journal implements StoreAnswers {
   /** The session's connection has changed while the disk takes nothing: a client that comes again and again must not fill memory with what is to be written. */
   noteLater(session: ClientSession): void {
     this.unnoted.add(session);
+  }
+
+  /** Calls `done` when all that was noted so far is as durable as was asked for: at once, or later. For what people ask, whose number is bounded (`asks.ts`). */
+  whenCommitted(done: () => void): void {
+    const hasOpen = this.open.at > RECORD_HEAD_BYTES;
+    if (!this.isGated || (!hasOpen && this.sealed === null)) {
+      done();
+      return;
+    }
+    this.answers.push({ record: hasOpen ? this.open.record : this.sealed!.record, done }); // cold: for people
+    if (!hasOpen) return;
+    this.isAwaited = true;
+    this.isUrgent = true;
   }
 
   /** A connection wanted to write and is held. */
@@ -406,6 +422,13 @@ export class Journal implements StoreAnswers {
     this.releasing = held;
     for (let i = 0; i < held.length; i++) held[i]!.unhold();
     held.length = 0;
+    if (this.answers.length > 0) this.answerPeople(record);
+  }
+
+  private answerPeople(record: number): void {
+    let count = 0;
+    while (count < this.answers.length && this.answers[count]!.record <= record) count++;
+    for (const { done } of this.answers.splice(0, count)) done(); // cold: for people
   }
 
   /** Calls `done` when everything that was collected so far is on disk. */

@@ -24,8 +24,9 @@ import { takeOldestRef } from './waiting.ts';
 const COUNT = counter('mailboxes/count');
 const DROPPED_EXPIRED = counter('publish/dropped/expired');
 const DROPPED_FULL = counter('publish/dropped/queue-full');
+const DROPPED_DELETED = counter('publish/dropped/deleted');
 
-class Mailbox implements StoredHolder {
+export class Mailbox implements StoredHolder {
   readonly id: number;
   readonly clientId: Uint8Array;
   readonly hash: number;
@@ -52,7 +53,8 @@ class Mailbox implements StoredHolder {
 
 export class Mailboxes {
   private readonly shard: Shard;
-  private readonly boxes: ByteMap<Mailbox>;
+  /** By Client Identifier; others only read it. */
+  readonly boxes: ByteMap<Mailbox>;
 
   constructor(shard: Shard) {
     this.shard = shard;
@@ -116,22 +118,32 @@ export class Mailboxes {
   }
 
   private expire(box: Mailbox): void {
+    this.end(box, 'expired', 'expired', DROPPED_EXPIRED);
+  }
+
+  /** Ends a mailbox because somebody wants so, with all that is in it. */
+  remove(box: Mailbox): void {
+    this.end(box, 'deleted', 'dropped', DROPPED_DELETED);
+  }
+
+  /** @param reason for the event; @param status for receipts; @param counted counter of what is dropped */
+  private end(box: Mailbox, reason: string, status: string, counted: number): void {
     const { shard } = this;
     this.takeOver(box.clientId, box.hash);
     if (shard.journal.isOn) noteEnd(shard, box);
     const clientId = readText(box.clientId, 0, box.clientId.length);
     const drop = (delivery: Delivery): void => {
       viewMessage(shard.keptView, delivery.message);
-      shard.events.messageDropped(shard.keptView, clientId, 'expired');
-      if (delivery.message.receipt !== RECEIPT_NONE) receiptOf(shard, delivery.message, clientId, 'expired', shard.journal.isOn);
+      shard.events.messageDropped(shard.keptView, clientId, reason);
+      if (delivery.message.receipt !== RECEIPT_NONE) receiptOf(shard, delivery.message, clientId, status, shard.journal.isOn);
     };
     const { queue } = box;
     for (let delivery = takeQueued(shard, queue); delivery !== undefined; delivery = takeQueued(shard, queue)) {
-      shard.counters[DROPPED_EXPIRED]!++;
+      shard.counters[counted]!++;
       drop(delivery);
     }
     while (queue.refCount > 0) {
-      shard.counters[DROPPED_EXPIRED]!++;
+      shard.counters[counted]!++;
       const { delivery } = takeOldestRef(shard, queue);
       if (delivery !== undefined) drop(delivery);
     }

@@ -210,6 +210,8 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   session.connection = connection;
   connection.session = session;
   connection.state = CONNECTED;
+  connection.connectedAt = shard.timers.now;
+  connection.cleanStart = packet.cleanStart;
   shard.quotas.begin(connection, clientId, group);
   shard.counters[CLIENTS]!++;
   shard.counters[listenerCounter(connection.peer.listener)]!++;

@@ -45,9 +45,10 @@ const ROUTES_WAITING = counter('routes/waiting');
 const subscribePacket = new SubscribePacket();
 const unsubscribePacket = new UnsubscribePacket();
 
-/** A SUBACK that waits until every shard knows the routes. */
+/** A SUBACK, or an answer to somebody who has subscribed for a client, that waits until every shard knows the routes. */
 export class WaitingSuback {
-  readonly connection: Connection;
+  /** Null: `done` is called instead. */
+  readonly connection: Connection | null;
   /** Route change that all peers must have installed. */
   readonly sequence: number;
   readonly packetId: number;
@@ -56,14 +57,16 @@ export class WaitingSuback {
   readonly retained: readonly ClientSubscription[];
   /** Record of the journal that must be committed; 0: none. */
   readonly record: number;
+  readonly done: (() => void) | null;
 
   constructor(
-    connection: Connection,
+    connection: Connection | null,
     sequence: number,
     packetId: number,
     codes: readonly number[],
     retained: readonly ClientSubscription[],
     record: number,
+    done: (() => void) | null,
   ) {
     this.connection = connection;
     this.sequence = sequence;
@@ -71,6 +74,7 @@ export class WaitingSuback {
     this.codes = codes;
     this.retained = retained;
     this.record = record;
+    this.done = done;
   }
 }
 
@@ -116,7 +120,15 @@ function subscribed({ connection, packetId, codes, retained, record }: FilterWor
     // MQTT 3.1 has no failure code in SUBACK: it grants QoS 0 where nothing will come.
     for (let i = 0; i < codes.length; i++) if (codes[i]! >= 0x80) codes[i] = 0;
   }
-  const waiting = new WaitingSuback(connection, shard.routeSequence, packetId, codes, retained, record);
+  awaitRoutes(shard, new WaitingSuback(connection, shard.routeSequence, packetId, codes, retained, record, null));
+}
+
+/** Calls `done` when every shard knows the routes that there are now. */
+export function whenRoutesAreInstalled(shard: Shard, done: () => void): void {
+  awaitRoutes(shard, new WaitingSuback(null, shard.routeSequence, 0, [], [], 0, done));
+}
+
+function awaitRoutes(shard: Shard, waiting: WaitingSuback): void {
   // Earlier SUBACKs wait for less or the same, so the order of the list is the order of the routes.
   if (shard.waitingSubacks.count === 0 && routesKnownByAll(shard) >= waiting.sequence) confirm(shard, waiting);
   else {
@@ -137,6 +149,10 @@ export function confirmSubacks(shard: Shard): void {
 
 function confirm(shard: Shard, waiting: WaitingSuback): void {
   const connection = waiting.connection;
+  if (connection === null) {
+    waiting.done!();
+    return;
+  }
   if (connection.state !== CONNECTED) return;
   shard.journal.holdUntil(connection, waiting.record);
   const writer = shard.packetScratch;
@@ -161,7 +177,7 @@ function sendWithin(connection: Connection, writer: Writer): boolean {
   return true;
 }
 
-/** One Topic Filter. @returns its reason code in SUBACK */
+/** One Topic Filter of a client. @returns its reason code in SUBACK */
 function subscribe(
   shard: Shard,
   session: ClientSession,
@@ -169,9 +185,26 @@ function subscribe(
   identifier: number,
   retained: ClientSubscription[],
 ): number {
-  const { mqtt, limits, p2p } = shard.settings;
   const connection = session.connection!;
   if (connection.quota !== null && !admitSubscribe(connection, connection.quota)) return ReasonCode.QuotaExceeded;
+  return addSubscription(shard, session, entry, identifier, retained, connection);
+}
+
+/**
+ * Subscribes a session to one Topic Filter.
+ * @param retained takes the subscription where Retained Messages must follow
+ * @param judged the connection whose statements decide; null: somebody else has decided, who may do everything but let a client observe others' P2P messages
+ * @returns its reason code in SUBACK
+ */
+export function addSubscription(
+  shard: Shard,
+  session: ClientSession,
+  entry: SubscribeEntry,
+  identifier: number,
+  retained: ClientSubscription[],
+  judged: Connection | null,
+): number {
+  const { mqtt, limits, p2p } = shard.settings;
   const shared = parseShared(entry.filter);
   if (shared === null) return ReasonCode.TopicFilterInvalid; // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
   if (shared !== undefined && !mqtt.sharedSubscriptionAvailable) return ReasonCode.SharedSubscriptionsNotSupported;
@@ -190,9 +223,13 @@ function subscribe(
   const shareName = shared === undefined ? '' : shared.shareName;
   if (isObserver) {
     // An audit that only one of several sees is none.
-    if (shared !== undefined || !shard.authorization.mayObserve(connection, session.clientId, filter, entry.qos))
+    if (shared !== undefined || judged === null || !shard.authorization.mayObserve(judged, session.clientId, filter, entry.qos))
       return ReasonCode.NotAuthorized;
-  } else if (connection.access !== null && !shard.authorization.maySubscribe(connection, session.clientId, filter, entry.qos, shareName))
+  } else if (
+    judged !== null &&
+    judged.access !== null &&
+    !shard.authorization.maySubscribe(judged, session.clientId, filter, entry.qos, shareName)
+  )
     return ReasonCode.NotAuthorized;
   const { root } = session;
   if (root.isStored && shard.journal.isDegraded) return ReasonCode.QuotaExceeded;
@@ -210,7 +247,7 @@ function subscribe(
     identifier,
   };
   session.subscriptions.set(entry.filter, subscription); // [MQTT-3.8.4-3]
-  install(shard, subscription);
+  install(shard, subscription, session.connection !== null);
   noteSubscription(shard, root, entry.filter);
   shard.events.sessionSubscribed(session, entry.filter, granted);
   const wantsRetained = entry.retainHandling === 0 || (entry.retainHandling === 1 && known === undefined); // [MQTT-3.3.1-9..11]
@@ -232,7 +269,7 @@ export function endForbidden(shard: Shard, session: ClientSession, connection: C
       observed === undefined
         ? connection.access === null || authorization.maySubscribe(connection, session.clientId, filter, qos, shareName)
         : authorization.mayObserve(connection, session.clientId, observed, qos);
-    if (!isAllowed) remove(shard, session, name, subscription);
+    if (!isAllowed) removeSubscription(shard, session, name, subscription);
   }
 }
 
@@ -273,12 +310,12 @@ function unsubscribe(shard: Shard, session: ClientSession, filter: string): numb
     const isOwn = shard.settings.p2p.enabled && classifyP2pFilter(inner, session.clientId, shard.p2pParentSet) === 'own';
     return isOwn ? ReasonCode.Success : ReasonCode.NoSubscriptionExisted;
   }
-  remove(shard, session, filter, subscription);
+  removeSubscription(shard, session, filter, subscription);
   return ReasonCode.Success;
 }
 
 /** Ends a subscription, also one that could not be made any more. @param name the filter as the client wrote it */
-function remove(shard: Shard, session: ClientSession, name: string, subscription: ClientSubscription): void {
+export function removeSubscription(shard: Shard, session: ClientSession, name: string, subscription: ClientSubscription): void {
   session.subscriptions!.delete(name);
   if (session.subscriptions!.size === 0) session.subscriptions = null;
   withdraw(shard, subscription);

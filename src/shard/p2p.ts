@@ -75,6 +75,7 @@ export function routeP2p(
   const judged = connection === null || connection.access === null ? null : connection;
   shard.counters[RECEIVED]!++;
   shard.newMessage();
+  if (shard.topicMeters !== null) shard.topicMeters.published(view);
   view.isRetained = false;
   targetRanges.length = 0;
   const rawProperties = view.propertyBytes;
@@ -299,6 +300,7 @@ export function deliverP2p(
     session === undefined
       ? withoutSession(shard, view, id, at, end, hash)
       : deliver(shard, p2pReceiver(session), view, view.qos, false, null, 0, null);
+  if (shard.topicMeters !== null) shard.topicMeters.given(view, result <= MAILBOX);
   if (result <= MAILBOX && hasObservers(shard)) copyForObservers(shard, view, id, at, end);
   if (result === DELIVERED) shard.counters[P2P_DELIVERED]!++;
   else if (result === QUEUED) shard.counters[P2P_QUEUED]!++;

@@ -16,12 +16,15 @@ import type { TopicMatch } from '../routing/subscriptions.ts';
 import { counter } from './counters.ts';
 import { deliver } from './deliver.ts';
 import { hasMemberTaken } from './durable.ts';
-import { DELIVERED, NO_SUBSCRIBER, TOO_LARGE } from './outcome.ts';
+import { DELIVERED, NO_SUBSCRIBER, QUEUED, TOO_LARGE } from './outcome.ts';
 import { RECORD_PUBLISH, RECORD_SHARED } from './record.ts';
 import { retain } from './retain.ts';
 import type { ClientSession, Shard } from './shard.ts';
+import { meterIn, meterOut, type TopicMeter } from './topic-meters.ts';
 
 const NO_SUBSCRIBERS = counter('publish/dropped/no-subscriber');
+const SENT = counter('publish/sent');
+const QUEUED_COUNT = counter('publish/queued');
 const DOLLAR = 0x24;
 
 /** Where messages of one topic go; valid for one version of the subscriptions. */
@@ -31,12 +34,21 @@ export class Route {
   /** Other shards with ordinary subscriptions, a bit each. */
   readonly peerMask: number;
   readonly shares: readonly ShareInterest[];
+  /** Of measured prefixes of the topic; null: none. */
+  readonly meters: readonly TopicMeter[] | null;
 
-  constructor(version: number, local: TopicMatch<ClientSession>, peerMask: number, shares: readonly ShareInterest[]) {
+  constructor(
+    version: number,
+    local: TopicMatch<ClientSession>,
+    peerMask: number,
+    shares: readonly ShareInterest[],
+    meters: readonly TopicMeter[] | null,
+  ) {
     this.version = version;
     this.local = local;
     this.peerMask = peerMask;
     this.shares = shares;
+    this.meters = meters;
   }
 }
 
@@ -48,7 +60,8 @@ export function routeOf(shard: Shard, bytes: Uint8Array, at: number, end: number
   const topic = readText(bytes, at, end);
   const local = shard.subscriptions.match(topic);
   const interest = shard.interest.match(topic);
-  const route = new Route(version, local, interest.shardMask & ~(1 << shard.index), interest.shares);
+  const meters = shard.topicMeters === null ? null : shard.topicMeters.of(bytes, at, end);
+  const route = new Route(version, local, interest.shardMask & ~(1 << shard.index), interest.shares, meters);
   shard.routes.put(bytes, at, end, hash, route, 96 + (end - at) + local.matches.length * 64);
   return route;
 }
@@ -72,6 +85,7 @@ export function knownRoute(shard: Shard, view: MessageView, hash: number): Route
 /** The same by the route of its topic. @param hash of the topic */
 export function routeBy(shard: Shard, view: MessageView, publisher: ClientSession | null, hash: number, route: Route): void {
   shard.newMessage();
+  if (route.meters !== null) meterIn(route.meters, view);
   // Only where other shards answer too can a part of the message be stored before its publisher's shard has noted it.
   if (route.peerMask === 0 && route.shares.length === 0 && !view.isRetained) shard.forgetOrigin();
   if (view.isRetained) retain(shard, view, hash);
@@ -114,6 +128,9 @@ export function deliverLocal(shard: Shard, view: MessageView, route: Route, publ
   const count = matches.length;
   if (count === 0) return;
   const outcome = shard.outcome;
+  const { counters } = shard;
+  let wanted = count;
+  const takenBefore = route.meters === null ? 0 : counters[SENT]! + counters[QUEUED_COUNT]!;
   if (count > 1) shard.images.begin();
   for (let i = 0; i < count; i++) {
     const match = matches[i]!;
@@ -121,11 +138,15 @@ export function deliverLocal(shard: Shard, view: MessageView, route: Route, publ
     if (session.root.hasEnded) {
       // Its many subscriptions are still being removed.
       outcome.note(NO_SUBSCRIBER);
+      wanted--;
       continue;
     }
     if (session.root === publisher) {
       // [MQTT-3.8.3-3]: No Local subscriptions do not count for their own client's messages.
-      if (match.selfQos < 0) continue;
+      if (match.selfQos < 0) {
+        wanted--;
+        continue;
+      }
       const qos = Math.min(view.qos, match.selfQos);
       const flag = view.isRetained && match.selfRetainAsPublished;
       outcome.note(settled(deliver(shard, session, view, qos, flag, match.selfIdentifiers, match.selfIdentifierCount, null)));
@@ -136,6 +157,7 @@ export function deliverLocal(shard: Shard, view: MessageView, route: Route, publ
     }
   }
   if (count > 1) shard.images.stop();
+  if (route.meters !== null) meterOut(route.meters, view, counters[SENT]! + counters[QUEUED_COUNT]! - takenBefore, wanted);
 }
 
 /** Sends the message to one member of a Shared Subscription: this shard picks the shard, that shard picks the member [MQTT-4.8.2-4]. */
@@ -182,5 +204,7 @@ export function deliverToMember(
   const flag = view.isRetained && member.retainAsPublished;
   const identifiers = shard.oneIdentifier;
   identifiers[0] = member.identifier;
-  return settled(deliver(shard, member.subscriber, view, qos, flag, identifiers, member.identifier === 0 ? 0 : 1, group!.key));
+  const result = deliver(shard, member.subscriber, view, qos, flag, identifiers, member.identifier === 0 ? 0 : 1, group!.key);
+  if (shard.topicMeters !== null) shard.topicMeters.given(view, result <= QUEUED);
+  return settled(result);
 }

@@ -62,6 +62,7 @@ import { continueRetained, RetainedQueries } from './retained-query.ts';
 import type { Route } from './route.ts';
 import { routesKnownByAll } from './routes.ts';
 import { Takeovers } from './suspicion.ts';
+import { type MeteredPrefix, TopicMeters } from './topic-meters.ts';
 
 /** A session as the shard knows it. */
 export type ClientSession = Session<Connection, ClientSubscription>;
@@ -116,6 +117,8 @@ export class Shard {
   readonly subscriptions: SubscriptionTree<ClientSession>;
   readonly interest: InterestTree;
   readonly routes: TopicCache<Route>;
+  /** Null: nothing is measured. */
+  topicMeters: TopicMeters | null;
   readonly retained: RetainedStore<RetainedMessage>;
   readonly retainedQueries: RetainedQueries;
   readonly mailboxes: Mailboxes;
@@ -248,6 +251,7 @@ export class Shard {
     this.subscriptions = new SubscriptionTree();
     this.interest = new InterestTree();
     this.routes = new TopicCache(CACHE_ENTRIES, CACHE_BYTES);
+    this.topicMeters = null;
     this.retained = new RetainedStore();
     this.retainedQueries = new RetainedQueries();
     this.mailboxes = new Mailboxes(this);
@@ -368,6 +372,13 @@ export class Shard {
   beginEpoch(epoch: number): void {
     this.epoch = epoch;
     this.sessionCount = 0;
+  }
+
+  /** Measures these topic prefixes from now on, and no others. */
+  meter(prefixes: readonly MeteredPrefix[]): void {
+    this.topicMeters = prefixes.length === 0 ? null : new TopicMeters(prefixes, this.topicMeters);
+    // Routes know their meters.
+    this.routes.clear();
   }
 
   /** Another message begins: nothing of the last one is reused. */

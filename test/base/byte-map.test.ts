@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import test, { describe } from 'node:test';
-import { ByteMap } from '../../src/base/byte-map.ts';
+import { ByteMap, orderOf } from '../../src/base/byte-map.ts';
 import { hash32 } from '../../src/base/hash.ts';
 import { Random } from '../routing/random-topics.ts';
 
@@ -120,3 +120,62 @@ test('a scan of an unchanged map visits each value once, in slices of the size a
     -1,
   );
 });
+
+test('a scan in order lists what stays exactly once, in the order of all sizes, whatever comes and goes between slices', () => {
+  const random = new Random('ByteMap order');
+  for (let round = 0; round < 32; round++) {
+    // Now and then with hashes that collide, and with homes at the very end of the index, whose runs go on at its beginning.
+    const hashOf = round % 8 === 0 ? badHash : round % 8 === 1 ? (key: Uint8Array) => atTheEnd(goodHash(key)) : goodHash;
+    const map = new ByteMap<Item>();
+    const put = (key: string): void => void map.set(encoder.encode(key), hashOf(encoder.encode(key)), { key });
+    const drop = (key: string): void => void map.delete(encoder.encode(key), 0, key.length, hashOf(encoder.encode(key)));
+    const count = random.next(200);
+    for (let i = 0; i < count; i++) put(`stay${i}`);
+    for (let i = 0; i < count * 8; i++) put(`go${i}`);
+    const seen = new Map<string, number>();
+    let last = -1;
+    let slices = 0;
+    for (let from = 0; from >= 0; ) {
+      const slice: number[] = [];
+      const next = map.scanInOrder(from, 1 + random.next(1 + count * 4), (item, order) => {
+        assert.equal(order, orderOf(hashOf(encoder.encode(item.key))));
+        assert.ok(order >= from);
+        slice.push(order);
+        seen.set(item.key, (seen.get(item.key) ?? 0) + 1);
+      });
+      if (slice.length > 0) {
+        assert.ok(Math.min(...slice) > last || last < 0, 'slices come one behind the other');
+        last = Math.max(...slice);
+      }
+      assert.ok(next < 0 || slice.every((order) => order < next));
+      from = next;
+      // The index shrinks and grows meanwhile.
+      const all = random.next(8);
+      if (all === 0) for (let i = 0; i < count * 8; i++) drop(`go${i}`);
+      else if (all === 1) for (let i = 0; i < count * 8; i++) put(`go${i}`);
+      for (let i = random.next(count * 2); i > 0; i--) drop(`go${random.next(count * 8)}`);
+      if (random.next(3) === 0) for (let i = random.next(count * 4); i > 0; i--) put(`go${random.next(count * 8)}`);
+      assert.ok(++slices < 200_000);
+    }
+    for (let i = 0; i < count; i++) assert.equal(seen.get(`stay${i}`), 1, `round ${round}: stay${i}`);
+  }
+});
+
+test('a scan in order goes on where it was when the index has become smaller, also within what is one place now', () => {
+  const map = new ByteMap<Item>();
+  const put = (key: string): void => void map.set(encoder.encode(key), goodHash(encoder.encode(key)), { key });
+  const drop = (key: string): void => void map.delete(encoder.encode(key), 0, key.length, goodHash(encoder.encode(key)));
+  for (let i = 0; i < 200; i++) put(`stay${i}`);
+  for (let place = 1; place < 4096; place += 11) {
+    for (let i = 0; i < 1600; i++) put(`go${i}`);
+    const from = (place << 20) >>> 0;
+    for (let i = 0; i < 1600; i++) drop(`go${i}`);
+    map.scanInOrder(from, 1, (_item, order) => assert.ok(order >= from));
+  }
+});
+
+/** A hash whose home is among the last of every index. */
+function atTheEnd(hash: number): number {
+  // The inverse of the multiplier modulo 2^32.
+  return Math.imul((0xfffffff0 | (hash & 15)) >>> 0, 0x0e8b2f51) >>> 0;
+}

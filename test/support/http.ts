@@ -74,3 +74,13 @@ export function suite(): { after(stop: () => Promise<unknown>): void; stop(): Pr
     stop: () => Promise.all(stops.map((stop) => stop())),
   };
 }
+
+/** Ends every session, so that the next part of a test begins with none. */
+export async function endAllClients(broker: HttpBroker): Promise<void> {
+  for (;;) {
+    const { json } = await broker.request('GET', '/api/v1/clients', { role: 'viewer' });
+    if (json.data.length === 0) return;
+    for (const { clientId } of json.data as { clientId: string }[])
+      await broker.request('DELETE', `/api/v1/clients/${encodeURIComponent(clientId)}?session=true&will=false`, { role: 'operator' });
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Chunks: what one shard answers to one question about a list. It says how far the shard has looked, so that whoever asks can merge the answers of all without missing anything.
+ */
+import type { ByteMap } from '../../base/byte-map.ts';
+import type { GiveAnswer } from '../../shard/asks.ts';
+import type { Shard } from '../../shard/shard.ts';
+import type { Place } from './place.ts';
+import { inSlices } from './slices.ts';
+import { Smallest } from './smallest.ts';
+
+/** A question about a list. */
+export interface ListAsk<Q> {
+  readonly after: Place | null;
+  /** Most items that the answer may have. */
+  readonly limit: number;
+  readonly query: Q;
+}
+
+export interface Chunk {
+  /** In order, each with its place. */
+  readonly items: readonly object[];
+  readonly places: readonly Place[];
+  /** Whatever this shard has up to here is in this answer or was in one before; null: it has nothing more. */
+  readonly upTo: Place | null;
+}
+
+/** A search that finds little answers after this time with what it has. */
+const CHUNK_MILLISECONDS = 300;
+/** Places of an index that one step looks at: at most half of them are taken, each perhaps by a session with thousands of subscriptions. */
+const PLACES_PER_STEP = 16;
+
+/**
+ * Answers from a map by Client Identifier.
+ * @param find adds what an entry has for the list; `order` is the first part of its places
+ * @param describe of what has been found; only for what is in the answer
+ */
+export function answerFromMap<V extends object, R>(
+  shard: Shard,
+  map: ByteMap<V>,
+  { after, limit }: ListAsk<unknown>,
+  find: (value: V, order: number, into: Smallest<R>) => void,
+  describe: (found: R) => object,
+  answer: GiveAnswer,
+): void {
+  const found = new Smallest<R>(limit, after);
+  const end = performance.now() + CHUNK_MILLISECONDS;
+  let from = after === null ? 0 : after[0];
+  inSlices(
+    shard,
+    () => {
+      from = map.scanInOrder(from, PLACES_PER_STEP, (value, order) => find(value, order, found));
+      return from >= 0 && !found.isFull && performance.now() < end;
+    },
+    () => {
+      // Names are not empty, so the place with the next order and no name comes before all that is left.
+      const upTo: Place | null = found.isFull ? found.last : from < 0 ? null : [from, '', ''];
+      answer(chunkOf(found, upTo, describe));
+    },
+  );
+}
+
+/** Answers with what a complete search has found; one that was given up has no answer. */
+export function answerWhole<R>(answer: GiveAnswer, isComplete: boolean, found: Smallest<R>, describe: (found: R) => object): void {
+  answer(isComplete ? chunkOf(found, found.isFull ? found.last : null, describe) : null);
+}
+
+export function chunkOf<R>({ places, values }: Smallest<R>, upTo: Place | null, describe: (found: R) => object): Chunk {
+  return { items: values.map(describe), places, upTo };
+}

@@ -1,0 +1,66 @@
+/**
+ * Slices: work over very much, a little in each turn, so that messages go on between. All such work of a shard together takes half a millisecond of a turn, and what its last step
+ * takes more: whoever asks for many lists at once makes them slower, not the turns longer. Those under way take turns step by step.
+ */
+import { Fifo } from '../../base/fifo.ts';
+import type { Shard } from '../../shard/shard.ts';
+
+const SLICE_MILLISECONDS = 0.5;
+/** After this time nobody waits for the answer any more (`shard/asks.ts`). */
+const WORK_MILLISECONDS_MAX = 9000;
+
+interface Work {
+  /** `performance.now()`. */
+  readonly until: number;
+  readonly step: () => boolean;
+  readonly done: (isComplete: boolean) => void;
+}
+
+interface Slices {
+  readonly works: Fifo<Work>;
+  isScheduled: boolean;
+}
+
+/** Of each shard: a process of tests has several. */
+const slicesOf = new WeakMap<Shard, Slices>();
+
+/**
+ * Calls `step` until it returns false, in turns to come. How many wait is bounded by those who ask.
+ * @param step does little, well below a tenth of a millisecond
+ * @param done called once; `isComplete` is false where it has taken so long that it was given up
+ */
+export function inSlices(shard: Shard, step: () => boolean, done: (isComplete: boolean) => void): void {
+  let slices = slicesOf.get(shard);
+  if (slices === undefined) {
+    slices = { works: new Fifo(), isScheduled: false };
+    slicesOf.set(shard, slices);
+  }
+  slices.works.push({ until: performance.now() + WORK_MILLISECONDS_MAX, step, done });
+  schedule(shard, slices);
+}
+
+function schedule(shard: Shard, slices: Slices): void {
+  if (slices.isScheduled) return;
+  slices.isScheduled = true;
+  setImmediate(() => {
+    slices.isScheduled = false;
+    shard.startTurn();
+    slice(slices.works);
+    if (slices.works.count > 0) schedule(shard, slices);
+  });
+}
+
+function slice(works: Fifo<Work>): void {
+  const end = performance.now() + SLICE_MILLISECONDS;
+  for (;;) {
+    const work = works.shift();
+    if (work === undefined) return;
+    const isMore = work.step();
+    const now = performance.now();
+    if (!isMore) work.done(true);
+    else if (now > work.until) work.done(false);
+    else works.push(work);
+    // What `done` has taken is looked at by the next one only: an answer is not much longer than a slice.
+    if (now >= end) return;
+  }
+}
