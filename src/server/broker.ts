@@ -297,6 +297,7 @@ class Supervisor implements Broker {
       wake: this.memory.wake,
       counters: this.memory.counters,
       quotas: this.memory.quotas,
+      measures: this.memory.measures,
       transit: this.memory.transit,
       rates: this.memory.rates,
       store,

@@ -14,6 +14,7 @@ import { countersBytes } from '../shard/counters.ts';
 import type { CertificateEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
+import { measuresBytes } from '../shard/measures.ts';
 import { quotaBytes } from '../shard/quotas.ts';
 import type { UserPropertyChange } from '../shard/shard-life.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
@@ -43,6 +44,8 @@ export interface ShardStart {
   readonly counters: SharedArrayBuffer;
   /** What all shards share of the quotas. */
   readonly quotas: SharedArrayBuffer;
+  /** How long things take, and how the threads are. */
+  readonly measures: SharedArrayBuffer;
   readonly transit: SharedArrayBuffer;
   /** Rates of new connections, by listener. */
   readonly rates: SharedArrayBuffer;
@@ -119,6 +122,7 @@ export class SharedMemory {
   readonly wake: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly quotas: SharedArrayBuffer;
+  readonly measures: SharedArrayBuffer;
   readonly transit: SharedArrayBuffer;
   readonly rates: SharedArrayBuffer;
 
@@ -126,6 +130,7 @@ export class SharedMemory {
     this.wake = new SharedArrayBuffer(shards * WAKE_BYTES_PER_SHARD);
     this.counters = new SharedArrayBuffer(countersBytes(shards));
     this.quotas = new SharedArrayBuffer(quotaBytes(shards));
+    this.measures = new SharedArrayBuffer(measuresBytes(shards));
     this.transit = new SharedArrayBuffer(TRANSIT_BYTES);
     this.rates = new SharedArrayBuffer(RATE_BYTES);
   }

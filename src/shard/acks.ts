@@ -18,6 +18,7 @@ import type { Connection } from './connection.ts';
 import { mayExplain } from './deliver.ts';
 import { noteOriginDone, noteReceived } from './durable.ts';
 import { explainPublish, explainUnstorable } from './explain.ts';
+import { MICROSECONDS_MASK } from './measures.ts';
 import { PendingAck, UNSTORABLE } from './outcome.ts';
 import { ownIsDone } from './own.ts';
 import { refuse } from './refuse.ts';
@@ -46,6 +47,8 @@ export function acknowledgeInOrder(
   // Before MQTT 5 an acknowledgement is a promise without a reason code: a message that cannot be kept is left unacknowledged, and the client sends it again.
   if (isUnstorable && connection.version !== V5) return ReasonCode.QuotaExceeded;
   if (connection.acks === null || connection.acks.count === 0) {
+    if (qos === 1) connection.shard.acknowledged1++;
+    else connection.shard.acknowledged2++;
     acknowledge(connection, packetId, qos, reason, statuses, isUnstorable);
     return ReasonCode.Success;
   }
@@ -100,6 +103,9 @@ export function flushAcks(ack: PendingAck): void {
       return;
     }
     acks.shift();
+    const waited = (shard.timers.microseconds - head.begunAt) & MICROSECONDS_MASK;
+    if (head.qos === 1) shard.measures.acknowledge1.add(waited);
+    else shard.measures.acknowledge2.add(waited);
     if (head.qos === 2) {
       connection.pendingQos2--;
       forgetOrigin(shard, head);

@@ -31,6 +31,7 @@ import {
   RECORD_HANDOFF,
   RECORD_JUMBO,
   RECORD_ORIGIN_DONE,
+  RECORD_PROBE,
   RECORD_RELAY_OPEN,
   RECORD_RESULT,
   type RecordFields,
@@ -257,6 +258,15 @@ export class Mesh {
     body.writeUInt32LE(number, 4);
     this.counters[FRAMES_RELAY]!++;
     this.send(link, signalWord(kind, signal), body);
+  }
+
+  /** Sends a moment behind what has been sent before: the peer learns how long the hop takes. @param moment of `TimerWheel.moment` */
+  sendProbe(peer: number, moment: number): void {
+    const link = this.links[peer]!;
+    if (!link.isLive) return;
+    const body = Buffer.allocUnsafe(4);
+    body.writeUInt32LE(moment, 0);
+    this.send(link, RECORD_PROBE, body);
   }
 
   /** Tells the peer what became of its message `sequence`; needed only where it is not plain success. */

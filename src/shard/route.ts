@@ -114,6 +114,8 @@ export function deliverLocal(shard: Shard, view: MessageView, route: Route, publ
   const count = matches.length;
   if (count === 0) return;
   const outcome = shard.outcome;
+  const isSampled = shard.slowRoutes?.isDue() === true;
+  const begunAt = isSampled ? shard.timers.moment() : 0;
   if (count > 1) shard.images.begin();
   for (let i = 0; i < count; i++) {
     const match = matches[i]!;
@@ -136,6 +138,7 @@ export function deliverLocal(shard: Shard, view: MessageView, route: Route, publ
     }
   }
   if (count > 1) shard.images.stop();
+  if (isSampled) shard.slowRoutes!.add(view, count, shard.timers.since(begunAt));
 }
 
 /** Sends the message to one member of a Shared Subscription: this shard picks the shard, that shard picks the member [MQTT-4.8.2-4]. */

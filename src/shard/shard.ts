@@ -46,6 +46,7 @@ import { Journal } from './journal.ts';
 import type { LinkWiring } from './link.ts';
 import { Logins } from './login.ts';
 import { Mailboxes } from './mailbox.ts';
+import { Measures } from './measures.ts';
 import { Mesh } from './mesh.ts';
 import { advanceFilters, type WaitingSuback } from './on-subscribe.ts';
 import { Origins } from './origins.ts';
@@ -61,6 +62,7 @@ import type { RetainedMessage } from './retain.ts';
 import { continueRetained, RetainedQueries } from './retained-query.ts';
 import type { Route } from './route.ts';
 import { routesKnownByAll } from './routes.ts';
+import { SlowRoutes } from './slow-routes.ts';
 import { Takeovers } from './suspicion.ts';
 
 /** A session as the shard knows it. */
@@ -71,6 +73,7 @@ const QUEUED_BYTES = counter('queued/bytes');
 const INFLIGHT_BYTES = counter('inflight/bytes');
 const OPENING = counter('connections/opening');
 const CONNECTED = counter('clients/connected');
+const BLOCKED = counter('connections/blocked');
 
 /** Own messages (wills, events, receipts) published in one turn, at least; of many a quarter, so that a steady stream cannot pile them up. */
 const OUTBOX_PER_TURN = 512;
@@ -98,6 +101,7 @@ export interface ShardWiring {
   readonly counters: SharedArrayBuffer;
   /** What all shards share of the quotas. */
   readonly quotas: SharedArrayBuffer;
+  readonly measures: SharedArrayBuffer;
 }
 
 export class Shard {
@@ -107,6 +111,10 @@ export class Shard {
   readonly log: Log;
   readonly timers: TimerWheel;
   readonly counters: Float64Array;
+  /** How long things take here. */
+  readonly measures: Measures;
+  /** Those of all threads, for whoever reads them. */
+  readonly sharedMeasures: SharedArrayBuffer;
   readonly mesh: Mesh;
   readonly blocks: OutputBlocks;
   readonly startedAt: number;
@@ -125,6 +133,8 @@ export class Shard {
   readonly asks: Asks;
   /** Who waits here for the acknowledgement of a client. */
   readonly confirmations: Confirmations;
+  /** Topics whose messages cost most; null: they are not looked for. */
+  readonly slowRoutes: SlowRoutes | null;
   readonly clientLog: ClientLog;
   readonly takeovers: Takeovers;
   readonly logins: Logins;
@@ -168,6 +178,13 @@ export class Shard {
   admissionBytes: number;
   /** Milliseconds since the shard started, as of this turn, modulo 2^30: a small integer, so that storing it allocates nothing. */
   turnMilliseconds: number;
+  /** PUBACK and PUBREC packets that this turn has written for PUBLISH packets of its own: they leave at its end, all at once. */
+  acknowledged1: number;
+  acknowledged2: number;
+  /** P2P messages that went to other shards; one of many is timed. */
+  hopCount: number;
+  /** Called four times a second. */
+  onBeat: () => void;
   isStopping: boolean;
   private hasStopped: boolean;
   /** Number of this start over the store; part of every session's number. */
@@ -220,8 +237,11 @@ export class Shard {
   /** Then: holders that have been given it just now, which is no reason not to give it to another stream or group of theirs. */
   readonly givenNow: Set<number>;
 
-  private readonly allCounters: Float64Array;
+  /** Rows of all shards. */
+  readonly allCounters: Float64Array;
   private readonly rowWords: number;
+  /** `timers.microseconds` at the beginning of the turn. */
+  private turnBeganAt: number;
   private isTurnScheduled: boolean;
   private idleTurns: number;
   private readonly endTurnCallback: () => void;
@@ -237,7 +257,9 @@ export class Shard {
     this.startedAt = this.timers.now;
     this.counters = countersRow(wiring.counters, wiring.index);
     // What a predecessor of this shard had open is gone with its thread.
-    for (const gauge of [QUEUED_BYTES, OPENING, CONNECTED, ...GAUGES]) this.counters[gauge] = 0;
+    for (const gauge of [QUEUED_BYTES, OPENING, CONNECTED, BLOCKED, ...GAUGES]) this.counters[gauge] = 0;
+    this.measures = new Measures(wiring.measures, wiring.index);
+    this.sharedMeasures = wiring.measures;
     this.allCounters = new Float64Array(wiring.counters);
     this.rowWords = this.allCounters.length / this.shards;
     this.mesh = new Mesh(wiring.index, wiring.links, wiring.wake, settings.limits.ringBytes, this.counters, (link, word, bytes, at, end) =>
@@ -255,6 +277,8 @@ export class Shard {
     this.events = new Events(this);
     this.asks = new Asks(this);
     this.confirmations = new Confirmations(this);
+    const { routeSample } = settings.metrics;
+    this.slowRoutes = routeSample === 0 ? null : new SlowRoutes(routeSample);
     this.clientLog = new ClientLog(this);
     this.takeovers = new Takeovers(this);
     this.logins = new Logins(this);
@@ -283,6 +307,11 @@ export class Shard {
     this.observedBytes = 0;
     this.admissionBytes = 0;
     this.turnMilliseconds = 0;
+    this.acknowledged1 = 0;
+    this.acknowledged2 = 0;
+    this.hopCount = 0;
+    this.onBeat = () => {};
+    this.turnBeganAt = 0;
     this.isStopping = false;
     this.hasStopped = false;
     this.epoch = 0;
@@ -323,6 +352,7 @@ export class Shard {
     };
     this.wakeCallback = () => {
       this.timers.tick();
+      this.turnBeganAt = this.timers.microseconds;
       this.mesh.stayAwake();
       if (!this.isTurnScheduled) this.endTurn();
     };
@@ -331,6 +361,7 @@ export class Shard {
       // A Will, or the end of a session that shares: others must hear of it.
       if (this.knowsRoutes()) this.timers.advance();
       this.journal.cleaner?.tick(SLOT_MILLISECONDS);
+      this.onBeat();
     }, SLOT_MILLISECONDS);
     this.heartbeat.unref();
   }
@@ -340,6 +371,7 @@ export class Shard {
     if (this.isTurnScheduled) return;
     this.isTurnScheduled = true;
     this.turnMilliseconds = (this.timers.tick() - this.startedAt) & 0x3fffffff;
+    this.turnBeganAt = this.timers.microseconds;
     this.mesh.stayAwake();
     setImmediate(this.endTurnCallback);
   }
@@ -403,6 +435,7 @@ export class Shard {
     this.journal.endTurn();
     this.mesh.publish();
     this.flushDirty();
+    this.measureTurn();
     this.isOverloaded = this.queuedBytesOfAll() > this.settings.limits.queuedBytesTotal;
     if (!this.isCongested && !this.isStopping && this.isServing) this.resumePaused();
     if (this.isTurnScheduled) return;
@@ -420,6 +453,16 @@ export class Shard {
     } else if (this.shards > 1 && !this.hasStopped) {
       this.rest();
     }
+  }
+
+  /** One more reading of the clock for each turn is all that the measures cost: 30 ns. */
+  private measureTurn(): void {
+    const microseconds = this.timers.since(this.turnBeganAt);
+    this.measures.turnEnded(microseconds);
+    if (this.acknowledged1 > 0) this.measures.acknowledge1.add(microseconds, this.acknowledged1);
+    if (this.acknowledged2 > 0) this.measures.acknowledge2.add(microseconds, this.acknowledged2);
+    this.acknowledged1 = 0;
+    this.acknowledged2 = 0;
   }
 
   /** Nothing is left to do: look a few times more, then sleep until a peer or a socket wakes the shard. */
