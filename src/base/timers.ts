@@ -65,6 +65,8 @@ function monotonicMilliseconds(): number {
 export class TimerWheel {
   /** Wall time in whole milliseconds, as of the last `tick`. */
   now: number;
+  /** The same with its fraction. */
+  exact: number;
   /** The same in microseconds modulo 2^30, for differences: a small integer, so that storing it allocates nothing. */
   microseconds: number;
   armedCount: number;
@@ -77,6 +79,7 @@ export class TimerWheel {
   constructor(clock: Clock = Date.now) {
     this.clock = clock;
     this.now = 0;
+    this.exact = 0;
     this.microseconds = 0;
     this.tick();
     this.lastSlot = Math.floor(this.now / SLOT_MILLISECONDS);
@@ -88,6 +91,7 @@ export class TimerWheel {
   /** Reads the clock. Called once per loop turn. */
   tick(): number {
     const exact = this.clock();
+    this.exact = exact;
     this.now = Math.floor(exact);
     this.microseconds = (exact * 1000) & 0x3fffffff;
     return this.now;
@@ -96,6 +100,11 @@ export class TimerWheel {
   /** Microseconds from `microseconds`, as `this.microseconds` was then, to this very moment: reads the clock, and leaves `now` as it is. */
   since(microseconds: number): number {
     return (((this.clock() * 1000) & 0x3fffffff) - microseconds) & 0x3fffffff;
+  }
+
+  /** Wall time at this very moment, with its fraction; leaves `now` as it is. */
+  read(): number {
+    return this.clock();
   }
 
   /** This very moment, for `since` in any thread of the process. */

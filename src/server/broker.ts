@@ -11,6 +11,7 @@ import { createLog, type Log } from '../base/log.ts';
 import type { AuthSettings, Settings } from '../base/settings.ts';
 import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import { counter } from '../shard/counters.ts';
+import type { SupervisorEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login } from '../shard/login.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
@@ -25,6 +26,7 @@ import { BlockWatch } from './block-watch.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import { LiveSettings, liveSections } from './live-settings.ts';
 import type { LoginDesk, OpenLogin } from './login-desk.ts';
+import { Observatory } from './observatory.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
@@ -90,13 +92,14 @@ export async function startBroker(
   const blocks = new BlockWatch(resolved.auth.blocked, log);
   const apiKeys = new ApiKeyWatch(resolved.listeners.some(isHttp) ? resolved.http.apiKeys : '', log);
   const bound = await bindListeners(resolved.listeners);
+  const memory = new SharedMemory(resolved.shards);
   let desk: LoginDesk | null = null;
   let supervisor: Supervisor;
   try {
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
-    const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
+    const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, memory.measures, log) : null;
     const live = new LiveSettings(settings, readAgain, log);
-    supervisor = new Supervisor(resolved, live, bound, log, store, certificates, blocks, apiKeys, desk);
+    supervisor = new Supervisor(resolved, live, bound, memory, log, store, certificates, blocks, apiKeys, desk);
     await supervisor.start();
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
@@ -169,6 +172,7 @@ class Supervisor implements Broker {
   private readonly blocks: BlockWatch;
   private readonly apiKeys: ApiKeyWatch;
   private readonly asks: AskDesk;
+  private readonly observatory: Observatory;
   private readonly desk: LoginDesk | null;
   private readonly ticketSecret: Uint8Array;
   private readonly quicSecret: Uint8Array;
@@ -193,6 +197,7 @@ class Supervisor implements Broker {
     settings: Settings,
     live: LiveSettings,
     bound: BoundListener[],
+    memory: SharedMemory,
     log: Log,
     store: StoreOwner | null,
     certificates: CertificateWatch,
@@ -225,12 +230,16 @@ class Supervisor implements Broker {
     };
     this.ticketSecret = randomBytes(48);
     this.quicSecret = randomBytes(32);
-    this.memory = new SharedMemory(settings.shards);
+    this.memory = memory;
     desk?.attach({
       revoked: (authenticator, proofs) => this.tellAll({ kind: 'revoked', authenticator, proofs }),
       propertiesChanged: (authenticator, changes) => this.tellAll({ kind: 'user-properties', authenticator, changes }),
-      event: (name, facts) => this.threads.find(({ isServing }) => isServing)?.tell({ kind: 'event', name, facts }),
+      event: (name, facts) => this.publish(name, facts),
       counters: new Float64Array(this.memory.counters),
+    });
+    this.observatory = new Observatory(settings, this.memory, log, this.asks, {
+      certificates: () => certificates.current,
+      event: (name, facts) => this.publish(name, facts),
     });
     this.transit = new Transit(this.memory.transit);
     this.clock = clockOrigin();
@@ -243,6 +252,11 @@ class Supervisor implements Broker {
     });
     this.isStopping = false;
     this.hasStarted = false;
+  }
+
+  /** One shard publishes the event. */
+  private publish(name: SupervisorEvent, facts: object): void {
+    this.threads.find(({ isServing }) => isServing)?.tell({ kind: 'event', name, facts });
   }
 
   private tellAll(message: ToShard): void {
@@ -287,6 +301,7 @@ class Supervisor implements Broker {
       this.addresses = this.addresses.map((address, i) => ({ ...address, port: first.ports[i] || address.port }));
     for (const thread of this.threads) thread.isServing = true;
     this.hasStarted = true;
+    this.observatory.start();
   }
 
   private spawn(index: number, links: readonly (LinkWiring | null)[], awaitsSnapshots: boolean, store: StoreStart | null): Worker {
@@ -473,6 +488,7 @@ class Supervisor implements Broker {
     await Promise.all(this.threads.map((thread) => thread.end()));
     if (this.store !== null) await this.store.close(this.settings.shutdown.timeoutMilliseconds);
     await this.desk?.stop();
+    await this.observatory.stop();
     unbindListeners(this.settings.listeners, this.bound);
     this.log.info({}, 'stopped');
     this.finish(exitCode);

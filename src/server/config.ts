@@ -117,7 +117,9 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
   const authenticators = settings.auth.authenticators.map((one) => withAuthenticatorPaths(one, ofAuthenticator));
   const auth = { ...settings.auth, authenticators, blocked: from('auth.blocked')(settings.auth.blocked) };
   const http = { ...settings.http, apiKeys: from('http.apiKeys')(settings.http.apiKeys) };
-  return { ...settings, listeners, auth, http, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
+  const { webhook } = settings.alarms;
+  const alarms = { ...settings.alarms, webhook: { ...webhook, secret: from('alarms.webhook.secret')(webhook.secret) } };
+  return { ...settings, listeners, auth, http, alarms, store: { ...settings.store, path: from('store.path')(settings.store.path) } };
 }
 
 function withAuthenticatorPaths(one: AuthenticatorSettings, absolute: (path: string) => string): AuthenticatorSettings {

@@ -11,7 +11,7 @@ import type { Settings } from '../base/settings.ts';
 import type { ClockOrigin } from '../base/timers.ts';
 import type { ApiKey } from '../http/api-key.ts';
 import { countersBytes } from '../shard/counters.ts';
-import type { CertificateEvent } from '../shard/events.ts';
+import type { SupervisorEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
 import { measuresBytes } from '../shard/measures.ts';
@@ -80,7 +80,7 @@ export type ToShard =
   /** These proofs count no more: names, or what `Identity.proof` says. */
   | { readonly kind: 'revoked'; readonly authenticator: string; readonly proofs: readonly string[] }
   /** One of this process, to be published by one shard. */
-  | { readonly kind: 'event'; readonly name: CertificateEvent; readonly facts: object }
+  | { readonly kind: 'event'; readonly name: SupervisorEvent; readonly facts: object }
   /** Sections of the settings that are others from now on. */
   | { readonly kind: 'settings'; readonly change: LiveChange }
   /** Who may not connect, from now on. */

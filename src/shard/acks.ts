@@ -110,6 +110,7 @@ export function flushAcks(ack: PendingAck): void {
       connection.pendingQos2--;
       forgetOrigin(shard, head);
     }
+    if (shard.otlp !== null) shard.otlp.acknowledged(head, head.reason);
     acknowledge(connection, head.packetId, head.qos, head.reason, head.statuses, isUnstorable);
   }
 }

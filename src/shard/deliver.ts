@@ -254,6 +254,7 @@ function send(
   }
   if (connection.quota !== null) chargeSent(connection.quota, sent);
   shard.counters[SENT]!++;
+  if (shard.otlp !== null) shard.otlp.delivered(connection.session!, view, qos, packetId);
   connection.flushIfLarge();
   return true;
 }

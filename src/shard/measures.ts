@@ -168,7 +168,7 @@ export class MeasuresReader {
     const counts = new Float64Array(BUCKETS);
     let sumMicroseconds = 0;
     let count = 0;
-    const first = row < 0 ? 0 : row;
+    const first = Math.max(row, 0);
     const last = row < 0 ? this.shards - 1 : row;
     for (let one = first; one <= last; one++) {
       const at = histogramAt(one * ROW_WORDS, index);

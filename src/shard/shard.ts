@@ -50,6 +50,7 @@ import { Measures } from './measures.ts';
 import { Mesh } from './mesh.ts';
 import { advanceFilters, type WaitingSuback } from './on-subscribe.ts';
 import { Origins } from './origins.ts';
+import { OtlpSpans } from './otlp-spans.ts';
 import { Outcome } from './outcome.ts';
 import { OutputBlocks } from './output-blocks.ts';
 import { beginOwn, OwnPublication } from './own.ts';
@@ -135,6 +136,8 @@ export class Shard {
   readonly confirmations: Confirmations;
   /** Topics whose messages cost most; null: they are not looked for. */
   readonly slowRoutes: SlowRoutes | null;
+  /** Spans of messages for a collector; null: nothing is traced. */
+  readonly otlp: OtlpSpans | null;
   readonly clientLog: ClientLog;
   readonly takeovers: Takeovers;
   readonly logins: Logins;
@@ -279,6 +282,7 @@ export class Shard {
     this.confirmations = new Confirmations(this);
     const { routeSample } = settings.metrics;
     this.slowRoutes = routeSample === 0 ? null : new SlowRoutes(routeSample);
+    this.otlp = settings.tracing.otlp === '' ? null : new OtlpSpans(this, settings.tracing);
     this.clientLog = new ClientLog(this);
     this.takeovers = new Takeovers(this);
     this.logins = new Logins(this);

@@ -81,7 +81,8 @@ export class SlowClients {
     const step = (): void => {
       shard.startTurn();
       const end = performance.now() + SLICE_MILLISECONDS;
-      while (next >= 0 && performance.now() < end) next = shard.sessions.scan(next, SLICE_SESSIONS, (session) => look(shard, walk, session));
+      while (next >= 0 && performance.now() < end)
+        next = shard.sessions.scan(next, SLICE_SESSIONS, (session) => look(shard, walk, session));
       if (next >= 0 && !shard.isStopping) {
         setImmediate(step);
         return;
