@@ -79,7 +79,11 @@ describe('metrics', () => {
       }
       for (const { labels, value } of found.families.get(`${name}_count`)!.metrics) {
         const own = counts.get(JSON.stringify(labels ?? {}))!;
-        assert.deepEqual(own, own.toSorted((a, b) => a - b), `${name} is cumulative`);
+        assert.deepEqual(
+          own,
+          own.toSorted((a, b) => a - b),
+          `${name} is cumulative`,
+        );
         assert.equal(own.at(-1), Number(value), name);
       }
     }
