@@ -27,6 +27,7 @@ import type { Shard } from './shard.ts';
 /** The acknowledgement takes its place in the order. */
 export function pushAck(connection: Connection, ack: PendingAck): void {
   if (connection.acks === null) connection.acks = new Fifo();
+  ack.begunAt = connection.shard.timers.microseconds;
   connection.acks.push(ack);
   if (ack.qos === 2) connection.pendingQos2++;
 }
