@@ -162,7 +162,7 @@ export class Connection {
     this.isDirty = false;
     this.isBlocked = false;
     this.blockedAt = 0;
-    this.acknowledgedAt = 0;
+    this.acknowledgedAt = shard.turnMilliseconds;
     this.begunAt = shard.timers.microseconds;
     this.blockedBlock = null;
     this.blockedBytes = 0;
