@@ -260,13 +260,19 @@ export class Mesh {
     this.send(link, signalWord(kind, signal), body);
   }
 
-  /** Sends a moment behind what has been sent before: the peer learns how long the hop takes. @param moment of `TimerWheel.moment` */
+  /** Sends a moment behind what has been sent before: the peer learns how long the hop takes. It counts as no frame. @param moment of `TimerWheel.moment` */
   sendProbe(peer: number, moment: number): void {
     const link = this.links[peer]!;
     if (!link.isLive) return;
+    const at = link.overflow.count === 0 ? link.producer.reserve(4) : -1;
+    if (at >= 0) {
+      link.producer.bytes.writeUInt32LE(moment, at);
+      link.producer.commit(RECORD_PROBE, 4);
+      return;
+    }
     const body = Buffer.allocUnsafe(4);
     body.writeUInt32LE(moment, 0);
-    this.send(link, RECORD_PROBE, body);
+    this.queueFrame(link, RECORD_PROBE, body);
   }
 
   /** Tells the peer what became of its message `sequence`; needed only where it is not plain success. */
