@@ -29,9 +29,19 @@ function writeConformance() {
   if (status !== 0) process.exit(1);
 }
 
+/** The list of metrics in the page about what is measured comes from the table of metrics. */
+async function writeMetrics() {
+  const { metricsList } = await import(new URL('dist/src/http/metrics-manual.js', root));
+  const page = read('docs/observability.md');
+  const [before, rest] = page.split('<!-- metrics: begin -->');
+  const [, after] = rest.split('<!-- metrics: end -->');
+  writeFileSync(new URL('docs/observability.md', root), `${before}<!-- metrics: begin -->\n${metricsList()}<!-- metrics: end -->${after}`);
+}
+
 const pages = [
   ['docs/configuration.md', writeConfiguration],
   ['docs/conformance.md', writeConformance],
+  ['docs/observability.md', writeMetrics],
 ];
 
 for (const [path, write] of pages) {

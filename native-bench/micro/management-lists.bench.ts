@@ -23,7 +23,7 @@ const settings = await loadSettings({ shards: '1', set: ['store.enabled=false'] 
 const memory = new SharedMemory(1);
 const shard = new Shard(
   settings,
-  { index: 0, links: [null], wake: memory.wake, counters: memory.counters, quotas: memory.quotas },
+  { index: 0, links: [null], wake: memory.wake, counters: memory.counters, quotas: memory.quotas, measures: memory.measures },
   createLog('silent', {}),
 );
 shard.isServing = true;

@@ -27,7 +27,14 @@ const PER_TURN = 100;
 async function oneCase(prefixes: number, isP2p: boolean): Promise<number> {
   const settings = await loadSettings({ shards: '1', set: ['store.enabled=false'] });
   const memory = new SharedMemory(1);
-  const wiring = { index: 0, links: [null], wake: memory.wake, counters: memory.counters, quotas: memory.quotas };
+  const wiring = {
+    index: 0,
+    links: [null],
+    wake: memory.wake,
+    counters: memory.counters,
+    quotas: memory.quotas,
+    measures: memory.measures,
+  };
   const shard = new Shard(settings, wiring, createLog('silent', {}));
   const channel = { write: () => true, pause: () => {}, resume: () => {}, end: () => {}, destroy: () => {} };
   const connection = new Connection(shard, channel, { name: '127.0.0.1:1', listener: 0, certificate: null });

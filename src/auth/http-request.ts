@@ -12,6 +12,8 @@ export interface HttpAnswer {
   readonly status: number;
   readonly contentType: string;
   readonly body: string;
+  /** What the service has said of when to come again; '': nothing. */
+  readonly retryAfter: string;
 }
 
 export interface HttpLimits {
@@ -63,7 +65,13 @@ export class HttpService {
       request.once('response', (response) => {
         isAnswering = true;
         read(response).then(
-          (text) => resolve({ status: response.statusCode ?? 0, contentType: response.headers['content-type'] ?? '', body: text }),
+          (text) =>
+            resolve({
+              status: response.statusCode ?? 0,
+              contentType: response.headers['content-type'] ?? '',
+              body: text,
+              retryAfter: response.headers['retry-after'] ?? '',
+            }),
           (error: Error) => {
             request.destroy();
             reject(error);

@@ -390,6 +390,66 @@ export interface HttpApiSettings {
   readonly accessLogSample: number;
 }
 
+export interface MetricsSettings {
+  /** Whether `/metrics` needs no credentials. */
+  readonly public: boolean;
+  /** One message of so many is looked at for the list of dear topics; 0: none. */
+  readonly routeSample: number;
+}
+
+export interface TracingSettings {
+  /** Address of an OpenTelemetry collector that takes traces as JSON over HTTP; '': nothing is traced. */
+  readonly otlp: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Part of the messages that are traced, 0 to 1. */
+  readonly sample: number;
+  /** Whether messages are traced whose publishers say so. */
+  readonly fromClients: boolean;
+  readonly serviceName: string;
+}
+
+/** When an alarm is raised, and when it is cleared. */
+export interface AlarmRuleSettings {
+  readonly enabled: boolean;
+  readonly threshold: number;
+  readonly clear: number;
+  /** How long a threshold must be passed. */
+  readonly forMilliseconds: number;
+}
+
+/** Names of the rules, in the order of the manual. */
+export type AlarmRuleName =
+  | 'connections'
+  | 'sessions'
+  | 'queuedBytes'
+  | 'retainedMessages'
+  | 'memory'
+  | 'disk'
+  | 'storeDegraded'
+  | 'shardLoad'
+  | 'eventLoopLag'
+  | 'ringFull'
+  | 'droppedMessages'
+  | 'loginFailures'
+  | 'slowConsumers'
+  | 'certificateExpiry'
+  | 'shardRestarted';
+
+export interface WebhookSettings {
+  /** '': there is none. */
+  readonly url: string;
+  /** File of the secret that notices are signed with, absolute; '': they are not signed. */
+  readonly secret: string;
+  readonly timeoutMilliseconds: number;
+  /** How often a notice is sent again before it is given up. */
+  readonly retries: number;
+}
+
+export interface AlarmSettings {
+  readonly rules: Readonly<Record<AlarmRuleName, AlarmRuleSettings>>;
+  readonly webhook: WebhookSettings;
+}
+
 export interface Settings {
   /** Shard count, already resolved from `auto`. */
   readonly shards: number;
@@ -405,6 +465,9 @@ export interface Settings {
   readonly store: StoreSettings;
   readonly p2p: P2pSettings;
   readonly http: HttpApiSettings;
+  readonly metrics: MetricsSettings;
+  readonly tracing: TracingSettings;
+  readonly alarms: AlarmSettings;
   readonly log: { readonly level: LogLevel };
   readonly shutdown: { readonly timeoutMilliseconds: number };
 }

@@ -14,7 +14,7 @@ export const SLOT_MILLISECONDS = 250;
 /** Ends of connections, which are the dearest, take 30 µs each. */
 const FIRED_AT_ONCE = 100;
 
-/** Milliseconds of wall time; a test passes its own. */
+/** Milliseconds of wall time, with their fractions; a test passes its own. */
 export type Clock = () => number;
 
 /** One entry of the wheel. Its owner keeps it and may arm it again. */
@@ -39,12 +39,12 @@ export class Timer {
 }
 
 /**
- * A clock that starts at wall time and then only runs forward, whatever happens to the wall clock, and reads the same in every thread of the process.
+ * A clock that starts at wall time and then only runs forward, whatever happens to the wall clock, and reads the same in every thread of the process, to the microsecond.
  * @param origin made once for the process by `clockOrigin`
  */
 export function steadyClock(origin: ClockOrigin): Clock {
   const offset = origin.wallMilliseconds + monotonicMilliseconds() - origin.monotonicMilliseconds - performance.now();
-  return () => Math.floor(performance.now() + offset);
+  return () => performance.now() + offset;
 }
 
 /** The same moment on the wall clock and on the machine's monotonic clock, in milliseconds. */
@@ -63,8 +63,12 @@ function monotonicMilliseconds(): number {
 }
 
 export class TimerWheel {
-  /** Wall time in milliseconds, as of the last `tick`. */
+  /** Wall time in whole milliseconds, as of the last `tick`. */
   now: number;
+  /** The same with its fraction. */
+  exact: number;
+  /** The same in microseconds modulo 2^30, for differences: a small integer, so that storing it allocates nothing. */
+  microseconds: number;
   armedCount: number;
   /** The last `advance` has left something that is due. */
   isBehind: boolean;
@@ -74,7 +78,10 @@ export class TimerWheel {
 
   constructor(clock: Clock = Date.now) {
     this.clock = clock;
-    this.now = clock();
+    this.now = 0;
+    this.exact = 0;
+    this.microseconds = 0;
+    this.tick();
     this.lastSlot = Math.floor(this.now / SLOT_MILLISECONDS);
     this.slots = new Array<Timer | null>(SLOTS).fill(null);
     this.armedCount = 0;
@@ -83,8 +90,26 @@ export class TimerWheel {
 
   /** Reads the clock. Called once per loop turn. */
   tick(): number {
-    this.now = this.clock();
+    const exact = this.clock();
+    this.exact = exact;
+    this.now = Math.floor(exact);
+    this.microseconds = (exact * 1000) & 0x3fffffff;
     return this.now;
+  }
+
+  /** Microseconds from `microseconds`, as `this.microseconds` was then, to this very moment: reads the clock, and leaves `now` as it is. */
+  since(microseconds: number): number {
+    return (((this.clock() * 1000) & 0x3fffffff) - microseconds) & 0x3fffffff;
+  }
+
+  /** Wall time at this very moment, with its fraction; leaves `now` as it is. */
+  read(): number {
+    return this.clock();
+  }
+
+  /** This very moment, for `since` in any thread of the process. */
+  moment(): number {
+    return (this.clock() * 1000) & 0x3fffffff;
   }
 
   /** Arms `timer` to fire `milliseconds` from now (rounded up to a whole slot); an armed one is moved. */

@@ -346,6 +346,7 @@ export class HttpServer {
     shard.counters[BYTES_SENT]! += content.length;
     if (this.current === call) this.writeNow(call, answer, content, isPacked);
     else response.cork(() => this.writeNow(call, answer, content, isPacked));
+    this.measure(call);
     this.log(call, status, content.length);
     if (route?.isChange === true && route.role !== 'service' && status < 400) this.audit(call, route, status);
   }
@@ -370,6 +371,13 @@ export class HttpServer {
     else if (status === 204 || status === 304) response.endWithoutBody(undefined, isStopping);
     // After a body that was too large the rest of it is still on its way.
     else response.end(content, isStopping || status === 413);
+  }
+
+  private measure({ route, begunAt }: Call): void {
+    const { measures } = this.shard;
+    const histogram =
+      route === null || route.role === null ? measures.httpOpen : route.role === 'service' ? measures.httpData : measures.httpManagement;
+    histogram.add((performance.now() - begunAt) * 1000);
   }
 
   private writeOrigin(call: Call): void {

@@ -12,12 +12,14 @@ import type { Route } from './route.ts';
 import { Router } from './router.ts';
 import { aboutRoutes } from './routes/about.ts';
 import { accessRoutes } from './routes/access.ts';
+import { alarmRoutes } from './routes/alarms.ts';
 import { brokerRoutes } from './routes/broker.ts';
 import { certificateRoutes } from './routes/certificates.ts';
 import { clientLinkRoutes } from './routes/client-link.ts';
 import { clientMessageRoutes } from './routes/client-messages.ts';
 import { clientRoutes } from './routes/clients.ts';
 import { deviceRoutes } from './routes/devices.ts';
+import { handleMetricsAsks, metricsRoutes } from './routes/metrics.ts';
 import { policyRoutes } from './routes/policies.ts';
 import { publishRoutes } from './routes/publish.ts';
 import { retainedRoutes } from './routes/retained.ts';
@@ -27,10 +29,10 @@ import { subscriptionRoutes } from './routes/subscriptions.ts';
 import { topicRoutes } from './routes/topics.ts';
 import { userRoutes } from './routes/users.ts';
 
-/** Every route. */
-export function allRoutes(): readonly Route[] {
+/** Every route. @param isMetricsPublic whether `/metrics` needs no credentials */
+export function allRoutes(isMetricsPublic: boolean = false): readonly Route[] {
   return [
-    ...aboutRoutes(allRoutes),
+    ...aboutRoutes(() => allRoutes(isMetricsPublic)),
     ...publishRoutes,
     ...clientMessageRoutes,
     ...clientLinkRoutes,
@@ -46,6 +48,8 @@ export function allRoutes(): readonly Route[] {
     ...topicRoutes(),
     ...stateRoutes(),
     ...brokerRoutes(),
+    ...metricsRoutes(isMetricsPublic),
+    ...alarmRoutes(),
   ];
 }
 
@@ -55,5 +59,6 @@ export function createHttpServer(shard: Shard, keys: readonly ApiKey[]): HttpSer
   handleClientQuestions(shard);
   answerTrials(shard);
   answerManagement(shard);
-  return new HttpServer(shard, new Router(allRoutes()), keys);
+  handleMetricsAsks(shard);
+  return new HttpServer(shard, new Router(allRoutes(shard.settings.metrics.public)), keys);
 }

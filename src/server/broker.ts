@@ -10,6 +10,7 @@ import { changeLogLevel, createLog, type Log } from '../base/log.ts';
 import type { AuthSettings, Settings } from '../base/settings.ts';
 import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import { counter } from '../shard/counters.ts';
+import type { SupervisorEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login } from '../shard/login.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
@@ -26,6 +27,7 @@ import type { LoadedConfig } from './config.ts';
 import { Editor } from './editor.ts';
 import { LiveSettings, liveSections } from './live-settings.ts';
 import type { LoginDesk, OpenLogin } from './login-desk.ts';
+import { Observatory } from './observatory.ts';
 import { ShardWorker } from './shard-worker.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
@@ -99,12 +101,13 @@ export async function startBroker(
   const audit = new AuditLog({ file: hasHttp ? auditLog : '', bytesMax: auditLogBytes, filesMax: auditLogFiles }, log);
   const live = new LiveSettings(config, readAgain, log);
   const bound = await bindListeners(resolved.listeners);
+  const memory = new SharedMemory(resolved.shards);
   let desk: LoginDesk | null = null;
   let supervisor: Supervisor;
   try {
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
-    const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, log) : null;
-    supervisor = new Supervisor(resolved, live, bound, log, store, certificates, blocks, apiKeys, audit, desk);
+    const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, memory.measures, log) : null;
+    supervisor = new Supervisor(resolved, live, bound, memory, log, store, certificates, blocks, apiKeys, audit, desk);
     await supervisor.start();
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
@@ -136,6 +139,7 @@ class Supervisor implements Broker {
   private readonly asks: AskDesk;
   private readonly editor: Editor;
   private readonly audit: AuditLog;
+  private readonly observatory: Observatory;
   private readonly desk: LoginDesk | null;
   private readonly ticketSecret: Uint8Array;
   private readonly quicSecret: Uint8Array;
@@ -161,6 +165,7 @@ class Supervisor implements Broker {
     settings: Settings,
     live: LiveSettings,
     bound: BoundListener[],
+    memory: SharedMemory,
     log: Log,
     store: StoreOwner | null,
     certificates: CertificateWatch,
@@ -197,7 +202,7 @@ class Supervisor implements Broker {
     };
     this.ticketSecret = randomBytes(48);
     this.quicSecret = randomBytes(32);
-    this.memory = new SharedMemory(settings.shards);
+    this.memory = memory;
     const counters = new Float64Array(this.memory.counters);
     this.editor = new Editor(log, counters);
     audit.dropped = () => {
@@ -206,7 +211,7 @@ class Supervisor implements Broker {
     desk?.attach({
       revoked: (authenticator, proofs) => this.tellAll({ kind: 'revoked', authenticator, proofs }),
       propertiesChanged: (authenticator, changes) => this.tellAll({ kind: 'user-properties', authenticator, changes }),
-      event: (name, facts) => this.threads.find(({ isServing }) => isServing)?.tell({ kind: 'event', name, facts }),
+      event: (name, facts) => this.publish(name, facts),
       counters,
     });
     answerShards(this.asks, {
@@ -224,6 +229,10 @@ class Supervisor implements Broker {
       settled: () => this.settled(),
       ports: () => this.addresses.map(({ port }) => port),
     });
+    this.observatory = new Observatory(settings, this.memory, log, this.asks, {
+      certificates: () => certificates.current,
+      event: (name, facts) => this.publish(name, facts),
+    });
     this.transit = new Transit(this.memory.transit);
     this.clock = clockOrigin();
     this.threads = [];
@@ -236,6 +245,11 @@ class Supervisor implements Broker {
     });
     this.isStopping = false;
     this.hasStarted = false;
+  }
+
+  /** One shard publishes the event. */
+  private publish(name: SupervisorEvent, facts: object): void {
+    this.threads.find(({ isServing }) => isServing)?.tell({ kind: 'event', name, facts });
   }
 
   private tellAll(message: ToShard): void {
@@ -298,6 +312,7 @@ class Supervisor implements Broker {
       this.addresses = this.addresses.map((address, i) => ({ ...address, port: first.ports[i] || address.port }));
     for (const thread of this.threads) thread.isServing = true;
     this.hasStarted = true;
+    this.observatory.start();
   }
 
   private spawn(index: number, links: readonly (LinkWiring | null)[], awaitsSnapshots: boolean, store: StoreStart | null): Worker {
@@ -308,6 +323,7 @@ class Supervisor implements Broker {
       wake: this.memory.wake,
       counters: this.memory.counters,
       quotas: this.memory.quotas,
+      measures: this.memory.measures,
       transit: this.memory.transit,
       rates: this.memory.rates,
       store,
@@ -486,6 +502,7 @@ class Supervisor implements Broker {
     await this.desk?.stop();
     await this.editor.stop();
     await this.audit.stop();
+    await this.observatory.stop();
     unbindListeners(this.settings.listeners, this.bound);
     this.log.info({}, 'stopped');
     this.finish(exitCode);

@@ -8,6 +8,7 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { z } from 'zod';
 import type { Settings } from '../base/settings.ts';
+import { alarmSettings, alarms } from './alarm-schema.ts';
 import { auth, authSettings } from './auth-schema.ts';
 import { authorization, authorizationSettings } from './authorization-schema.ts';
 import { key, optionalKey, section } from './config-key.ts';
@@ -28,6 +29,7 @@ import {
 } from './config-value.ts';
 import { http, httpSettings } from './http-schema.ts';
 import { listenerSettings, listeners, placeOf } from './listener-schema.ts';
+import { metrics, tracing } from './metrics-schema.ts';
 import { quotaSettings, quotas } from './quota-schema.ts';
 
 /** One key of the file, for the manual and for overrides. */
@@ -287,6 +289,9 @@ const root = z.strictObject(
       }),
     }),
     http,
+    metrics,
+    tracing,
+    alarms,
     log: section({
       level: key(
         choice('trace', 'debug', 'info', 'warn', 'error', 'silent'),
@@ -334,6 +339,9 @@ function toSettings(file: z.output<typeof root>): Settings {
     store: file.store,
     p2p: { ...p2p, mailbox: { ...mailboxSame, ttlSeconds: ttl } },
     http: httpSettings(file.http),
+    metrics: file.metrics,
+    tracing: file.tracing,
+    alarms: alarmSettings(file.alarms),
     log: file.log,
     shutdown: { timeoutMilliseconds: file.shutdown.timeout },
   };

@@ -147,7 +147,9 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
   const { path, backups } = settings.store;
   const store = { ...settings.store, path: from('store.path')(path), backups: from('store.backups')(backups) };
   const authorization = { ...settings.authorization, file: from('authorization.file')(settings.authorization.file ?? '') };
-  return { ...settings, listeners, auth, authorization, http, store };
+  const { webhook } = settings.alarms;
+  const alarms = { ...settings.alarms, webhook: { ...webhook, secret: from('alarms.webhook.secret')(webhook.secret) } };
+  return { ...settings, listeners, auth, authorization, http, alarms, store };
 }
 
 function withAuthenticatorPaths(one: AuthenticatorSettings, absolute: (path: string) => string): AuthenticatorSettings {

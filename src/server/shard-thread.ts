@@ -5,12 +5,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import { changeLogLevel, createLog } from '../base/log.ts';
-import { steadyClock } from '../base/timers.ts';
+import { SLOT_MILLISECONDS, steadyClock } from '../base/timers.ts';
 import type { HttpServer } from '../http/http-server.ts';
 import type { Peer } from '../shard/channel.ts';
 import { Shard } from '../shard/shard.ts';
 import { beginStop, changeUserProperties, endCertificates, endRevoked, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
 import { startStatistics } from '../shard/statistics.ts';
+import { Vitals } from '../shard/vitals.ts';
 import { type CertificateFiles, revocationOf } from '../transports/certificates.ts';
 import { Transit } from '../transports/descriptor.ts';
 import { adoptHandedOff, createReadBuffer } from '../transports/tcp.ts';
@@ -33,6 +34,12 @@ const listeners = new ShardListeners(shard, transit, readBuffer, start.rates, Bu
 /** Sockets that came before all peers have sent their routes: a client that publishes too early would not be heard by those it means. */
 const early: { readonly fd: number; readonly peer: Peer; readonly read: Uint8Array }[] = [];
 let isReady = false;
+const vitals = new Vitals(shard.measures, SLOT_MILLISECONDS);
+shard.onBeat = () => {
+  if (!vitals.beat()) return;
+  shard.slowRoutes?.fade();
+  shard.otlp?.flush();
+};
 shard.adoptSocket = (fd, peer, read) => {
   if (isReady) adoptHandedOff(shard, transit, readBuffer, fd, peer, read);
   else early.push({ fd, peer, read: Uint8Array.from(read) });
@@ -115,7 +122,7 @@ port.on('message', (message: ToShard) => {
       return;
     case 'event':
       shard.startTurn();
-      shard.events.certificate(message.name, message.facts);
+      shard.events.ofSupervisor(message.name, message.facts);
       return;
     case 'settings':
       applySettings(message.change);

@@ -14,8 +14,8 @@ import type { FromStoreThread, StoreThreadStart, ToStoreThread } from './store-t
 
 const SALVAGE_ADVICE = 'restore a backup, or start with store.onCorruption: salvage to keep what is before the damage';
 
-/** Opens the store of a configuration. @throws StartError with one clear line */
-export async function openStore(settings: StoreSettings, shards: number, log: Log): Promise<StoreOwner> {
+/** Opens the store of a configuration. @param measures where its thread says how it is. @throws StartError with one clear line */
+export async function openStore(settings: StoreSettings, shards: number, measures: SharedArrayBuffer, log: Log): Promise<StoreOwner> {
   let lock: StoreLock;
   try {
     lock = new StoreLock(settings.path);
@@ -23,7 +23,7 @@ export async function openStore(settings: StoreSettings, shards: number, log: Lo
     if (error instanceof StoreError) throw new StartError(error.message, 1);
     throw error;
   }
-  const owner = new StoreOwner(settings, shards, lock, log);
+  const owner = new StoreOwner(settings, shards, measures, lock, log);
   await owner.opened;
   return owner;
 }
@@ -55,13 +55,13 @@ export class StoreOwner {
   private nextCounts: readonly number[];
   private isRewrite: boolean;
 
-  constructor(settings: StoreSettings, shards: number, lock: StoreLock, log: Log) {
+  constructor(settings: StoreSettings, shards: number, measures: SharedArrayBuffer, lock: StoreLock, log: Log) {
     this.lock = lock;
     this.waiters = new Set();
     this.epoch = 0;
     this.nextCounts = [];
     this.isRewrite = false;
-    const workerData: StoreThreadStart = { settings, shards };
+    const workerData: StoreThreadStart = { settings, shards, measures };
     this.worker = new Worker(new URL('./store-thread.js', import.meta.url), { workerData, name: 'store' });
     this.worker.on('message', (message: FromStoreThread) => {
       for (const waiter of [...this.waiters]) if (waiter(message)) this.waiters.delete(waiter);

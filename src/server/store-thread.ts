@@ -12,6 +12,8 @@ import { assert } from '../base/assert.ts';
 import type { StoreSettings } from '../base/settings.ts';
 import { cutPart } from '../journal/entry.ts';
 import { countOf, recordProblem, sealRecord, WRITERS_MAX } from '../journal/record.ts';
+import { Measures, storeRow } from '../shard/measures.ts';
+import { Vitals } from '../shard/vitals.ts';
 import { LogStore, type RecordWrite } from '../store/log-store.ts';
 import { isSound, type SalvageReport, salvage } from '../store/salvage.ts';
 import { StoreError } from '../store/store-error.ts';
@@ -23,6 +25,8 @@ import { bundle, type FromStore, type ToStore } from './store-link.ts';
 export interface StoreThreadStart {
   readonly settings: StoreSettings;
   readonly shards: number;
+  /** Where the thread says how it is. */
+  readonly measures: SharedArrayBuffer;
 }
 
 /** From the supervisor to the store's thread. */
@@ -54,6 +58,7 @@ export type FromStoreThread =
 /** Records of one piece of a recovery, in bytes. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 const RETRY_MILLISECONDS = 250;
+const VITALS_MILLISECONDS = 1000;
 /** Without `fsync` the system writes when it likes; so often it is asked to. */
 const SYNC_MILLISECONDS = 1000;
 
@@ -413,6 +418,12 @@ async function openStore(): Promise<LogStore> {
   return new LogStore(path, durability);
 }
 
+/** The thread says how it is. */
+function startVitals(): void {
+  const vitals = new Vitals(new Measures(start.measures, storeRow(start.shards)), VITALS_MILLISECONDS);
+  setInterval(() => vitals.beat(), VITALS_MILLISECONDS).unref();
+}
+
 let thread: StoreThread | null = null;
 try {
   thread = new StoreThread(await openStore());
@@ -420,6 +431,7 @@ try {
 } catch (error) {
   unusable(error as Error);
 }
+startVitals();
 const attached = new Set<number>();
 parent.on('message', (message: ToStoreThread) => {
   if (thread === null) return;

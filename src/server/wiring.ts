@@ -11,9 +11,10 @@ import type { Settings } from '../base/settings.ts';
 import type { ClockOrigin } from '../base/timers.ts';
 import type { ApiKey } from '../http/api-key.ts';
 import { countersBytes } from '../shard/counters.ts';
-import type { CertificateEvent } from '../shard/events.ts';
+import type { SupervisorEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
+import { measuresBytes } from '../shard/measures.ts';
 import { quotaBytes } from '../shard/quotas.ts';
 import type { UserPropertyChange } from '../shard/shard-life.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
@@ -43,6 +44,8 @@ export interface ShardStart {
   readonly counters: SharedArrayBuffer;
   /** What all shards share of the quotas. */
   readonly quotas: SharedArrayBuffer;
+  /** How long things take, and how the threads are. */
+  readonly measures: SharedArrayBuffer;
   readonly transit: SharedArrayBuffer;
   /** Rates of new connections, by listener. */
   readonly rates: SharedArrayBuffer;
@@ -77,7 +80,7 @@ export type ToShard =
   /** These proofs count no more: names, or what `Identity.proof` says. */
   | { readonly kind: 'revoked'; readonly authenticator: string; readonly proofs: readonly string[] }
   /** One of this process, to be published by one shard. */
-  | { readonly kind: 'event'; readonly name: CertificateEvent; readonly facts: object }
+  | { readonly kind: 'event'; readonly name: SupervisorEvent; readonly facts: object }
   /** Sections of the settings that are others from now on. */
   | { readonly kind: 'settings'; readonly change: LiveChange }
   /** Who may not connect, from now on. */
@@ -122,6 +125,7 @@ export class SharedMemory {
   readonly wake: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly quotas: SharedArrayBuffer;
+  readonly measures: SharedArrayBuffer;
   readonly transit: SharedArrayBuffer;
   readonly rates: SharedArrayBuffer;
 
@@ -129,6 +133,7 @@ export class SharedMemory {
     this.wake = new SharedArrayBuffer(shards * WAKE_BYTES_PER_SHARD);
     this.counters = new SharedArrayBuffer(countersBytes(shards));
     this.quotas = new SharedArrayBuffer(quotaBytes(shards));
+    this.measures = new SharedArrayBuffer(measuresBytes(shards));
     this.transit = new SharedArrayBuffer(TRANSIT_BYTES);
     this.rates = new SharedArrayBuffer(RATE_BYTES);
   }

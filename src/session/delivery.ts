@@ -25,6 +25,8 @@ export class Delivery {
   expiryTimer: Timer | null;
   /** It has expired in the queue and its sender knows; it is passed over when its turn comes. */
   hasExpired: boolean;
+  /** `Shard.turnMilliseconds` when it was put into a queue in memory; -1: it was not. */
+  queuedAt: number;
   /** Number of the delivery within its session, in the journal; 0: the journal does not know it. */
   sequence: number;
   /** Record whose entry says so, and where; of use only while that record is being collected. */
@@ -43,6 +45,7 @@ export class Delivery {
     this.sharedFilter = sharedFilter;
     this.expiryTimer = null;
     this.hasExpired = false;
+    this.queuedAt = -1;
     this.sequence = 0;
     this.record = 0;
     this.entryAt = 0;

@@ -18,6 +18,7 @@ import type { Connection } from './connection.ts';
 import { mayExplain } from './deliver.ts';
 import { noteOriginDone, noteReceived } from './durable.ts';
 import { explainPublish, explainUnstorable } from './explain.ts';
+import { MICROSECONDS_MASK } from './measures.ts';
 import { PendingAck, UNSTORABLE } from './outcome.ts';
 import { ownIsDone } from './own.ts';
 import { refuse } from './refuse.ts';
@@ -26,6 +27,7 @@ import type { Shard } from './shard.ts';
 /** The acknowledgement takes its place in the order. */
 export function pushAck(connection: Connection, ack: PendingAck): void {
   if (connection.acks === null) connection.acks = new Fifo();
+  ack.begunAt = connection.shard.timers.microseconds;
   connection.acks.push(ack);
   if (ack.qos === 2) connection.pendingQos2++;
 }
@@ -46,6 +48,8 @@ export function acknowledgeInOrder(
   // Before MQTT 5 an acknowledgement is a promise without a reason code: a message that cannot be kept is left unacknowledged, and the client sends it again.
   if (isUnstorable && connection.version !== V5) return ReasonCode.QuotaExceeded;
   if (connection.acks === null || connection.acks.count === 0) {
+    if (qos === 1) connection.shard.acknowledged1++;
+    else connection.shard.acknowledged2++;
     acknowledge(connection, packetId, qos, reason, statuses, isUnstorable);
     return ReasonCode.Success;
   }
@@ -100,10 +104,14 @@ export function flushAcks(ack: PendingAck): void {
       return;
     }
     acks.shift();
+    const waited = (shard.timers.microseconds - head.begunAt) & MICROSECONDS_MASK;
+    if (head.qos === 1) shard.measures.acknowledge1.add(waited);
+    else shard.measures.acknowledge2.add(waited);
     if (head.qos === 2) {
       connection.pendingQos2--;
       forgetOrigin(shard, head);
     }
+    if (shard.otlp !== null) shard.otlp.acknowledged(head, head.reason);
     acknowledge(connection, head.packetId, head.qos, head.reason, head.statuses, isUnstorable);
   }
 }

@@ -31,6 +31,7 @@ export const CLOSED = 3;
 
 const BYTES_SENT = counter('bytes/sent');
 const READS_PAUSED = counter('reads/paused');
+const BLOCKED = counter('connections/blocked');
 
 /** Output that is sent before the turn ends, so that a long batch does not grow one huge block. */
 const EARLY_FLUSH_BYTES = 256 * 1024;
@@ -102,6 +103,12 @@ export class Connection {
   private isDirty: boolean;
   /** The channel holds a block and has not drained. */
   isBlocked: boolean;
+  /** `Shard.turnMilliseconds` since when that is so. */
+  blockedAt: number;
+  /** `Shard.turnMilliseconds` of the last acknowledgement of a message to the client, or of the first message that waits for one. */
+  acknowledgedAt: number;
+  /** `timers.microseconds` of the first packet. */
+  readonly begunAt: number;
   private blockedBlock: Uint8Array | null;
   private blockedBytes: number;
   /** Record of the journal that must be committed before anything more is sent; 0: none. */
@@ -160,6 +167,9 @@ export class Connection {
     this.lastLength = 0;
     this.isDirty = false;
     this.isBlocked = false;
+    this.blockedAt = 0;
+    this.acknowledgedAt = shard.turnMilliseconds;
+    this.begunAt = shard.timers.microseconds;
     this.blockedBlock = null;
     this.blockedBytes = 0;
     this.holdUntil = 0;
@@ -275,6 +285,8 @@ export class Connection {
       this.shard.blocks.give(out);
     } else {
       this.isBlocked = true;
+      this.blockedAt = this.shard.turnMilliseconds;
+      this.shard.counters[BLOCKED]!++;
       this.blockedBlock = out;
       this.blockedBytes = length;
     }
@@ -297,6 +309,7 @@ export class Connection {
 
   /** The channel took everything. */
   unblock(): void {
+    this.shard.counters[BLOCKED]!--;
     this.isBlocked = false;
     this.shard.blocks.give(this.blockedBlock!);
     this.blockedBlock = null;
@@ -340,6 +353,7 @@ export class Connection {
       this.out = null;
       this.outLength = 0;
     }
+    if (this.isBlocked) this.shard.counters[BLOCKED]!--;
     // The network may still report the write that it held: nobody waits for that now.
     this.isBlocked = false;
     this.blockedBlock = null;

@@ -2,7 +2,8 @@
  * Counters of the broker: one row for each shard in one SharedArrayBuffer, each row written by its own shard only and read by anyone.
  *
  * A counter is a float64 (exact to 2^53; an aligned 8-byte store is never torn on the machines that Node runs on), so that counting is one add without
- * a lock or a BigInt. Those that say how many there are now go up and down, the others only up. The names are the last levels under `$SYS/broker/`.
+ * a lock or a BigInt. Those that say how many there are now go up and down, the others only up. The names are the last levels under `$SYS/broker/`;
+ * what Prometheus calls them, and what they mean, is in `counter-facts.ts`, which must have a row for each.
  */
 export const COUNTERS = [
   'clients/connected',
@@ -14,6 +15,7 @@ export const COUNTERS = [
   'connections/denied',
   'connections/refused/rate',
   'connections/opening',
+  'connections/blocked',
   'logins/waiting',
   'logins/accepted',
   'logins/refused',
@@ -137,6 +139,14 @@ export const COUNTERS = [
   'store/log-bytes',
   'store/rewritten',
   'store/origins-forgotten',
+  'alarms/active',
+  'alarms/raised',
+  'alarms/notices/sent',
+  'alarms/notices/lost',
+  'tracing/spans/made',
+  'tracing/spans/dropped',
+  'tracing/spans/exported',
+  'tracing/spans/lost',
 ] as const;
 
 export type CounterName = (typeof COUNTERS)[number];

@@ -181,6 +181,7 @@ function sendTracked(
     if (session.root.isStored) noteSent(shard, session, view, delivery, packetId);
   }
   connection.sendQuota--;
+  if (session.inflight.count === 1) connection.acknowledgedAt = shard.turnMilliseconds;
   return true;
 }
 
@@ -253,6 +254,7 @@ function send(
   }
   if (connection.quota !== null) chargeSent(connection.quota, sent);
   shard.counters[SENT]!++;
+  if (shard.otlp !== null) shard.otlp.delivered(connection.session!, view, qos, packetId);
   connection.flushIfLarge();
   return true;
 }
@@ -383,6 +385,7 @@ export function watchExpiry(shard: Shard, session: ClientSession, delivery: Deli
 
 /** Adds to a queue and to the counters of what waits. */
 export function pushQueued(shard: Shard, queue: MessageQueue, delivery: Delivery): void {
+  delivery.queuedAt = shard.turnMilliseconds;
   queue.push(delivery);
   shard.counters[QUEUED_BYTES]! += delivery.message.sizeBytes;
   shard.counters[QUEUED_MESSAGES]!++;
@@ -437,7 +440,10 @@ export function pump(shard: Shard, session: ClientSession, connection: Connectio
       shard.counters[DROPPED_LARGE]!++; // [MQTT-3.1.2-25]
       noteSettled(shard, session.root, delivery);
       dropDelivery(shard, session, delivery, 'too_large', 'dropped');
-    } else if (delivery.qos === 0) noteSettled(shard, session.root, delivery);
+    } else {
+      if (delivery.queuedAt >= 0) shard.measures.queue.add(((shard.turnMilliseconds - delivery.queuedAt) & 0x3fffffff) * 1000);
+      if (delivery.qos === 0) noteSettled(shard, session.root, delivery);
+    }
   }
 }
 
@@ -538,6 +544,7 @@ function resendPublishes(shard: Shard, session: ClientSession, connection: Conne
 /** A message of the window has been acknowledged: one more may go. */
 export function restoreQuota(shard: Shard, session: ClientSession, connection: Connection): void {
   connection.sendQuota++; // [MQTT-4.9.0-2]
+  connection.acknowledgedAt = shard.turnMilliseconds;
   if (session.queue !== null || connection.resends !== null) pump(shard, session, connection);
 }
 

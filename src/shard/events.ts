@@ -18,6 +18,8 @@ const PENDING_MAX = 10_000;
 const DOLLAR = 0x24;
 
 export type CertificateEvent = 'certificate_registered' | 'certificate_rejected';
+/** What the supervisor has to say. */
+export type SupervisorEvent = CertificateEvent | 'alarm_raised' | 'alarm_cleared';
 
 export class Events {
   private readonly shard: Shard;
@@ -127,8 +129,8 @@ export class Events {
     });
   }
 
-  /** What became of a certificate of a device. */
-  certificate(name: CertificateEvent, facts: object): void {
+  /** Something of the whole broker: what became of a certificate of a device, an alarm. */
+  ofSupervisor(name: SupervisorEvent, facts: object): void {
     if (!this.hasSubscribers(name)) return;
     this.publish(name, {
       event: name.replace('_', '.'),

@@ -25,6 +25,7 @@ import {
   RECORD_OBSERVED,
   RECORD_ORIGIN_DONE,
   RECORD_P2P,
+  RECORD_PROBE,
   RECORD_PUBLISH,
   RECORD_RELAY_OPEN,
   RECORD_RELAY_TO_CLIENT,
@@ -90,6 +91,10 @@ export function handleRecord(shard: Shard, link: Link, word: number, bytes: Buff
       return;
     case RECORD_ORIGIN_DONE:
       for (let one = at; one < end; one += 12) noteOriginDone(shard, bytes.readDoubleLE(one), bytes.readUInt32LE(one + 8));
+      return;
+    case RECORD_PROBE:
+      // The clocks of two threads may differ by a microsecond: the shifts keep the sign.
+      shard.measures.hop.add(((shard.timers.moment() - bytes.readUInt32LE(at)) << 2) >> 2);
       return;
     case RECORD_CONTROL:
       handleControl(shard, link, bytes, at, end);

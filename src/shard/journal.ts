@@ -75,6 +75,8 @@ export class Journal implements StoreAnswers {
   private readonly shard: Shard;
   private port: StorePort | null;
   private sealed: Batch | null;
+  /** `TimerWheel.moment` at which it was handed over. */
+  private sealedAt: number;
   private spare: Batch;
   private keptFrom: number;
   private openAcks: PendingAck[];
@@ -112,6 +114,7 @@ export class Journal implements StoreAnswers {
     this.port = null;
     this.open = new Batch();
     this.sealed = null;
+    this.sealedAt = 0;
     this.spare = new Batch();
     this.keptFrom = 0;
     this.openAcks = [];
@@ -311,6 +314,7 @@ export class Journal implements StoreAnswers {
     this.shard.counters[COMMITS]!++;
     this.shard.counters[BYTES]! += batch.at;
     this.cleaner?.wrote(batch.record, batch.at);
+    this.sealedAt = this.shard.timers.moment();
     this.port!.commit(batch.record, batch.shared, batch.at, this.keptFrom);
   }
 
@@ -318,6 +322,7 @@ export class Journal implements StoreAnswers {
     const sealed = this.sealed;
     if (sealed === null || sealed.record !== record) return;
     this.shard.startTurn();
+    this.shard.measures.commit.add(this.shard.timers.since(this.sealedAt));
     this.sealed = null;
     this.recovered();
     this.release(record);

@@ -31,6 +31,7 @@ import {
   RECORD_HANDOFF,
   RECORD_JUMBO,
   RECORD_ORIGIN_DONE,
+  RECORD_PROBE,
   RECORD_RELAY_OPEN,
   RECORD_RESULT,
   type RecordFields,
@@ -257,6 +258,21 @@ export class Mesh {
     body.writeUInt32LE(number, 4);
     this.counters[FRAMES_RELAY]!++;
     this.send(link, signalWord(kind, signal), body);
+  }
+
+  /** Sends a moment behind what has been sent before: the peer learns how long the hop takes. It counts as no frame. @param moment of `TimerWheel.moment` */
+  sendProbe(peer: number, moment: number): void {
+    const link = this.links[peer]!;
+    if (!link.isLive) return;
+    const at = link.overflow.count === 0 ? link.producer.reserve(4) : -1;
+    if (at >= 0) {
+      link.producer.bytes.writeUInt32LE(moment, at);
+      link.producer.commit(RECORD_PROBE, 4);
+      return;
+    }
+    const body = Buffer.allocUnsafe(4);
+    body.writeUInt32LE(moment, 0);
+    this.queueFrame(link, RECORD_PROBE, body);
   }
 
   /** Tells the peer what became of its message `sequence`; needed only where it is not plain success. */

@@ -95,6 +95,7 @@ function settle(shard: Shard, session: ClientSession, packetId: number, status: 
   const inflight = session.inflight!;
   const delivery = removeInflight(shard, inflight, packetId);
   if (delivery !== null) noteSettled(shard, session.root, delivery);
+  if (shard.otlp !== null) shard.otlp.settled(session, packetId, status);
   if (delivery !== null && delivery.message.receipt !== RECEIPT_NONE)
     receiptOf(shard, delivery.message, session.clientId, status, session.root.isStored);
 }

@@ -234,6 +234,7 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   writer.reset();
   writeConnack(writer, packet.version, isPresent, ReasonCode.Success, answer); // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
   connection.send(writer.bytes, 0, writer.at); // [MQTT-3.2.0-1]
+  shard.measures.connect.add(shard.timers.since(connection.begunAt));
   shard.events.clientConnected(session, connection, packet.cleanStart);
   if (isPresent) {
     markGroups(shard, session, true);

@@ -147,10 +147,20 @@ export function mergeOutcome(ack: PendingAck, { wasTaken, taken, worst, statuses
   if (statuses !== null && ack.statuses !== null) for (let i = 0; i < statuses.length; i++) ack.statuses.push(statuses[i]!);
 }
 
-/** Routes the message that `shard.view` shows, P2P or ordinary; the outcome has been begun. @returns 0, or the reason code that refuses this one message */
+/** Routes, and traces where that is asked for, the message that `shard.view` shows, P2P or ordinary; the outcome has been begun. @returns 0, or the reason code that refuses this one message */
 export function routeAny(shard: Shard, connection: Connection, session: ClientSession): ReasonCode {
-  const view = shard.view;
+  const { view, otlp } = shard;
   if (connection.userProperties !== null) appendProperties(view, connection.userProperties, shard.propertyScratch);
+  if (otlp === null) return routeKind(shard, connection, session);
+  const span = otlp.published(view, session);
+  const refusal = routeKind(shard, connection, session);
+  if (span !== null) otlp.routed(span, refusal);
+  return refusal;
+}
+
+/** P2P or ordinary. */
+function routeKind(shard: Shard, connection: Connection, session: ClientSession): ReasonCode {
+  const view = shard.view;
   if (view.payloadFormat === 1 && !isPayloadUtf8(view)) return ReasonCode.PayloadFormatInvalid;
   const kind = p2pKind(shard, view);
   if (kind !== 0) {

@@ -87,6 +87,8 @@ export class PendingAck implements Promised {
   told: Told | null;
   readonly packetId: number;
   readonly qos: number;
+  /** `timers.microseconds` when it took its place in the order. */
+  begunAt: number;
   /** Shards that have not answered, and one for the store. */
   remaining: number;
   /** Record that must be committed; 0: none. */
@@ -120,6 +122,7 @@ export class PendingAck implements Promised {
     this.told = null;
     this.packetId = packetId;
     this.qos = qos;
+    this.begunAt = 0;
     this.remaining = 0;
     this.storeRecord = 0;
     this.entryCount = 0;

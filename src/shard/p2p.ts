@@ -41,6 +41,9 @@ const DOLLAR = 0x24;
 /** Payload bytes times targets that one PUBLISH may ask for. */
 const TARGETS_BYTES_MAX = 16 * 1024 * 1024;
 
+/** One hop of 64 is timed: 3 ns a message. */
+const HOPS_MASK = 63;
+
 const userProperties = new UserPropertyReader();
 /** Targets named by `p2p-target`, as ranges of the property block: at, end, at, end … Grows to `p2p.maxTargets` pairs. */
 const targetRanges: number[] = [];
@@ -270,6 +273,7 @@ function routeToTarget(shard: Shard, view: MessageView, id: Uint8Array, at: numb
   fields.question = question;
   fields.onlyConnected = outcome.onlyConnected;
   shard.mesh.sendMessage(owner, RECORD_P2P, view, fields, outcome.wantsStatus, ack, isTracked);
+  if ((++shard.hopCount & HOPS_MASK) === 0) shard.mesh.sendProbe(owner, shard.timers.moment());
   fields.question = NO_QUESTION;
   fields.onlyConnected = false;
 }

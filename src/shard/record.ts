@@ -13,6 +13,7 @@
  *   relay bytes: | u32 id | bytes |                    to the session or to the client; signals: | u32 id | u32 number |, the signal in the type word
  *   datagram:    | u16 listener | u16 port | u32 host length | host | bytes |
  *   control:     msgpackr
+ *   probe:       | u32 moment |
  *   jumbo:       | u32 kind word |                     the body waits on the MessagePort of the same pair of shards
  *
  * `extra` is the target's Client Identifier (p2p), the group (shared), an address (observed) or nothing; `number` is the query (retained answer) or the offset of the Client
@@ -54,6 +55,9 @@ export const RECORD_DATAGRAM = 17;
 
 /** A copy of a P2P message for observers on the receiving shard; `extra` is where they are looked for. */
 export const RECORD_OBSERVED = 18;
+
+/** The moment at which it was put on the ring, behind a message: how long the hop takes. */
+export const RECORD_PROBE = 20;
 
 /** Where a signal of a relay stands in the type word. */
 const SIGNAL_SHIFT = 8;

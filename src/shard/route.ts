@@ -131,6 +131,8 @@ export function deliverLocal(shard: Shard, view: MessageView, route: Route, publ
   const { counters } = shard;
   let wanted = count;
   const takenBefore = route.meters === null ? 0 : counters[SENT]! + counters[QUEUED_COUNT]!;
+  const isSampled = shard.slowRoutes?.isDue() === true;
+  const begunAt = isSampled ? shard.timers.moment() : 0;
   if (count > 1) shard.images.begin();
   for (let i = 0; i < count; i++) {
     const match = matches[i]!;
@@ -158,6 +160,7 @@ export function deliverLocal(shard: Shard, view: MessageView, route: Route, publ
   }
   if (count > 1) shard.images.stop();
   if (route.meters !== null) meterOut(route.meters, view, counters[SENT]! + counters[QUEUED_COUNT]! - takenBefore, wanted);
+  if (isSampled) shard.slowRoutes!.add(view, count, shard.timers.since(begunAt));
 }
 
 /** Sends the message to one member of a Shared Subscription: this shard picks the shard, that shard picks the member [MQTT-4.8.2-4]. */

@@ -46,9 +46,11 @@ import { Journal } from './journal.ts';
 import type { LinkWiring } from './link.ts';
 import { Logins } from './login.ts';
 import { Mailboxes } from './mailbox.ts';
+import { Measures } from './measures.ts';
 import { Mesh } from './mesh.ts';
 import { advanceFilters, type WaitingSuback } from './on-subscribe.ts';
 import { Origins } from './origins.ts';
+import { OtlpSpans } from './otlp-spans.ts';
 import { Outcome } from './outcome.ts';
 import { OutputBlocks } from './output-blocks.ts';
 import { beginOwn, OwnPublication } from './own.ts';
@@ -61,6 +63,7 @@ import type { RetainedMessage } from './retain.ts';
 import { continueRetained, RetainedQueries } from './retained-query.ts';
 import type { Route } from './route.ts';
 import { routesKnownByAll } from './routes.ts';
+import { SlowRoutes } from './slow-routes.ts';
 import { Takeovers } from './suspicion.ts';
 import { type MeteredPrefix, TopicMeters } from './topic-meters.ts';
 
@@ -72,6 +75,7 @@ const QUEUED_BYTES = counter('queued/bytes');
 const INFLIGHT_BYTES = counter('inflight/bytes');
 const OPENING = counter('connections/opening');
 const CONNECTED = counter('clients/connected');
+const BLOCKED = counter('connections/blocked');
 
 /** Own messages (wills, events, receipts) published in one turn, at least; of many a quarter, so that a steady stream cannot pile them up. */
 const OUTBOX_PER_TURN = 512;
@@ -99,6 +103,7 @@ export interface ShardWiring {
   readonly counters: SharedArrayBuffer;
   /** What all shards share of the quotas. */
   readonly quotas: SharedArrayBuffer;
+  readonly measures: SharedArrayBuffer;
 }
 
 export class Shard {
@@ -108,6 +113,10 @@ export class Shard {
   readonly log: Log;
   readonly timers: TimerWheel;
   readonly counters: Float64Array;
+  /** How long things take here. */
+  readonly measures: Measures;
+  /** Those of all threads, for whoever reads them. */
+  readonly sharedMeasures: SharedArrayBuffer;
   readonly mesh: Mesh;
   readonly blocks: OutputBlocks;
   readonly startedAt: number;
@@ -128,6 +137,10 @@ export class Shard {
   readonly asks: Asks;
   /** Who waits here for the acknowledgement of a client. */
   readonly confirmations: Confirmations;
+  /** Topics whose messages cost most; null: they are not looked for. */
+  readonly slowRoutes: SlowRoutes | null;
+  /** Spans of messages for a collector; null: nothing is traced. */
+  readonly otlp: OtlpSpans | null;
   readonly clientLog: ClientLog;
   readonly takeovers: Takeovers;
   readonly logins: Logins;
@@ -171,6 +184,13 @@ export class Shard {
   admissionBytes: number;
   /** Milliseconds since the shard started, as of this turn, modulo 2^30: a small integer, so that storing it allocates nothing. */
   turnMilliseconds: number;
+  /** PUBACK and PUBREC packets that this turn has written for PUBLISH packets of its own: they leave at its end, all at once. */
+  acknowledged1: number;
+  acknowledged2: number;
+  /** P2P messages that went to other shards; one of many is timed. */
+  hopCount: number;
+  /** Called four times a second. */
+  onBeat: () => void;
   isStopping: boolean;
   private hasStopped: boolean;
   /** Number of this start over the store; part of every session's number. */
@@ -223,8 +243,11 @@ export class Shard {
   /** Then: holders that have been given it just now, which is no reason not to give it to another stream or group of theirs. */
   readonly givenNow: Set<number>;
 
-  private readonly allCounters: Float64Array;
+  /** Rows of all shards. */
+  readonly allCounters: Float64Array;
   private readonly rowWords: number;
+  /** `timers.microseconds` at the beginning of the turn. */
+  private turnBeganAt: number;
   private isTurnScheduled: boolean;
   private idleTurns: number;
   private readonly endTurnCallback: () => void;
@@ -240,7 +263,9 @@ export class Shard {
     this.startedAt = this.timers.now;
     this.counters = countersRow(wiring.counters, wiring.index);
     // What a predecessor of this shard had open is gone with its thread.
-    for (const gauge of [QUEUED_BYTES, OPENING, CONNECTED, ...GAUGES]) this.counters[gauge] = 0;
+    for (const gauge of [QUEUED_BYTES, OPENING, CONNECTED, BLOCKED, ...GAUGES]) this.counters[gauge] = 0;
+    this.measures = new Measures(wiring.measures, wiring.index);
+    this.sharedMeasures = wiring.measures;
     this.allCounters = new Float64Array(wiring.counters);
     this.rowWords = this.allCounters.length / this.shards;
     this.mesh = new Mesh(wiring.index, wiring.links, wiring.wake, settings.limits.ringBytes, this.counters, (link, word, bytes, at, end) =>
@@ -259,6 +284,9 @@ export class Shard {
     this.events = new Events(this);
     this.asks = new Asks(this);
     this.confirmations = new Confirmations(this);
+    const { routeSample } = settings.metrics;
+    this.slowRoutes = routeSample === 0 ? null : new SlowRoutes(routeSample);
+    this.otlp = settings.tracing.otlp === '' ? null : new OtlpSpans(this, settings.tracing);
     this.clientLog = new ClientLog(this);
     this.takeovers = new Takeovers(this);
     this.logins = new Logins(this);
@@ -287,6 +315,11 @@ export class Shard {
     this.observedBytes = 0;
     this.admissionBytes = 0;
     this.turnMilliseconds = 0;
+    this.acknowledged1 = 0;
+    this.acknowledged2 = 0;
+    this.hopCount = 0;
+    this.onBeat = () => {};
+    this.turnBeganAt = 0;
     this.isStopping = false;
     this.hasStopped = false;
     this.epoch = 0;
@@ -327,6 +360,7 @@ export class Shard {
     };
     this.wakeCallback = () => {
       this.timers.tick();
+      this.turnBeganAt = this.timers.microseconds;
       this.mesh.stayAwake();
       if (!this.isTurnScheduled) this.endTurn();
     };
@@ -335,6 +369,7 @@ export class Shard {
       // A Will, or the end of a session that shares: others must hear of it.
       if (this.knowsRoutes()) this.timers.advance();
       this.journal.cleaner?.tick(SLOT_MILLISECONDS);
+      this.onBeat();
     }, SLOT_MILLISECONDS);
     this.heartbeat.unref();
   }
@@ -344,6 +379,7 @@ export class Shard {
     if (this.isTurnScheduled) return;
     this.isTurnScheduled = true;
     this.turnMilliseconds = (this.timers.tick() - this.startedAt) & 0x3fffffff;
+    this.turnBeganAt = this.timers.microseconds;
     this.mesh.stayAwake();
     setImmediate(this.endTurnCallback);
   }
@@ -414,6 +450,7 @@ export class Shard {
     this.journal.endTurn();
     this.mesh.publish();
     this.flushDirty();
+    this.measureTurn();
     this.isOverloaded = this.queuedBytesOfAll() > this.settings.limits.queuedBytesTotal;
     if (!this.isCongested && !this.isStopping && this.isServing) this.resumePaused();
     if (this.isTurnScheduled) return;
@@ -431,6 +468,16 @@ export class Shard {
     } else if (this.shards > 1 && !this.hasStopped) {
       this.rest();
     }
+  }
+
+  /** One more reading of the clock for each turn is what the measures cost: 70 ns (native-bench/micro/measures.bench.ts). */
+  private measureTurn(): void {
+    const microseconds = this.timers.since(this.turnBeganAt);
+    this.measures.turnEnded(microseconds);
+    if (this.acknowledged1 > 0) this.measures.acknowledge1.add(microseconds, this.acknowledged1);
+    if (this.acknowledged2 > 0) this.measures.acknowledge2.add(microseconds, this.acknowledged2);
+    this.acknowledged1 = 0;
+    this.acknowledged2 = 0;
   }
 
   /** Nothing is left to do: look a few times more, then sleep until a peer or a socket wakes the shard. */

@@ -258,7 +258,13 @@ test('the steady clock agrees with the wall clock and between origins read twice
   const clock = steadyClock(origin);
   const before = clock();
   assert.ok(Math.abs(before - Date.now()) < 1000, 'starts at wall time');
-  assert.ok(Number.isInteger(before));
+  const wheel = new TimerWheel(clock);
+  assert.ok(
+    Number.isInteger(wheel.now) && wheel.now <= wheel.exact && wheel.exact < wheel.now + 1,
+    'whole milliseconds, and their fraction',
+  );
+  const moment = wheel.moment();
+  assert.ok(wheel.since(moment) < 1_000_000, 'a difference of moments');
   assert.ok(clock() >= before, 'never runs back');
   assert.ok(Math.abs(steadyClock(origin)() - clock()) <= 50, 'the same origin gives the same time');
 });

@@ -45,7 +45,14 @@ export class ShardGroup {
       (ends, index) =>
         new Shard(
           settings,
-          { index, links: ends, wake: this.memory.wake, counters: this.memory.counters, quotas: this.memory.quotas },
+          {
+            index,
+            links: ends,
+            wake: this.memory.wake,
+            counters: this.memory.counters,
+            quotas: this.memory.quotas,
+            measures: this.memory.measures,
+          },
           log,
           () => this.now,
         ),
