@@ -18,6 +18,7 @@ import { clientLinkRoutes } from './routes/client-link.ts';
 import { clientMessageRoutes } from './routes/client-messages.ts';
 import { clientRoutes } from './routes/clients.ts';
 import { deviceRoutes } from './routes/devices.ts';
+import { messageRoutes } from './routes/messages.ts';
 import { policyRoutes } from './routes/policies.ts';
 import { publishRoutes } from './routes/publish.ts';
 import { retainedRoutes } from './routes/retained.ts';
@@ -25,6 +26,7 @@ import { stateRoutes } from './routes/state.ts';
 import { subscribeRoutes } from './routes/subscribe.ts';
 import { subscriptionRoutes } from './routes/subscriptions.ts';
 import { topicRoutes } from './routes/topics.ts';
+import { traceRoutes } from './routes/traces.ts';
 import { userRoutes } from './routes/users.ts';
 
 /** Every route. */
@@ -46,6 +48,8 @@ export function allRoutes(): readonly Route[] {
     ...topicRoutes(),
     ...stateRoutes(),
     ...brokerRoutes(),
+    ...messageRoutes,
+    ...traceRoutes,
   ];
 }
 

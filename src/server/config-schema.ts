@@ -26,6 +26,7 @@ import {
   sizeOrAuto,
   text,
 } from './config-value.ts';
+import { history, historySettings } from './history-schema.ts';
 import { http, httpSettings } from './http-schema.ts';
 import { listenerSettings, listeners, placeOf } from './listener-schema.ts';
 import { quotaSettings, quotas } from './quota-schema.ts';
@@ -286,6 +287,7 @@ const root = z.strictObject(
         ),
       }),
     }),
+    history,
     http,
     log: section({
       level: key(
@@ -332,6 +334,7 @@ function toSettings(file: z.output<typeof root>): Settings {
     },
     queue: file.queue,
     store: file.store,
+    history: historySettings(file.history),
     p2p: { ...p2p, mailbox: { ...mailboxSame, ttlSeconds: ttl } },
     http: httpSettings(file.http),
     log: file.log,

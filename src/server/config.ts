@@ -147,7 +147,8 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
   const { path, backups } = settings.store;
   const store = { ...settings.store, path: from('store.path')(path), backups: from('store.backups')(backups) };
   const authorization = { ...settings.authorization, file: from('authorization.file')(settings.authorization.file ?? '') };
-  return { ...settings, listeners, auth, authorization, http, store };
+  const history = { ...settings.history, path: from('history.path')(settings.history.path) };
+  return { ...settings, listeners, auth, authorization, http, history, store };
 }
 
 function withAuthenticatorPaths(one: AuthenticatorSettings, absolute: (path: string) => string): AuthenticatorSettings {

@@ -8,6 +8,7 @@ import { changeLogLevel, createLog } from '../base/log.ts';
 import { steadyClock } from '../base/timers.ts';
 import type { HttpServer } from '../http/http-server.ts';
 import type { Peer } from '../shard/channel.ts';
+import { History } from '../shard/history.ts';
 import { Shard } from '../shard/shard.ts';
 import { beginStop, changeUserProperties, endCertificates, endRevoked, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
 import { startStatistics } from '../shard/statistics.ts';
@@ -25,6 +26,8 @@ const port = parentPort;
 const start = workerData as ShardStart;
 const log = createLog(start.settings.log.level, { shard: start.index });
 const shard = new Shard(start.settings, start, log, steadyClock(start.clock));
+if (start.history !== null)
+  shard.remember(new History(start.settings.history, start.history, start.index, shard.messageIds, shard.counters));
 const transit = new Transit(start.transit);
 const readBuffer = createReadBuffer();
 /** Null where no listener speaks HTTP: then none of it is loaded. */

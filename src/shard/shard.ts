@@ -15,6 +15,7 @@ import { Fifo } from '../base/fifo.ts';
 import type { Log } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
 import { type Clock, SLOT_MILLISECONDS, TimerWheel } from '../base/timers.ts';
+import { MessageIds } from '../journal/message-id.ts';
 import { WRITERS_MAX } from '../journal/record.ts';
 import { AckView } from '../protocol/ack.ts';
 import { Frame } from '../protocol/framer.ts';
@@ -40,6 +41,7 @@ import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from '
 import { pump } from './deliver.ts';
 import { Events } from './events.ts';
 import { continueFilters, FILTERS_PER_TURN, type FilterWork } from './filter-work.ts';
+import type { History } from './history.ts';
 import { Images } from './images.ts';
 import { handleRecord } from './inbound.ts';
 import { Journal } from './journal.ts';
@@ -63,6 +65,7 @@ import type { Route } from './route.ts';
 import { routesKnownByAll } from './routes.ts';
 import { Takeovers } from './suspicion.ts';
 import { type MeteredPrefix, TopicMeters } from './topic-meters.ts';
+import { Traces } from './tracing.ts';
 
 /** A session as the shard knows it. */
 export type ClientSession = Session<Connection, ClientSubscription>;
@@ -128,6 +131,14 @@ export class Shard {
   readonly asks: Asks;
   /** Who waits here for the acknowledgement of a client. */
   readonly confirmations: Confirmations;
+  readonly messageIds: MessageIds;
+  /** Where messages are kept; null: nowhere. */
+  history: History | null;
+  readonly traces: Traces;
+  /** The same while a trace runs, else null. */
+  tracing: Traces | null;
+  /** There is a history, or a trace. */
+  isWatched: boolean;
   readonly clientLog: ClientLog;
   readonly takeovers: Takeovers;
   readonly logins: Logins;
@@ -259,6 +270,11 @@ export class Shard {
     this.events = new Events(this);
     this.asks = new Asks(this);
     this.confirmations = new Confirmations(this);
+    this.messageIds = new MessageIds(this.index);
+    this.history = null;
+    this.traces = new Traces(this);
+    this.tracing = null;
+    this.isWatched = false;
     this.clientLog = new ClientLog(this);
     this.takeovers = new Takeovers(this);
     this.logins = new Logins(this);
@@ -381,6 +397,19 @@ export class Shard {
     this.routes.clear();
   }
 
+  /** Messages are kept from now on. */
+  remember(history: History): void {
+    this.history = history;
+    this.isWatched = true;
+  }
+
+  /** @param tracing null: the last trace has ended */
+  watch(tracing: Traces | null): void {
+    this.tracing = tracing;
+    this.isWatched = tracing !== null || this.history !== null;
+    if (tracing === null) this.view.trace = null;
+  }
+
   /** Another message begins: nothing of the last one is reused. */
   newMessage(): void {
     this.kept = null;
@@ -412,6 +441,7 @@ export class Shard {
     this.continueQueries();
     continueFilters(this, advanceFilters);
     this.journal.endTurn();
+    if (this.history !== null) this.history.endTurn();
     this.mesh.publish();
     this.flushDirty();
     this.isOverloaded = this.queuedBytesOfAll() > this.settings.limits.queuedBytesTotal;
