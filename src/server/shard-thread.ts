@@ -30,6 +30,8 @@ if (start.history !== null)
   shard.remember(new History(start.settings.history, start.history, start.index, shard.messageIds, shard.counters));
 const transit = new Transit(start.transit);
 const readBuffer = createReadBuffer();
+// What peers send waits until all that takes it is there: loading may take longer than the first heartbeat.
+shard.mesh.isHeld = true;
 /** Null where no listener speaks HTTP: then none of it is loaded. */
 const http = start.settings.listeners.some(({ type }) => type === 'http' || type === 'https') ? await openHttp() : null;
 const listeners = new ShardListeners(shard, transit, readBuffer, start.rates, Buffer.from(start.ticketSecret), start.quicSecret, http);
@@ -151,6 +153,7 @@ port.on('message', (message: ToShard) => {
 });
 
 shard.blocked.replace(start.blockRules);
+shard.mesh.isHeld = false;
 // The rings must be looked at once: frames may have been written before this thread ran.
 shard.startTurn();
 shard.awaitsSnapshots = start.awaitsSnapshots;

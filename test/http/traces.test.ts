@@ -209,6 +209,38 @@ describe('a trace', () => {
     await publisher.disconnect();
   });
 
+  test('and the history have what came over HTTP', async (t) => {
+    const broker = await withHistory(t, { shards: 2 });
+    const device = await connect(broker.port, { clientId: clientIdOn(1, 2, 'device') });
+    await device.subscribe('over/http', { qos: 1 });
+    const id = await begin(broker, { clientId: device.clientId });
+    await broker.request('POST', '/topics/over/http?qos=1&client_id=service-1', { role: 'service', body: 'one' });
+    await broker.request('POST', `/v1/clients/${device.clientId}/messages?topic=any/topic&client_id=service-1`, {
+      role: 'service',
+      body: 'two',
+    });
+    await device.next();
+    await device.next();
+    const events = await awaitEvent(broker, id, 'published');
+    assert.deepEqual(
+      events.filter(({ event }) => event === 'published').map(({ topic, clientId }) => [topic, clientId]),
+      [['any/topic', 'service-1']],
+    );
+    const { data } = (await broker.request('GET', '/api/v1/messages?publisher=service-1&order=oldest', { role: 'operator' })).json;
+    assert.deepEqual(
+      data.map((message: { topic: string; targets: unknown; payloadBase64: string }) => [
+        message.topic,
+        message.targets,
+        Buffer.from(message.payloadBase64, 'base64').toString(),
+      ]),
+      [
+        ['over/http', null, 'one'],
+        ['any/topic', [device.clientId], 'two'],
+      ],
+    );
+    await device.disconnect();
+  });
+
   test('takes a sample, the same messages on every shard', async (t) => {
     const broker = await startHttpBroker(t, { shards: 3 });
     const subscriber = await connect(broker.port, { clientId: clientIdOn(2, 3, 'sub') });
