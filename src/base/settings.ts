@@ -450,6 +450,24 @@ export interface AlarmSettings {
   readonly webhook: WebhookSettings;
 }
 
+/** What is kept of the messages that pass, for people to look at. */
+export interface HistorySettings {
+  readonly enabled: boolean;
+  /** Directory, absolute. */
+  readonly path: string;
+  readonly retentionSeconds: number;
+  /** Bytes on disk; the oldest go. */
+  readonly bytesMax: number;
+  /** Topic Filters; a message that matches one is kept. */
+  readonly filters: readonly string[];
+  /** Receivers are told the Message ID. */
+  readonly messageId: boolean;
+  /** Bytes of one payload that are kept. */
+  readonly payloadBytes: number;
+  /** Bytes on their way from each shard to the disk; a power of two. */
+  readonly bufferBytes: number;
+}
+
 export interface Settings {
   /** Shard count, already resolved from `auto`. */
   readonly shards: number;
@@ -463,6 +481,7 @@ export interface Settings {
   readonly limits: LimitSettings;
   readonly queue: QueueSettings;
   readonly store: StoreSettings;
+  readonly history: HistorySettings;
   readonly p2p: P2pSettings;
   readonly http: HttpApiSettings;
   readonly metrics: MetricsSettings;

@@ -182,7 +182,9 @@ export class HttpServer {
   /** Reads what else the request has, as long as the library holds it. */
   private begin(call: Call, request: Request, { entry, params }: Found): void {
     const { route } = entry;
-    const { authorization, clientId } = { authorization: request.getHeader('authorization'), clientId: clientIdOf(call.queryText) };
+    const authorization = request.getHeader('authorization');
+    // Elsewhere it is what is asked for, not who asks.
+    const clientId = route.role === 'service' ? clientIdOf(call.queryText) : '';
     const shown = { authorization, clientId, address: call.address, way: call.way };
     call.isCounted = true;
     this.waiting++;

@@ -19,6 +19,7 @@ import { clientLinkRoutes } from './routes/client-link.ts';
 import { clientMessageRoutes } from './routes/client-messages.ts';
 import { clientRoutes } from './routes/clients.ts';
 import { deviceRoutes } from './routes/devices.ts';
+import { messageRoutes } from './routes/messages.ts';
 import { handleMetricsAsks, metricsRoutes } from './routes/metrics.ts';
 import { policyRoutes } from './routes/policies.ts';
 import { publishRoutes } from './routes/publish.ts';
@@ -27,6 +28,7 @@ import { stateRoutes } from './routes/state.ts';
 import { subscribeRoutes } from './routes/subscribe.ts';
 import { subscriptionRoutes } from './routes/subscriptions.ts';
 import { topicRoutes } from './routes/topics.ts';
+import { traceRoutes } from './routes/traces.ts';
 import { userRoutes } from './routes/users.ts';
 
 /** Every route. @param isMetricsPublic whether `/metrics` needs no credentials */
@@ -50,6 +52,8 @@ export function allRoutes(isMetricsPublic: boolean = false): readonly Route[] {
     ...brokerRoutes(),
     ...metricsRoutes(isMetricsPublic),
     ...alarmRoutes(),
+    ...messageRoutes,
+    ...traceRoutes,
   ];
 }
 

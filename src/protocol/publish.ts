@@ -29,6 +29,7 @@ import { DUP_BIT, type ProtocolVersion, PUBLISH, RETAIN_BIT, V5 } from './packet
 import { type Properties, PropertyId, propertiesLength, readProperties, skipProperty, writeProperties } from './property.ts';
 import { ReasonCode } from './reason-code.ts';
 import { scanTopic, TOPIC_EMPTY, TOPIC_WILDCARD } from './topic.ts';
+import type { TraceTag } from './trace-tag.ts';
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 
@@ -71,6 +72,8 @@ export class MessageView {
   expiresAt = 0;
   /** Who hears what becomes of it in the end (P2P): nobody, the Response Topic, or from `RECEIPT_TO_WAITER` on the number of somebody in the broker who waits. Not set by `readPublish`. */
   receipt: number = RECEIPT_NONE;
+  /** Null unless somebody traces the message. */
+  trace: TraceTag | null = null;
 }
 
 // One bit for each property that may come once.
@@ -101,6 +104,7 @@ export function readPublish(
   if (qos === 3) return ReasonCode.MalformedPacket; // [MQTT-3.3.1-4]
   const isDup = (firstByte & DUP_BIT) !== 0;
   if (isDup && qos === 0) return ReasonCode.MalformedPacket; // [MQTT-3.3.1-2]
+  view.trace = null;
   view.qos = qos;
   view.isDup = isDup;
   view.isRetained = (firstByte & RETAIN_BIT) !== 0;

@@ -25,6 +25,8 @@ import { BlockWatch } from './block-watch.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import type { LoadedConfig } from './config.ts';
 import { Editor } from './editor.ts';
+import { type HistoryOwner, openHistory } from './history-owner.ts';
+import type { HistoryAsk } from './history-thread.ts';
 import { LiveSettings, liveSections } from './live-settings.ts';
 import type { LoginDesk, OpenLogin } from './login-desk.ts';
 import { Observatory } from './observatory.ts';
@@ -103,15 +105,18 @@ export async function startBroker(
   const bound = await bindListeners(resolved.listeners);
   const memory = new SharedMemory(resolved.shards);
   let desk: LoginDesk | null = null;
+  let history: HistoryOwner | null = null;
   let supervisor: Supervisor;
   try {
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
     const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, memory.measures, log) : null;
-    supervisor = new Supervisor(resolved, live, bound, memory, log, store, certificates, blocks, apiKeys, audit, desk);
+    history = resolved.history.enabled ? await openHistory(resolved.history, resolved.shards, log) : null;
+    supervisor = new Supervisor(resolved, live, bound, memory, log, store, history, certificates, blocks, apiKeys, audit, desk);
     await supervisor.start();
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
     await desk?.stop();
+    await history?.close(resolved.shutdown.timeoutMilliseconds);
     throw error;
   }
   for (const address of supervisor.addresses) log.info(address, 'listening');
@@ -133,6 +138,7 @@ class Supervisor implements Broker {
   addresses: readonly BrokerAddress[];
   readonly done: Promise<number>;
   private readonly store: StoreOwner | null;
+  private readonly history: HistoryOwner | null;
   private readonly certificates: CertificateWatch;
   private readonly blocks: BlockWatch;
   private readonly apiKeys: ApiKeyWatch;
@@ -168,6 +174,7 @@ class Supervisor implements Broker {
     memory: SharedMemory,
     log: Log,
     store: StoreOwner | null,
+    history: HistoryOwner | null,
     certificates: CertificateWatch,
     blocks: BlockWatch,
     apiKeys: ApiKeyWatch,
@@ -175,6 +182,7 @@ class Supervisor implements Broker {
     desk: LoginDesk | null,
   ) {
     this.store = store;
+    this.history = history;
     this.settings = settings;
     this.bound = bound;
     this.log = log;
@@ -194,6 +202,7 @@ class Supervisor implements Broker {
     this.asks = new AskDesk(log);
     this.audit = audit;
     keepTopicMeters(this.asks);
+    this.asks.handle('history', (ask: HistoryAsk) => (history === null ? null : history.ask(ask)));
     this.desk = desk;
     this.live = live;
     live.changed = (change) => {
@@ -327,6 +336,7 @@ class Supervisor implements Broker {
       transit: this.memory.transit,
       rates: this.memory.rates,
       store,
+      history: this.history === null ? null : this.history.wiring(index),
       clock: this.clock,
       listeners: this.bound,
       certificates: this.certificates.current,
@@ -499,6 +509,7 @@ class Supervisor implements Broker {
     await Promise.race([this.stopShards(live), timeout]);
     await Promise.all(this.threads.map((thread) => thread.end()));
     if (this.store !== null) await this.store.close(this.settings.shutdown.timeoutMilliseconds);
+    await this.history?.close(this.settings.shutdown.timeoutMilliseconds);
     await this.desk?.stop();
     await this.editor.stop();
     await this.audit.stop();

@@ -27,6 +27,7 @@ import {
   sizeOrAuto,
   text,
 } from './config-value.ts';
+import { history, historySettings } from './history-schema.ts';
 import { http, httpSettings } from './http-schema.ts';
 import { listenerSettings, listeners, placeOf } from './listener-schema.ts';
 import { metrics, tracing } from './metrics-schema.ts';
@@ -288,6 +289,7 @@ const root = z.strictObject(
         ),
       }),
     }),
+    history,
     http,
     metrics,
     tracing,
@@ -337,6 +339,7 @@ function toSettings(file: z.output<typeof root>): Settings {
     },
     queue: file.queue,
     store: file.store,
+    history: historySettings(file.history),
     p2p: { ...p2p, mailbox: { ...mailboxSame, ttlSeconds: ttl } },
     http: httpSettings(file.http),
     metrics: file.metrics,

@@ -181,9 +181,14 @@ export function anyOrList(check: (value: string) => string | undefined): Kind<'*
 }
 
 /** A list of texts that `check` accepts, in words `such`. */
-export function textList(check: (value: string) => string | undefined, such: string): Kind<readonly string[]> {
+export function textList(
+  check: (value: string) => string | undefined,
+  such: string,
+  max: number = Number.POSITIVE_INFINITY,
+): Kind<readonly string[]> {
   const schema = parsed<readonly string[]>((value) => {
     if (!Array.isArray(value)) return `expected a list of ${such}, not ${show(value)}`;
+    if (value.length > max) return `expected at most ${max} entries, not ${value.length}`;
     for (const entry of value) {
       if (typeof entry !== 'string') return `expected texts in the list, not ${show(entry)} (quotes make it one)`;
       const problem = check(entry);

@@ -149,7 +149,8 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
   const authorization = { ...settings.authorization, file: from('authorization.file')(settings.authorization.file ?? '') };
   const { webhook } = settings.alarms;
   const alarms = { ...settings.alarms, webhook: { ...webhook, secret: from('alarms.webhook.secret')(webhook.secret) } };
-  return { ...settings, listeners, auth, authorization, http, alarms, store };
+  const history = { ...settings.history, path: from('history.path')(settings.history.path) };
+  return { ...settings, listeners, auth, authorization, http, alarms, history, store };
 }
 
 function withAuthenticatorPaths(one: AuthenticatorSettings, absolute: (path: string) => string): AuthenticatorSettings {

@@ -8,6 +8,7 @@ import { changeLogLevel, createLog } from '../base/log.ts';
 import { SLOT_MILLISECONDS, steadyClock } from '../base/timers.ts';
 import type { HttpServer } from '../http/http-server.ts';
 import type { Peer } from '../shard/channel.ts';
+import { History } from '../shard/history.ts';
 import { Shard } from '../shard/shard.ts';
 import { beginStop, changeUserProperties, endCertificates, endRevoked, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
 import { startStatistics } from '../shard/statistics.ts';
@@ -26,8 +27,12 @@ const port = parentPort;
 const start = workerData as ShardStart;
 const log = createLog(start.settings.log.level, { shard: start.index });
 const shard = new Shard(start.settings, start, log, steadyClock(start.clock));
+if (start.history !== null)
+  shard.remember(new History(start.settings.history, start.history, start.index, shard.messageIds, shard.counters));
 const transit = new Transit(start.transit);
 const readBuffer = createReadBuffer();
+// What peers send waits until all that takes it is there: loading may take longer than the first heartbeat.
+shard.mesh.isHeld = true;
 /** Null where no listener speaks HTTP: then none of it is loaded. */
 const http = start.settings.listeners.some(({ type }) => type === 'http' || type === 'https') ? await openHttp() : null;
 const listeners = new ShardListeners(shard, transit, readBuffer, start.rates, Buffer.from(start.ticketSecret), start.quicSecret, http);
@@ -155,6 +160,7 @@ port.on('message', (message: ToShard) => {
 });
 
 shard.blocked.replace(start.blockRules);
+shard.mesh.isHeld = false;
 // The rings must be looked at once: frames may have been written before this thread ran.
 shard.startTurn();
 shard.awaitsSnapshots = start.awaitsSnapshots;

@@ -12,6 +12,7 @@ import type { ClockOrigin } from '../base/timers.ts';
 import type { ApiKey } from '../http/api-key.ts';
 import { countersBytes } from '../shard/counters.ts';
 import type { SupervisorEvent } from '../shard/events.ts';
+import type { HistoryWiring } from '../shard/history.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
 import { measuresBytes } from '../shard/measures.ts';
@@ -64,6 +65,8 @@ export interface ShardStart {
   readonly quicSecret: Uint8Array;
   /** The shard's end of the store; null: there is none. */
   readonly store: StoreStart | null;
+  /** The shard's end of the message history; null: there is none. */
+  readonly history: HistoryWiring | null;
   /** The shard waits for the routes of all peers before it serves (a restart). */
   readonly awaitsSnapshots: boolean;
 }

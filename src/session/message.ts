@@ -7,6 +7,7 @@
  */
 import { copyBytes } from '../base/bytes.ts';
 import type { MessageView } from '../protocol/publish.ts';
+import type { TraceTag } from '../protocol/trace-tag.ts';
 
 /** Heap that a Message costs beside its bytes, for the limits on queued bytes. */
 export const MESSAGE_OVERHEAD_BYTES = 160;
@@ -21,6 +22,8 @@ export class Message {
   readonly expiresAt: number;
   /** Who hears what becomes of it in the end, as `MessageView.receipt`. */
   readonly receipt: number;
+  /** Null unless somebody traces the message. */
+  trace: TraceTag | null;
 
   constructor(
     bytes: Uint8Array,
@@ -38,6 +41,7 @@ export class Message {
     this.isRetained = isRetained;
     this.expiresAt = expiresAt;
     this.receipt = receipt;
+    this.trace = null;
   }
 
   /** What the message counts for in queue limits. */
@@ -57,7 +61,9 @@ export function keepMessage(view: MessageView): Message {
   copyBytes(bytes, 0, view.topicBytes, view.topicAt, view.topicEnd);
   copyBytes(bytes, topicLength, view.propertyBytes, view.propertiesAt, view.propertiesEnd);
   copyBytes(bytes, propertiesEnd, view.payloadBytes, view.payloadAt, view.payloadEnd);
-  return new Message(bytes, topicLength, propertiesEnd, view.qos, view.isRetained, view.expiresAt, view.receipt);
+  const message = new Message(bytes, topicLength, propertiesEnd, view.qos, view.isRetained, view.expiresAt, view.receipt);
+  message.trace = view.trace;
+  return message;
 }
 
 /** Lets `view` show `message`. The view stays valid as long as the message lives. */
@@ -79,4 +85,5 @@ export function viewMessage(view: MessageView, message: Message): void {
   view.topicAlias = 0;
   view.expiresAt = message.expiresAt;
   view.receipt = message.receipt;
+  view.trace = message.trace;
 }

@@ -111,7 +111,8 @@ export function deliver(
   if (connection.quota !== null && !maySend(connection, connection.quota, false))
     return enqueueOver(shard, session, connection, view, qos, retain, identifiers, identifierCount, sharedFilter);
   // Only what may be needed again is kept: a session that ends with its connection never resends.
-  const mustKeep = root.expirySeconds > 0 || sharedFilter !== null || view.receipt !== RECEIPT_NONE || outlivesStream(session);
+  const isTraced = view.trace !== null && shard.tracing !== null && !shard.isOverloaded && shard.tracing.follows(view, session);
+  const mustKeep = root.expirySeconds > 0 || sharedFilter !== null || view.receipt !== RECEIPT_NONE || isTraced || outlivesStream(session);
   if (mustKeep && shard.isOverloaded) {
     shard.counters[DROPPED_PROCESS]!++;
     shard.events.messageDropped(view, session.clientId, 'process_full');
@@ -255,8 +256,13 @@ function send(
   if (connection.quota !== null) chargeSent(connection.quota, sent);
   shard.counters[SENT]!++;
   if (shard.otlp !== null) shard.otlp.delivered(connection.session!, view, qos, packetId);
+  if (shard.tracing !== null) noteWritten(shard, connection, view, qos);
   connection.flushIfLarge();
   return true;
+}
+
+function noteWritten(shard: Shard, connection: Connection, view: MessageView, qos: number): void {
+  shard.tracing!.received(view, 'delivered', connection.session!.clientId, qos);
 }
 
 /** Message Expiry Interval that is left, in seconds; -1: none [MQTT-3.3.2-6]. */
@@ -310,6 +316,7 @@ export function enqueue(
     if (delivery.message.receipt !== RECEIPT_NONE && delivery.message.expiresAt !== 0) watchExpiry(shard, session, delivery);
   }
   shard.counters[QUEUED_COUNT]!++;
+  if (shard.tracing !== null) shard.tracing.received(view, 'queued', session.clientId, qos);
   return QUEUED;
 }
 
@@ -346,7 +353,7 @@ function enqueueStored(
   const sequence = holder.root.nextSequence++;
   const at = noteQueued(shard, holder.root, view, sequence, qos, retain, identifiers, identifierCount, sharedFilter);
   const isReference = queue.refCount > 0 || holder.connection === null || queue.frontCount >= FRONT_MAX;
-  const mustStay = view.receipt !== RECEIPT_NONE || sharedFilter !== null;
+  const mustStay = view.receipt !== RECEIPT_NONE || sharedFilter !== null || isFollowed(shard, view, holder);
   if (isReference) {
     pushRef(shard, queue, sequence, shard.journal.open.record, shard.keptEntryAt, at, size);
     if (!mustStay) return;
@@ -360,12 +367,18 @@ function enqueueStored(
   if (view.receipt !== RECEIPT_NONE && view.expiresAt !== 0) watchExpiry(shard, holder, delivery);
 }
 
+/** Whether a trace must hear what becomes of the message: then it stays in memory, because what comes back from the store has no tag. */
+function isFollowed(shard: Shard, view: MessageView, holder: ClientSession): boolean {
+  return shard.tracing === null ? false : shard.tracing.follows(view, holder);
+}
+
 /** Keeps a message for a mailbox: only referred to, unless its sender wants to hear of its end. */
 export function enqueueInMailbox(shard: Shard, holder: StoredHolder, queue: MessageQueue, view: MessageView, size: number): void {
   const sequence = holder.nextSequence++;
   const at = noteQueued(shard, holder, view, sequence, view.qos, false, null, 0, null);
   pushRef(shard, queue, sequence, shard.journal.open.record, shard.keptEntryAt, at, size);
-  if (view.receipt === RECEIPT_NONE) return;
+  const isTraced = view.trace !== null && view.trace.traces.length > 0;
+  if (view.receipt === RECEIPT_NONE && !isTraced) return;
   const delivery = new Delivery(shard.keep(view), view.qos, false, null, null);
   delivery.sequence = sequence;
   delivery.record = shard.journal.open.record;
@@ -404,6 +417,7 @@ export function takeQueued(shard: Shard, queue: MessageQueue): Delivery | undefi
 
 /** A kept message will not be delivered: the event, and the receipt if one was asked for. The caller has counted it. */
 export function dropDelivery(shard: Shard, session: ClientSession, delivery: Delivery, reason: string, receiptStatus: string): void {
+  if (shard.tracing !== null) shard.tracing.recognize(delivery.message);
   viewMessage(shard.keptView, delivery.message);
   shard.events.messageDropped(shard.keptView, session.clientId, reason);
   if (delivery.message.receipt !== RECEIPT_NONE) receiptOf(shard, delivery.message, session.clientId, receiptStatus, session.root.isStored);
@@ -449,6 +463,7 @@ export function pump(shard: Shard, session: ClientSession, connection: Connectio
 
 function sendKept(shard: Shard, session: ClientSession, connection: Connection, delivery: Delivery): boolean {
   const view = shard.keptView;
+  if (shard.tracing !== null) shard.tracing.recognize(delivery.message);
   viewMessage(view, delivery.message);
   const identifiers = delivery.identifiers;
   const count = identifiers === null ? 0 : identifiers.length;
@@ -503,6 +518,7 @@ function resendPublishes(shard: Shard, session: ClientSession, connection: Conne
     const delivery = inflight.delivery(packetId);
     if (delivery === null) continue;
     const view = shard.keptView;
+    if (shard.tracing !== null) shard.tracing.recognize(delivery.message);
     viewMessage(view, delivery.message);
     const identifiers = delivery.identifiers;
     const count = identifiers === null ? 0 : identifiers.length;
@@ -535,6 +551,7 @@ function resendPublishes(shard: Shard, session: ClientSession, connection: Conne
     );
     if (connection.quota !== null) chargeSent(connection.quota, length);
     shard.counters[SENT]!++;
+    if (shard.tracing !== null) noteWritten(shard, connection, view, delivery.qos);
     connection.sendQuota--;
     connection.flushIfLarge();
   }

@@ -34,8 +34,12 @@ export class Events {
     this.wantsDropped = false;
   }
 
-  /** Whether anyone subscribes to `message_dropped`: asked before the facts of a drop are put into words. */
+  /** Whether anyone wants to hear of drops, by subscription or by a trace: asked before the facts of a drop are put into words. */
   get isWanted(): boolean {
+    return this.shard.tracing !== null || this.wantsDrops();
+  }
+
+  private wantsDrops(): boolean {
     if (!this.shard.settings.mqtt.events) return false;
     const version = this.shard.subscriptions.version + this.shard.interest.version;
     if (version !== this.wantedVersion) {
@@ -105,7 +109,8 @@ export class Events {
 
   /** @param clientId receiver that does not get the message */
   messageDropped(view: MessageView, clientId: string, reason: string): void {
-    if (!this.isWanted || view.topicBytes[view.topicAt] === DOLLAR) return;
+    if (this.shard.tracing !== null) this.shard.tracing.dropped(view, clientId, reason);
+    if (!this.wantsDrops() || view.topicBytes[view.topicAt] === DOLLAR) return;
     this.publish('message_dropped', {
       event: 'message.dropped',
       clientid: clientId,

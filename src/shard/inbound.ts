@@ -37,8 +37,10 @@ import {
   RECORD_RETAINED,
   RECORD_SHARED,
   readMessageRecord,
+  readTrace,
   recordKind,
   recordWantsStatus,
+  traceLength,
 } from './record.ts';
 import { storeRetained } from './retain.ts';
 import { beginScan, cancelScan, continueScan, endBatch, takeRetained } from './retained-query.ts';
@@ -108,6 +110,8 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
   const view = shard.view;
   const fields = shard.recordFields;
   readMessageRecord(bytes, at, word, view, fields);
+  view.trace = readTrace(bytes, end, word);
+  const asksEnd = end - traceLength(bytes, end, word);
   // The fields are reused by anything that is sent from here on.
   const { sequence, topicHash, publisherHash, number, extraAt, extraEnd, questionAt } = fields;
   const position = shard.journal.position;
@@ -127,7 +131,7 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
         idEnd = view.topicEnd;
       }
       outcome.onlyConnected = (word & CONNECTED_BIT) !== 0;
-      outcome.note(deliverP2p(shard, view, bytes, idAt, idEnd, topicHash, bytes, (word & ASKS_BIT) === 0 ? end : questionAt, end));
+      outcome.note(deliverP2p(shard, view, bytes, idAt, idEnd, topicHash, bytes, (word & ASKS_BIT) === 0 ? asksEnd : questionAt, asksEnd));
       break;
     case RECORD_PUBLISH:
       deliverLocal(shard, view, routeOf(shard, bytes, view.topicAt, view.topicEnd, topicHash), null);
@@ -148,6 +152,7 @@ function handleMessage(shard: Shard, link: Link, kind: number, word: number, byt
       outcome.wasTaken = true;
   }
   shard.newMessage();
+  view.trace = null;
   shard.originId = 0;
   if (sequence === 0) return;
   if (shard.journal.isGated && (outcome.restsOnStore || shard.journal.position !== position)) {

@@ -87,6 +87,7 @@ export class Mailboxes {
       if (shard.journal.isOn) noteMailbox(shard, box, key, box.createdAt);
     }
     if (hasOrigin) rememberOrigin(shard, box);
+    if (shard.tracing !== null) shard.tracing.received(view, 'queued', readText(id, at, end), view.qos, 'mailbox');
     if (shard.journal.isOn) enqueueInMailbox(shard, box, box.queue, view, size);
     else pushQueued(shard, box.queue, new Delivery(shard.keep(view), view.qos, false, null, null));
     return MAILBOX;

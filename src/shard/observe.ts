@@ -88,6 +88,7 @@ export function copyForObservers(shard: Shard, view: MessageView, id: Uint8Array
   copy.qos = view.qos;
   copy.isRetained = false;
   copy.receipt = RECEIPT_NONE;
+  copy.trace = null;
   copy.expiresAt = view.expiresAt;
   copy.propertyBytes = properties.bytes;
   copy.propertiesAt = 0;

@@ -96,6 +96,10 @@ function settle(shard: Shard, session: ClientSession, packetId: number, status: 
   const delivery = removeInflight(shard, inflight, packetId);
   if (delivery !== null) noteSettled(shard, session.root, delivery);
   if (shard.otlp !== null) shard.otlp.settled(session, packetId, status);
+  if (delivery !== null && shard.tracing !== null) {
+    shard.tracing.recognize(delivery.message);
+    shard.tracing.settled(delivery.message, session.clientId, delivery.qos, status);
+  }
   if (delivery !== null && delivery.message.receipt !== RECEIPT_NONE)
     receiptOf(shard, delivery.message, session.clientId, status, session.root.isStored);
 }

@@ -287,6 +287,7 @@ function willViewOf({ will }: ConnectPacket): MessageView | null {
   viewWill(willView, will);
   willView.expiresAt = 0;
   willView.receipt = RECEIPT_NONE;
+  willView.trace = null;
   return willView;
 }
 

@@ -57,7 +57,8 @@ export function onPublish(connection: Connection, bytes: Uint8Array, first: numb
   }
   if (view.qos === 0) {
     shard.outcome.begin(null, 0, 0);
-    routeAny(shard, connection, session);
+    const refusal = routeAny(shard, connection, session);
+    if (refusal !== ReasonCode.Success && shard.tracing !== null) noteRefused(shard, session, refusal);
     return ReasonCode.Success;
   }
   return onTrackedPublish(connection, shard, session, verdict);
@@ -106,6 +107,7 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
     if (view.isDup) shard.givenNow.clear();
   }
   const refusal = routeAny(shard, connection, session);
+  if (refusal !== ReasonCode.Success && shard.tracing !== null) noteRefused(shard, session, refusal);
   if (shard.originId !== 0) {
     // Only where other shards answer is there something to remember; alone, one commit holds everything.
     if (outcome.ack === null || outcome.ack.peerMask === 0) noteOriginDone(shard, session.id, packetId);
@@ -135,6 +137,24 @@ function onTrackedPublish(connection: Connection, shard: Shard, session: ClientS
     return ReasonCode.Success;
   }
   return acknowledgeInOrder(connection, packetId, qos, reason, outcome.statuses, outcome.worst === UNSTORABLE);
+}
+
+/** A message that was not let in has no ID and no tag: only traces of its client hear of it. */
+export function noteRefused(shard: Shard, session: ClientSession, code: ReasonCode): void {
+  shard.tracing!.received(shard.view, 'dropped', session.clientId, shard.view.qos, refusalWord(code));
+}
+
+function refusalWord(code: ReasonCode): string {
+  switch (code) {
+    case ReasonCode.NotAuthorized:
+      return 'not_authorized';
+    case ReasonCode.QuotaExceeded:
+      return 'quota';
+    case ReasonCode.PayloadFormatInvalid:
+      return 'payload_format';
+    default:
+      return 'topic';
+  }
 }
 
 /** What was done here already counts for an acknowledgement that waits for others. */

@@ -25,9 +25,11 @@ import { hasTaken } from './durable.ts';
 import { copyForObservers, hasObservers } from './observe.ts';
 import { DELIVERED, DENIED, MAILBOX, NO_SESSION, OFFLINE, QUEUED } from './outcome.ts';
 import { isReceiptKey, isReportKey, isTargetKey, RESERVED_PREFIX } from './p2p-request.ts';
+import { beginP2p, endP2p, noteTarget } from './passing.ts';
 import { receiptOf } from './receipt.ts';
 import { RECORD_P2P } from './record.ts';
 import type { ClientSession, Shard } from './shard.ts';
+import { NO_TARGETS } from './tracing.ts';
 
 const RECEIVED = counter('p2p/received');
 const P2P_DELIVERED = counter('p2p/delivered');
@@ -92,9 +94,14 @@ export function routeP2p(
   if (kind === P2P_TARGET) {
     targetRanges.length = 0;
     const bytes = view.topicBytes;
+    if (shard.isWatched) beginP2p(shard, view, connection, namesOf(shard, bytes, address.clientIdAt, address.clientIdEnd));
     if (isDenied(shard, view, judged, asked, bytes, address.clientIdAt, address.clientIdEnd)) {
       shard.forgetOrigin();
       return ReasonCode.Success;
+    }
+    if (shard.isWatched) {
+      noteTarget(shard, bytes, address.clientIdAt, address.clientIdEnd);
+      endP2p(shard, view);
     }
     const hash = hash32(bytes, address.clientIdAt, address.clientIdEnd);
     if (shard.settings.p2p.topicTemplate === '{topic}') {
@@ -113,10 +120,12 @@ export function routeP2p(
     const topicBytes = view.topicBytes;
     const topicAt = view.topicAt;
     const topicEnd = view.topicEnd;
+    if (shard.isWatched) beginP2p(shard, view, connection, namesOf(shard, rawProperties, 0, 0));
     for (let i = 0; i < targetRanges.length; i += 2) {
       const at = targetRanges[i]!;
       const end = targetRanges[i + 1]!;
       if (isDenied(shard, view, judged, asked, rawProperties, at, end)) continue;
+      if (shard.isWatched) noteTarget(shard, rawProperties, at, end);
       view.topicBytes = topicBytes;
       view.topicAt = topicAt;
       view.topicEnd = topicEnd;
@@ -124,6 +133,12 @@ export function routeP2p(
       routeToTarget(shard, view, rawProperties, at, end, hash32(rawProperties, at, end), false);
       // Each target may see a topic of its own.
       shard.newMessage();
+    }
+    if (shard.isWatched) {
+      view.topicBytes = topicBytes;
+      view.topicAt = topicAt;
+      view.topicEnd = topicEnd;
+      endP2p(shard, view);
     }
   }
   shard.newMessage();
@@ -151,7 +166,12 @@ export function routeToClient(shard: Shard, view: MessageView, connection: Conne
   if (view.topicBytes[view.topicAt] === DOLLAR) return ReasonCode.NotAuthorized;
   // A topic of its own is judged too: its receiver may trust in who may publish there.
   if (kind === 0 && judged !== null && !shard.authorization.mayPublish(judged, view)) return ReasonCode.NotAuthorized;
+  if (shard.isWatched) beginP2p(shard, view, connection, namesOf(shard, id, 0, id.length));
   if (isDenied(shard, view, judged, NOTHING_ASKED, id, 0, id.length)) return ReasonCode.Success;
+  if (shard.isWatched) {
+    noteTarget(shard, id, 0, id.length);
+    endP2p(shard, view);
+  }
   if (kind !== 0) rewriteTopic(shard, view, id, 0, id.length, connection.session!.clientId);
   routeToTarget(shard, view, id, 0, id.length, hash32(id, 0, id.length), false);
   shard.newMessage();
@@ -159,6 +179,15 @@ export function routeToClient(shard: Shard, view: MessageView, connection: Conne
 }
 
 const NOTHING_ASKED: readonly AskedTarget[] = [];
+
+/** The targets in words, where a trace looks for some: the one in the topic, or those of `targetRanges`. */
+function namesOf(shard: Shard, bytes: Uint8Array, at: number, end: number): readonly string[] {
+  if (shard.tracing === null) return NO_TARGETS;
+  if (end > 0) return [readText(bytes, at, end)];
+  const names: string[] = [];
+  for (let i = 0; i < targetRanges.length; i += 2) names.push(readText(bytes, targetRanges[i]!, targetRanges[i + 1]!));
+  return names;
+}
 
 /** Targets that the last message named by `p2p-target`; 0: it went to the one in its topic. */
 export function targetCount(): number {
@@ -188,6 +217,7 @@ function isDenied(
     return false;
   }
   const { outcome } = shard;
+  if (shard.tracing !== null) shard.tracing.received(view, 'dropped', readText(id, at, end), view.qos, 'not_authorized');
   if (outcome.wantsStatus) outcome.noteTarget(DENIED, readText(id, at, end));
   else outcome.note(DENIED);
   return true;
@@ -243,6 +273,7 @@ function rewriteTopic(shard: Shard, view: MessageView, idBytes: Uint8Array, idAt
 function routeToTarget(shard: Shard, view: MessageView, id: Uint8Array, at: number, end: number, hash: number, isInTopic: boolean): void {
   const owner = shardOfSlot(slotOf(hash), shard.shards);
   const outcome = shard.outcome;
+  if (shard.tracing !== null) shard.tracing.routed(view, 1 << owner, readText(id, at, end));
   if (owner === shard.index) {
     // One target here: one commit holds it and the publisher's identifier.
     if (isInTopic) shard.forgetOrigin();
@@ -297,7 +328,10 @@ export function deliverP2p(
   const session = shard.sessions.get(id, at, end, hash);
   if (asksAt < asksEnd && !hasBefore(shard, view, session)) {
     const attributes = session === undefined ? null : session.attributes;
-    if (!shard.authorization.answer(asks, asksAt, asksEnd, attributes, id, at, end)) return DENIED;
+    if (!shard.authorization.answer(asks, asksAt, asksEnd, attributes, id, at, end)) {
+      if (shard.tracing !== null) shard.tracing.received(view, 'dropped', readText(id, at, end), view.qos, 'not_authorized');
+      return DENIED;
+    }
   }
   if (shard.outcome.onlyConnected && session?.connection?.state !== CONNECTED) return offline(shard, view, session, id, at, end);
   const result =

@@ -16,7 +16,7 @@ import { scanTopic, TOPIC_MALFORMED } from '../protocol/topic.ts';
 import { flushAcks } from './acks.ts';
 import type { Connection } from './connection.ts';
 import { counter } from './counters.ts';
-import { mergeOutcome, routeAny } from './on-publish.ts';
+import { mergeOutcome, noteRefused, routeAny } from './on-publish.ts';
 import type { Told } from './outcome.ts';
 import { routeToClient } from './p2p.ts';
 import { admitGiven } from './quota-check.ts';
@@ -70,7 +70,7 @@ export function publishFor(shard: Shard, connection: Connection, given: GivenMes
   const { view, outcome } = shard;
   if (view.qos === 0) outcome.begin(null, 0, 0);
   else outcome.begin(connection, 0, 1);
-  return end(shard, routeAny(shard, connection, connection.session!), told);
+  return end(shard, connection, routeAny(shard, connection, connection.session!), told);
 }
 
 /**
@@ -104,7 +104,7 @@ export function publishToClient(
   view.receipt = receipt;
   const code = routeToClient(shard, view, connection, id);
   view.receipt = RECEIPT_NONE;
-  return end(shard, code, told);
+  return end(shard, connection, code, told);
 }
 
 /** Lets `shard.view` show the message, and asks whether it may come in. @returns 0, or what refuses it */
@@ -128,8 +128,9 @@ function begin(shard: Shard, connection: Connection, given: GivenMessage): numbe
 }
 
 /** The message has been routed. */
-function end(shard: Shard, refusal: ReasonCode, told: Told): number {
+function end(shard: Shard, connection: Connection, refusal: ReasonCode, told: Told): number {
   const { outcome } = shard;
+  if (refusal !== ReasonCode.Success && shard.tracing !== null) noteRefused(shard, connection.session!, refusal);
   const { ack } = outcome;
   if (ack === null) return refusal !== ReasonCode.Success ? refusal : outcome.reason;
   // Not before: an answer of this very turn must not count as the last one while other targets are still asked.
@@ -151,6 +152,7 @@ function show(shard: Shard, given: GivenMessage): number {
   if (levels > shard.settings.limits.topicLevels) return ReasonCode.TopicNameInvalid;
   view.qos = given.qos;
   view.isDup = false;
+  view.trace = null;
   view.packetId = 0;
   view.isRetained = given.isRetained;
   view.topicBytes = topicWriter.bytes;

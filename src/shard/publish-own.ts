@@ -10,6 +10,7 @@ import { routeToObservers } from './observe.ts';
 import { UNSTORABLE } from './outcome.ts';
 import { type OwnPublication, ownIsDone } from './own.ts';
 import { p2pKind, routeP2p } from './p2p.ts';
+import { speakFor } from './passing.ts';
 import { routeMessage, routeToGroup } from './route.ts';
 import type { Shard } from './shard.ts';
 
@@ -19,6 +20,7 @@ export function publishOwn(shard: Shard, own: OwnPublication): void {
   const { message, publisherId, shareKey } = own;
   const { outcome, view } = shard;
   viewMessage(view, message);
+  if (shard.isWatched) speakFor(publisherId);
   outcome.begin(null, 0, view.qos);
   if (own.id !== 0) outcome.own = own;
   if (own.observed !== null) routeToObservers(shard, view, own);

@@ -1,10 +1,11 @@
 /**
  * Records: what travels between shards in ring frames, hand-laid for the kinds that run per message.
  *
- *   type word:   | kind (8 bits) | qos (2) | retained | wants receipt | wants status | may be known | asks the target | has a waiter | only if connected |
+ *   type word:   | kind (8 bits) | qos (2) | retained | wants receipt | wants status | may be known | asks the target | has a waiter | only if connected | … | traced (bit 30) |
  *   message:     | f64 expiresAt | u32 sequence | u32 topicHash | u32 publisherHash | u32 topic | u32 properties | u32 payload | u32 extra | u32 number |
  *                | f64 origin | u32 Packet Identifier |
- *                | topic | properties | payload | extra | u32 number of the waiter, if any | question |    (lengths; little endian; 52 bytes of header)
+ *                | topic | properties | payload | extra | u32 number of the waiter, if any | question | trace |    (lengths; little endian; 52 bytes of header)
+ *   trace:       | u32 number | … | Message ID (16 bytes) | u32 length of all this |
  *   acks:        | u32 sequence |                      every message up to this one has been taken, except where a result said otherwise
  *   result:      | u32 sequence | u32 result | client ID |
  *   origin done: | f64 publisher | u32 Packet Identifier | …                             as many as one turn has brought
@@ -22,8 +23,10 @@
  * Hot path.
  */
 import { NO_QUESTION } from '../access/target-question.ts';
-import { copyBytes } from '../base/bytes.ts';
+import { cloneBytes, copyBytes } from '../base/bytes.ts';
+import { MESSAGE_ID_BYTES } from '../journal/message-id.ts';
 import { type MessageView, RECEIPT_NONE, RECEIPT_TO_TOPIC, RECEIPT_TO_WAITER } from '../protocol/publish.ts';
+import { TraceTag } from '../protocol/trace-tag.ts';
 
 /** An ordinary message for the subscriptions of the receiving shard. */
 export const RECORD_PUBLISH = 1;
@@ -73,6 +76,8 @@ export const ASKS_BIT: number = 1 << 14;
 const WAITER_BIT = 1 << 15;
 /** A client that is not connected must not get it. */
 export const CONNECTED_BIT: number = 1 << 16;
+/** The message is traced: its ID and the numbers of the traces stand behind all else. */
+const TRACE_BIT = 1 << 30;
 export const MESSAGE_HEADER_BYTES = 52;
 
 /** The type word of a message record. */
@@ -85,7 +90,8 @@ export function messageWord(kind: number, view: MessageView, wantsStatus: boolea
     (wantsStatus ? STATUS_BIT : 0) |
     (view.isDup ? KNOWN_BIT : 0) |
     (fields.question.length > 0 ? ASKS_BIT : 0) |
-    (fields.onlyConnected ? CONNECTED_BIT : 0)
+    (fields.onlyConnected ? CONNECTED_BIT : 0) |
+    (view.trace === null ? 0 : TRACE_BIT)
   );
 }
 
@@ -106,6 +112,31 @@ export function recordWantsStatus(word: number): boolean {
   return (word & STATUS_BIT) !== 0;
 }
 
+function traceBytes({ traces }: TraceTag): number {
+  return traces.length * 4 + MESSAGE_ID_BYTES + 4;
+}
+
+/** Bytes at the end of a message record that say who traces it. */
+export function traceLength(bytes: Buffer, end: number, word: number): number {
+  return (word & TRACE_BIT) === 0 ? 0 : bytes.readUInt32LE(end - 4);
+}
+
+function writeTrace(target: Buffer, at: number, tag: TraceTag): void {
+  let to = at;
+  for (let i = 0; i < tag.traces.length; i++, to += 4) target.writeUInt32LE(tag.traces[i]!, to);
+  copyBytes(target, to, tag.id, 0, MESSAGE_ID_BYTES);
+  target.writeUInt32LE(traceBytes(tag), to + MESSAGE_ID_BYTES);
+}
+
+/** The tag of the message record that ends at `end`; null: nobody traces it. */
+export function readTrace(bytes: Buffer, end: number, word: number): TraceTag | null {
+  if ((word & TRACE_BIT) === 0) return null;
+  const idAt = end - 4 - MESSAGE_ID_BYTES;
+  const traces: number[] = [];
+  for (let at = end - traceLength(bytes, end, word); at < idAt; at += 4) traces.push(bytes.readUInt32LE(at));
+  return new TraceTag(cloneBytes(bytes, idAt, idAt + MESSAGE_ID_BYTES), traces);
+}
+
 /** Body bytes of a message record. */
 export function messageRecordBytes(view: MessageView, fields: RecordFields): number {
   return (
@@ -115,7 +146,8 @@ export function messageRecordBytes(view: MessageView, fields: RecordFields): num
     (view.payloadEnd - view.payloadAt) +
     (fields.extraEnd - fields.extraAt) +
     (view.receipt >= RECEIPT_TO_WAITER ? 4 : 0) +
-    fields.question.length
+    fields.question.length +
+    (view.trace === null ? 0 : traceBytes(view.trace))
   );
 }
 
@@ -189,6 +221,7 @@ export function writeMessageRecord(target: Buffer, at: number, view: MessageView
   to += fields.extraEnd - fields.extraAt;
   if (view.receipt >= RECEIPT_TO_WAITER) to = target.writeUInt32LE(view.receipt, to);
   copyBytes(target, to, fields.question, 0, fields.question.length);
+  if (view.trace !== null) writeTrace(target, to + fields.question.length, view.trace);
 }
 
 /** Lets `view` and `fields` show a message record; both are valid until the frame is released. */

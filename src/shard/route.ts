@@ -17,6 +17,7 @@ import { counter } from './counters.ts';
 import { deliver } from './deliver.ts';
 import { hasMemberTaken } from './durable.ts';
 import { DELIVERED, NO_SUBSCRIBER, QUEUED, TOO_LARGE } from './outcome.ts';
+import { notePublish } from './passing.ts';
 import { RECORD_PUBLISH, RECORD_SHARED } from './record.ts';
 import { retain } from './retain.ts';
 import type { ClientSession, Shard } from './shard.ts';
@@ -86,6 +87,8 @@ export function knownRoute(shard: Shard, view: MessageView, hash: number): Route
 export function routeBy(shard: Shard, view: MessageView, publisher: ClientSession | null, hash: number, route: Route): void {
   shard.newMessage();
   if (route.meters !== null) meterIn(route.meters, view);
+  if (shard.isWatched) notePublish(shard, view, publisher, hash);
+  if (view.trace !== null) noteRoute(shard, view, route);
   // Only where other shards answer too can a part of the message be stored before its publisher's shard has noted it.
   if (route.peerMask === 0 && route.shares.length === 0 && !view.isRetained) shard.forgetOrigin();
   if (view.isRetained) retain(shard, view, hash);
@@ -113,8 +116,20 @@ export function routeBy(shard: Shard, view: MessageView, publisher: ClientSessio
     outcome.note(NO_SUBSCRIBER);
     // Statistics and events that nobody reads are no loss.
     if (view.topicBytes[view.topicAt] !== DOLLAR) shard.counters[NO_SUBSCRIBERS]!++;
+    if (view.trace !== null) shard.tracing?.received(view, 'dropped', '', view.qos, 'no_subscriber');
   }
   shard.newMessage();
+}
+
+/** Tells the traces of a message where it goes; the member of a group is picked later, on one of the shards that have some. */
+function noteRoute(shard: Shard, view: MessageView, route: Route): void {
+  let mask = route.peerMask;
+  if (route.local.matches.length > 0) mask |= 1 << shard.index;
+  for (let i = 0; i < route.shares.length; i++) {
+    const counts = route.shares[i]!.memberCounts;
+    for (let peer = 0; peer < counts.length; peer++) if (counts[peer]! > 0) mask |= 1 << peer;
+  }
+  shard.tracing?.routed(view, mask, '');
 }
 
 /** A subscriber that cannot take a packet of this size counts as served [MQTT-3.1.2-25]. */

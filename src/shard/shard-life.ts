@@ -36,6 +36,7 @@ export function peerRestarted(shard: Shard, peer: number, link: LinkWiring): voi
   shard.startTurn();
   shard.mesh.peerRestarted(peer, link, shard.journal.isOn);
   sendSnapshot(shard, peer);
+  shard.traces.tell(peer);
   shard.mesh.resend(peer);
 }
 

@@ -15,6 +15,7 @@ import { Fifo } from '../base/fifo.ts';
 import type { Log } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
 import { type Clock, SLOT_MILLISECONDS, TimerWheel } from '../base/timers.ts';
+import { MessageIds } from '../journal/message-id.ts';
 import { WRITERS_MAX } from '../journal/record.ts';
 import { AckView } from '../protocol/ack.ts';
 import { Frame } from '../protocol/framer.ts';
@@ -40,6 +41,7 @@ import { COUNTERS, counter, countersRow, LISTENERS_MAX, listenerCounter } from '
 import { pump } from './deliver.ts';
 import { Events } from './events.ts';
 import { continueFilters, FILTERS_PER_TURN, type FilterWork } from './filter-work.ts';
+import type { History } from './history.ts';
 import { Images } from './images.ts';
 import { handleRecord } from './inbound.ts';
 import { Journal } from './journal.ts';
@@ -66,6 +68,7 @@ import { routesKnownByAll } from './routes.ts';
 import { SlowRoutes } from './slow-routes.ts';
 import { Takeovers } from './suspicion.ts';
 import { type MeteredPrefix, TopicMeters } from './topic-meters.ts';
+import { Traces } from './tracing.ts';
 
 /** A session as the shard knows it. */
 export type ClientSession = Session<Connection, ClientSubscription>;
@@ -141,6 +144,14 @@ export class Shard {
   readonly slowRoutes: SlowRoutes | null;
   /** Spans of messages for a collector; null: nothing is traced. */
   readonly otlp: OtlpSpans | null;
+  readonly messageIds: MessageIds;
+  /** Where messages are kept; null: nowhere. */
+  history: History | null;
+  readonly traces: Traces;
+  /** The same while a trace runs, else null. */
+  tracing: Traces | null;
+  /** There is a history, or a trace. */
+  isWatched: boolean;
   readonly clientLog: ClientLog;
   readonly takeovers: Takeovers;
   readonly logins: Logins;
@@ -287,6 +298,11 @@ export class Shard {
     const { routeSample } = settings.metrics;
     this.slowRoutes = routeSample === 0 ? null : new SlowRoutes(routeSample);
     this.otlp = settings.tracing.otlp === '' ? null : new OtlpSpans(this, settings.tracing);
+    this.messageIds = new MessageIds(this.index);
+    this.history = null;
+    this.traces = new Traces(this);
+    this.tracing = null;
+    this.isWatched = false;
     this.clientLog = new ClientLog(this);
     this.takeovers = new Takeovers(this);
     this.logins = new Logins(this);
@@ -417,6 +433,19 @@ export class Shard {
     this.routes.clear();
   }
 
+  /** Messages are kept from now on. */
+  remember(history: History): void {
+    this.history = history;
+    this.isWatched = true;
+  }
+
+  /** @param tracing null: the last trace has ended */
+  watch(tracing: Traces | null): void {
+    this.tracing = tracing;
+    this.isWatched = tracing !== null || this.history !== null;
+    if (tracing === null) this.view.trace = null;
+  }
+
   /** Another message begins: nothing of the last one is reused. */
   newMessage(): void {
     this.kept = null;
@@ -448,6 +477,7 @@ export class Shard {
     this.continueQueries();
     continueFilters(this, advanceFilters);
     this.journal.endTurn();
+    if (this.history !== null) this.history.endTurn();
     this.mesh.publish();
     this.flushDirty();
     this.measureTurn();

@@ -11,8 +11,12 @@ const LOCK_EXCLUSIVE_NOW = 2 | 4;
 export class StoreLock {
   private readonly fd: number;
 
-  /** @throws StoreError when another process has it, or the directory cannot be used */
-  constructor(path: string) {
+  /**
+   * @param setting that names the directory, for people
+   * @throws StoreError when another process has it, or the directory cannot be used
+   */
+  constructor(path: string, setting: 'store.path' | 'history.path' = 'store.path') {
+    const what = setting.slice(0, setting.indexOf('.'));
     const file = join(path, 'onehop.lock');
     try {
       mkdirSync(path, { recursive: true });
@@ -20,9 +24,9 @@ export class StoreLock {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
-        throw new StoreError('permission', `store: no permission to use ${path}; give its directory to the user that runs onehop`, 0);
-      if (code === 'ENOTDIR' || code === 'EEXIST') throw new StoreError('permission', `store: ${path} is not a directory`, 0);
-      throw new StoreError('disk', `store: cannot use ${path}: ${message}`, 0);
+        throw new StoreError('permission', `${what}: no permission to use ${path}; give its directory to the user that runs onehop`, 0);
+      if (code === 'ENOTDIR' || code === 'EEXIST') throw new StoreError('permission', `${what}: ${path} is not a directory`, 0);
+      throw new StoreError('disk', `${what}: cannot use ${path}: ${message}`, 0);
     }
     // Where the C library cannot be called (Windows) nobody checks.
     const libc = library();
@@ -35,7 +39,7 @@ export class StoreLock {
     closeSync(this.fd);
     throw new StoreError(
       'in-use',
-      `store: ${path} is in use by another process${owner === '' ? '' : ` (${owner})`}; stop it or choose another store.path`,
+      `${what}: ${path} is in use by another process${owner === '' ? '' : ` (${owner})`}; stop it or choose another ${setting}`,
       0,
     );
   }

@@ -74,7 +74,8 @@ describe('defaults', () => {
       const below = (name: string): string => join(dirname(path), name);
       const store = { ...plain.store, path: below('onehop-data'), backups: below('onehop-backups') };
       const http = { ...plain.http, apiKeys: below('api-keys.json'), auditLog: below('audit.log') };
-      assert.deepEqual(await loadSettings({ file: path }), { ...plain, store, http });
+      const history = { ...plain.history, path: below('onehop-history') };
+      assert.deepEqual(await loadSettings({ file: path }), { ...plain, store, http, history });
     }
   });
 

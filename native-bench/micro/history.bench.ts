@@ -1,0 +1,96 @@
+/*
+ * What the history costs a shard for each message: a Message ID and a record in the ring. And what it costs the history's thread: the record taken out of the
+ * ring and put into a block, for few topics and for many, and the commits. Prints nanoseconds per message, best of five rounds.
+ * Run: node native-bench/micro/history.bench.js
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { utf8Bytes } from '../../src/base/bytes.ts';
+import { hash32 } from '../../src/base/hash.ts';
+import { RingConsumer, ringBufferBytes } from '../../src/base/ring.ts';
+import { HistoryReader } from '../../src/journal/history-record.ts';
+import { MessageIds } from '../../src/journal/message-id.ts';
+import { MessageView } from '../../src/protocol/publish.ts';
+import { COUNTERS } from '../../src/shard/counters.ts';
+import { History } from '../../src/shard/history.ts';
+import { HistoryStore } from '../../src/store/history-store.ts';
+
+const MESSAGES = 400_000;
+const ROUNDS = 5;
+const BATCH = 256;
+const PAYLOAD_BYTES = 128;
+
+function measure(topics: number, withStore: boolean): { shard: number; thread: number } {
+  const path = mkdtempSync(join(tmpdir(), 'onehop-history-'));
+  const bufferBytes = 8 * 1024 * 1024;
+  const settings = {
+    enabled: true,
+    path,
+    retentionSeconds: 3600,
+    bytesMax: 2 ** 34,
+    filters: ['#'],
+    messageId: false,
+    payloadBytes: 65_536,
+    bufferBytes,
+  };
+  const ring = new SharedArrayBuffer(ringBufferBytes(bufferBytes));
+  const ids = new MessageIds(0);
+  const wiring = { ring, wake: new SharedArrayBuffer(64), newest: new SharedArrayBuffer(8) };
+  const history = new History(settings, wiring, 0, ids, new Float64Array(COUNTERS.length));
+  const consumer = new RingConsumer(ring);
+  const store = withStore ? new HistoryStore(path, 3600) : null;
+  const names = Array.from({ length: topics }, (_, i) => utf8Bytes(`site/device-${i}/temperature`));
+  const hashes = names.map((name) => hash32(name, 0, name.length));
+  const publisher = utf8Bytes('client-0123456789');
+  const reader = new HistoryReader();
+  const view = new MessageView();
+  view.payloadBytes = new Uint8Array(PAYLOAD_BYTES);
+  view.payloadEnd = PAYLOAD_BYTES;
+  let bestShard = Number.POSITIVE_INFINITY;
+  let bestThread = Number.POSITIVE_INFINITY;
+  let next = 0;
+  let now = Date.now();
+  for (let round = 0; round < ROUNDS; round++) {
+    let shard = 0n;
+    let thread = 0n;
+    for (let sent = 0; sent < MESSAGES; sent += BATCH) {
+      const begin = process.hrtime.bigint();
+      now += 1;
+      for (let i = 0; i < BATCH; i++) {
+        next = next + 1 === topics ? 0 : next + 1;
+        const name = names[next]!;
+        view.topicBytes = name;
+        view.topicEnd = name.length;
+        if (!history.wants(view)) continue;
+        ids.next(now);
+        const { fields } = history;
+        fields.topicHash = hashes[next]!;
+        fields.publisherBytes = publisher;
+        fields.publisherHash = 1;
+        fields.propertiesEnd = 0;
+        history.keep(view);
+      }
+      history.endTurn();
+      const middle = process.hrtime.bigint();
+      while (consumer.next()) {
+        const { bytes, frameAt, frameEnd } = consumer;
+        if (reader.read(bytes, frameAt) && reader.end === frameEnd) store?.add(0, reader);
+      }
+      consumer.release();
+      if (store !== null && store.pendingBytes > 4 * 1024 * 1024) store.commit(now);
+      shard += middle - begin;
+      thread += process.hrtime.bigint() - middle;
+    }
+    bestShard = Math.min(bestShard, Number(shard) / MESSAGES);
+    bestThread = Math.min(bestThread, Number(thread) / MESSAGES);
+  }
+  rmSync(path, { recursive: true });
+  return { shard: bestShard, thread: bestThread };
+}
+
+for (const topics of [1, 1000, 100_000]) {
+  const { shard } = measure(topics, false);
+  const { thread } = measure(topics, true);
+  console.log(`${String(topics).padStart(7)} topics: shard ${shard.toFixed(0)} ns, thread ${thread.toFixed(0)} ns`);
+}

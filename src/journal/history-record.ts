@@ -1,0 +1,238 @@
+/**
+ * History records: a message as the history keeps it, as bytes. A shard writes them into its ring, the history's thread gathers them in blocks.
+ *
+ *   | u32 length | ID (16 bytes) | u8 flags | u8 0 | u16 topic | u32 topic hash | u32 publisher hash | u16 publisher | u16 target count | u32 targets |
+ *   | u32 properties | u32 payload | u32 payload of the message | u32 expiry (seconds; 0xffffffff: none) |
+ *   | topic | publisher | targets: u16 length, Client Identifier; … | properties | payload |       (lengths; little endian; 56 bytes of header)
+ *
+ *   flags: | QoS (2 bits) | retained | P2P | properties left out |
+ *
+ * A payload may be cut; properties are whole or not there.
+ *
+ * Hot path.
+ */
+import { copyBytes, readText } from '../base/bytes.ts';
+import { hash32 } from '../base/hash.ts';
+import type { MessageView } from '../protocol/publish.ts';
+import { compareIds, MESSAGE_ID_BYTES } from './message-id.ts';
+
+/** A message in the ring of a shard. */
+export const FRAME_MESSAGE = 1;
+/** An event of a trace: the ID, then JSON. */
+export const FRAME_TRACE = 2;
+
+export const HISTORY_HEADER_BYTES = 56;
+const ID_AT = 4;
+const FLAGS_AT = 20;
+const TOPIC_HASH_AT = 24;
+const PUBLISHER_HASH_AT = 28;
+const NO_EXPIRY = 0xffffffff;
+
+const QOS_BITS = 3;
+const RETAINED = 4;
+const P2P = 8;
+const WITHOUT_PROPERTIES = 16;
+
+/** What a record has beside what the view shows. */
+export class HistoryFields {
+  topicHash = 0;
+  publisherBytes: Uint8Array = new Uint8Array(0);
+  publisherHash = 0;
+  isP2p = false;
+  /** Targets as ranges of `targetBytes`: at, end, at, end … */
+  readonly targets: number[] = [];
+  targetBytes: Uint8Array = new Uint8Array(0);
+  expirySeconds = -1;
+  /** Of the view's properties. */
+  propertiesEnd = 0;
+}
+
+/** Bytes of the targets in a record. */
+export function targetsBytes({ targets }: HistoryFields): number {
+  let bytes = 0;
+  for (let i = 0; i < targets.length; i += 2) bytes += 2 + targets[i + 1]! - targets[i]!;
+  return bytes;
+}
+
+/**
+ * Writes a record; the target has room for it.
+ * @param words the same memory as `target`: storing a word costs a fifth of `writeUInt32LE`. All machines that there are packages for are little endian
+ * @param at a multiple of 4
+ * @param targetsLength of `targetsBytes`
+ * @param hasProperties false: they are left out
+ * @param payloadLength bytes of the payload that are kept
+ * @returns its length
+ */
+export function writeHistoryRecord(
+  target: Buffer,
+  words: Uint32Array,
+  at: number,
+  id: Uint8Array,
+  view: MessageView,
+  fields: HistoryFields,
+  targetsLength: number,
+  hasProperties: boolean,
+  payloadLength: number,
+): number {
+  const { publisherBytes, targets } = fields;
+  const topic = view.topicEnd - view.topicAt;
+  const properties = hasProperties ? fields.propertiesEnd - view.propertiesAt : 0;
+  const length = HISTORY_HEADER_BYTES + topic + publisherBytes.length + targetsLength + properties + payloadLength;
+  const flags = view.qos | (view.isRetained ? RETAINED : 0) | (fields.isP2p ? P2P : 0) | (hasProperties ? 0 : WITHOUT_PROPERTIES);
+  const word = at >>> 2;
+  words[word] = length;
+  copyBytes(target, at + ID_AT, id, 0, MESSAGE_ID_BYTES);
+  words[word + 5] = flags | (topic << 16);
+  words[word + 6] = fields.topicHash;
+  words[word + 7] = fields.publisherHash;
+  words[word + 8] = publisherBytes.length | ((targets.length >>> 1) << 16);
+  words[word + 9] = targetsLength;
+  words[word + 10] = properties;
+  words[word + 11] = payloadLength;
+  words[word + 12] = view.payloadEnd - view.payloadAt;
+  words[word + 13] = fields.expirySeconds < 0 ? NO_EXPIRY : fields.expirySeconds;
+  let to = at + HISTORY_HEADER_BYTES;
+  copyBytes(target, to, view.topicBytes, view.topicAt, view.topicEnd);
+  to += topic;
+  copyBytes(target, to, publisherBytes, 0, publisherBytes.length);
+  to += publisherBytes.length;
+  for (let i = 0; i < targets.length; i += 2) {
+    const from = targets[i]!;
+    const end = targets[i + 1]!;
+    target.writeUInt16LE(end - from, to);
+    copyBytes(target, to + 2, fields.targetBytes, from, end);
+    to += 2 + end - from;
+  }
+  copyBytes(target, to, view.propertyBytes, view.propertiesAt, view.propertiesAt + properties);
+  to += properties;
+  copyBytes(target, to, view.payloadBytes, view.payloadAt, view.payloadAt + payloadLength);
+  return length;
+}
+
+/** Reads one record after the other out of a block. Offsets are valid as long as the bytes are. */
+export class HistoryReader {
+  bytes: Buffer;
+  at: number;
+  end: number;
+  topicAt: number;
+  topicEnd: number;
+  publisherAt: number;
+  publisherEnd: number;
+  targetCount: number;
+  targetsAt: number;
+  targetsEnd: number;
+  propertiesAt: number;
+  propertiesEnd: number;
+  payloadAt: number;
+  payloadEnd: number;
+
+  constructor() {
+    this.bytes = Buffer.alloc(0);
+    this.at = 0;
+    this.end = 0;
+    this.topicAt = 0;
+    this.topicEnd = 0;
+    this.publisherAt = 0;
+    this.publisherEnd = 0;
+    this.targetCount = 0;
+    this.targetsAt = 0;
+    this.targetsEnd = 0;
+    this.propertiesAt = 0;
+    this.propertiesEnd = 0;
+    this.payloadAt = 0;
+    this.payloadEnd = 0;
+  }
+
+  /** Shows the record at `at`. @returns false when there is no whole record */
+  read(bytes: Buffer, at: number): boolean {
+    this.bytes = bytes;
+    this.at = at;
+    if (at + HISTORY_HEADER_BYTES > bytes.length) return false;
+    this.end = at + bytes.readUInt32LE(at);
+    this.topicAt = at + HISTORY_HEADER_BYTES;
+    this.topicEnd = this.topicAt + bytes.readUInt16LE(at + 22);
+    this.publisherAt = this.topicEnd;
+    this.publisherEnd = this.publisherAt + bytes.readUInt16LE(at + 32);
+    this.targetCount = bytes.readUInt16LE(at + 34);
+    this.targetsAt = this.publisherEnd;
+    this.targetsEnd = this.targetsAt + bytes.readUInt32LE(at + 36);
+    this.propertiesAt = this.targetsEnd;
+    this.propertiesEnd = this.propertiesAt + bytes.readUInt32LE(at + 40);
+    this.payloadAt = this.propertiesEnd;
+    this.payloadEnd = this.payloadAt + bytes.readUInt32LE(at + 44);
+    return this.payloadEnd === this.end && this.end <= bytes.length;
+  }
+
+  get idAt(): number {
+    return this.at + ID_AT;
+  }
+
+  get topicHash(): number {
+    return this.bytes.readUInt32LE(this.at + TOPIC_HASH_AT);
+  }
+
+  get publisherHash(): number {
+    return this.bytes.readUInt32LE(this.at + PUBLISHER_HASH_AT);
+  }
+
+  get qos(): number {
+    return this.bytes[this.at + FLAGS_AT]! & QOS_BITS;
+  }
+
+  get isRetained(): boolean {
+    return (this.bytes[this.at + FLAGS_AT]! & RETAINED) !== 0;
+  }
+
+  get isP2p(): boolean {
+    return (this.bytes[this.at + FLAGS_AT]! & P2P) !== 0;
+  }
+
+  get hasProperties(): boolean {
+    return (this.bytes[this.at + FLAGS_AT]! & WITHOUT_PROPERTIES) === 0;
+  }
+
+  /** Bytes that the whole payload had. */
+  get payloadBytes(): number {
+    return this.bytes.readUInt32LE(this.at + 48);
+  }
+
+  /** Message Expiry Interval when the message came; -1: none. */
+  get expirySeconds(): number {
+    const seconds = this.bytes.readUInt32LE(this.at + 52);
+    return seconds === NO_EXPIRY ? -1 : seconds;
+  }
+
+  compareId(id: Uint8Array): number {
+    return compareIds(this.bytes, this.idAt, id, 0);
+  }
+
+  /** Calls `visit` for the Client Identifier of each target. */
+  forEachTarget(visit: (at: number, end: number) => void): void {
+    let at = this.targetsAt;
+    for (let i = 0; i < this.targetCount && at + 2 <= this.targetsEnd; i++) {
+      const end = at + 2 + this.bytes.readUInt16LE(at);
+      if (end > this.targetsEnd) return;
+      visit(at + 2, end);
+      at = end;
+    }
+  }
+
+  targetNames(): string[] {
+    const names: string[] = [];
+    this.forEachTarget((at, end) => names.push(readText(this.bytes, at, end))); // cold: asked by people
+    return names;
+  }
+}
+
+/** What stands in the index for each thing that is asked by; two that fall together only cost a look into a block. */
+export function topicIndexHash(topicHash: number): number {
+  return topicHash >>> 0;
+}
+
+export function publisherIndexHash(publisherHash: number): number {
+  return (publisherHash ^ 0x9e3779b9) >>> 0;
+}
+
+export function targetIndexHash(bytes: Uint8Array, at: number, end: number): number {
+  return (hash32(bytes, at, end) ^ 0xc2b2ae35) >>> 0;
+}

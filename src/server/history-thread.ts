@@ -1,0 +1,276 @@
+/**
+ * The thread of the history: it takes messages out of the rings of all shards, gathers them in blocks, commits those twice a second, removes what is too old or too
+ * much, and answers questions. No shard ever waits for it.
+ *
+ *   ring of shard 0 ─┐                                     ┌─ questions, in slices
+ *   ring of shard 1 ─┼─ every 20 ms while there is some ──▶│ blocks ─ twice a second, or 4 MB ─▶ LMDB
+ *   ring of shard 2 ─┘   asleep while there is none        └─ the oldest go
+ *
+ * What a disk refuses is tried again for a while and then forgotten, and counted: messages themselves are not touched.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { assert } from '../base/assert.ts';
+import { RingConsumer } from '../base/ring.ts';
+import type { HistorySettings } from '../base/settings.ts';
+import { FRAME_MESSAGE, FRAME_TRACE, HistoryReader } from '../journal/history-record.ts';
+import { idText, MESSAGE_ID_BYTES } from '../journal/message-id.ts';
+import { findMessage, HistoryQuery, type HistoryQuestion } from '../store/history-query.ts';
+import { HistoryStore } from '../store/history-store.ts';
+import { isFull } from '../store/store-room.ts';
+
+export interface HistoryThreadStart {
+  readonly settings: HistorySettings;
+  readonly rings: readonly SharedArrayBuffer[];
+  readonly wake: SharedArrayBuffer;
+  readonly newest: SharedArrayBuffer;
+}
+
+/** What a shard may ask. */
+export type HistoryAsk =
+  | { readonly kind: 'find'; readonly question: HistoryQuestion }
+  | { readonly kind: 'get'; readonly id: string; readonly isWhole: boolean }
+  | { readonly kind: 'trace'; readonly id: string }
+  | { readonly kind: 'state' };
+
+export interface HistoryState {
+  readonly bytes: number;
+  readonly fileBytes: number;
+  /** Not on disk yet. */
+  readonly waitingBytes: number;
+  /** Wall milliseconds; 0: there is no message. */
+  readonly oldest: number;
+  /** Messages that the disk did not take since the start. */
+  readonly lost: number;
+  readonly isFailing: boolean;
+}
+
+export type ToHistoryThread = { readonly kind: 'ask'; readonly request: number; readonly ask: HistoryAsk } | { readonly kind: 'close' };
+
+export type FromHistoryThread =
+  | { readonly kind: 'opened'; readonly damage: string }
+  | { readonly kind: 'unusable'; readonly reason: string }
+  | { readonly kind: 'failing'; readonly reason: string }
+  | { readonly kind: 'working'; readonly lost: number }
+  | { readonly kind: 'answer'; readonly request: number; readonly value: unknown }
+  | { readonly kind: 'closed' };
+
+const DRAIN_MILLISECONDS = 20;
+const COMMIT_MILLISECONDS = 500;
+const COMMIT_BYTES = 4 * 1024 * 1024;
+/** Beyond this nothing more is taken in while the disk refuses. */
+const PENDING_BYTES_MAX = 32 * 1024 * 1024;
+/** Taken in at once. */
+const DRAIN_BYTES_MAX = 2 * COMMIT_BYTES;
+const RETRY_MILLISECONDS = 1000;
+const CLEAN_MILLISECONDS = 1000;
+/** Bytes that a question looks at before others have their turn. */
+const SLICE_BYTES = 2 * 1024 * 1024;
+const TRACE_EVENTS_MAX = 1000;
+
+assert(parentPort !== null, 'the history has a thread of its own');
+const parent = parentPort;
+const start = workerData as HistoryThreadStart;
+
+function tell(message: FromHistoryThread): void {
+  parent.postMessage(message);
+}
+
+class HistoryThread {
+  private readonly store: HistoryStore;
+  private readonly consumers: RingConsumer[];
+  private readonly reader: HistoryReader;
+  private readonly wakeWord: Int32Array;
+  private lastCommit: number;
+  private lost: number;
+  private failingSince: number;
+  private isMending: boolean;
+  private isClosing: boolean;
+
+  constructor(store: HistoryStore) {
+    this.store = store;
+    this.consumers = start.rings.map((ring) => new RingConsumer(ring));
+    this.reader = new HistoryReader();
+    this.wakeWord = new Int32Array(start.wake);
+    this.lastCommit = 0;
+    this.lost = 0;
+    this.failingSince = 0;
+    this.isMending = false;
+    this.isClosing = false;
+    const newest = new Float64Array(start.newest);
+    for (let shard = 0; shard < start.rings.length; shard++) newest[shard] = store.newestMilliseconds(shard);
+    // Age counts while nothing comes, too.
+    setInterval(() => this.clean(), CLEAN_MILLISECONDS).unref();
+  }
+
+  /** Takes what is there, commits when it is time, and sees to it that it is called again. */
+  readonly turn = (): void => {
+    if (this.isClosing) return;
+    const isMore = this.drain();
+    const now = Date.now();
+    if (this.store.pendingBytes >= COMMIT_BYTES || (this.store.pendingBytes > 0 && now - this.lastCommit >= COMMIT_MILLISECONDS))
+      this.commit();
+    if (isMore) setImmediate(this.turn);
+    else if (this.store.pendingBytes > 0) setTimeout(this.turn, DRAIN_MILLISECONDS);
+    else this.sleep();
+  };
+
+  /** @returns whether there is more than could be taken now */
+  private drain(): boolean {
+    let isMore = false;
+    const pendingMax = this.failingSince > 0 ? PENDING_BYTES_MAX : DRAIN_BYTES_MAX;
+    for (let shard = 0; shard < this.consumers.length; shard++) {
+      const consumer = this.consumers[shard]!;
+      while (this.store.pendingBytes < pendingMax && consumer.next()) this.take(shard, consumer);
+      consumer.release();
+      if (this.failingSince === 0 && consumer.hasFrames()) isMore = true;
+    }
+    return isMore;
+  }
+
+  private take(shard: number, { bytes, frameAt, frameEnd, frameType }: RingConsumer): void {
+    if (frameType === FRAME_MESSAGE) {
+      if (this.reader.read(bytes, frameAt) && this.reader.end === frameEnd) this.store.add(shard, this.reader);
+    } else if (frameType === FRAME_TRACE) {
+      // A copy: LMDB's binding does not read shared memory.
+      this.store.addTrace(idText(bytes, frameAt), Buffer.from(bytes.subarray(frameAt + MESSAGE_ID_BYTES, frameEnd)));
+    }
+  }
+
+  private commit(): void {
+    const now = Date.now();
+    this.lastCommit = now;
+    if (this.isMending || now - this.failingSince < RETRY_MILLISECONDS) return;
+    try {
+      this.store.commit(now);
+    } catch (error) {
+      this.failed(error as Error, now);
+      return;
+    }
+    if (this.failingSince > 0) tell({ kind: 'working', lost: this.lost });
+    this.failingSince = 0;
+  }
+
+  /** It is tried again; what does not fit meanwhile is lost. */
+  private failed(error: Error, now: number): void {
+    if (this.failingSince === 0) tell({ kind: 'failing', reason: error.message });
+    this.failingSince = now;
+    if (this.store.pendingBytes >= PENDING_BYTES_MAX / 2) this.lost += this.store.abandon();
+    // A full disk was noticed before LMDB had written anything.
+    if (isFull(error)) return;
+    this.isMending = true;
+    this.store
+      .reopen()
+      .catch(() => undefined)
+      .then(() => {
+        this.isMending = false;
+      })
+      .catch(() => undefined);
+  }
+
+  private clean(): void {
+    if (this.isClosing || this.isMending || this.failingSince > 0) return;
+    const { retentionSeconds, bytesMax } = start.settings;
+    try {
+      this.store.closeIdle(Date.now());
+      if (this.store.clean(Date.now() - retentionSeconds * 1000, bytesMax)) setImmediate(() => this.clean());
+    } catch (error) {
+      this.failed(error as Error, Date.now());
+    }
+  }
+
+  private sleep(): void {
+    const word = this.wakeWord;
+    Atomics.store(word, 0, 1);
+    if (this.consumers.some((consumer) => consumer.hasFrames())) {
+      Atomics.store(word, 0, 0);
+      setImmediate(this.turn);
+      return;
+    }
+    const wait = Atomics.waitAsync(word, 0, 1);
+    if (!wait.async) {
+      setImmediate(this.turn);
+      return;
+    }
+    // Not at once: a burst goes into one block.
+    void wait.value.then(() => setTimeout(this.turn, DRAIN_MILLISECONDS));
+  }
+
+  asked(request: number, ask: HistoryAsk): void {
+    // Whoever has published something and asks then finds it.
+    this.drain();
+    const answer = (value: unknown): void => tell({ kind: 'answer', request, value });
+    if (this.isMending) {
+      answer(null);
+      return;
+    }
+    const { store } = this;
+    switch (ask.kind) {
+      case 'find': {
+        const query = new HistoryQuery(store, ask.question);
+        const step = (): void => {
+          if (this.isMending) answer(null);
+          else if (query.run(SLICE_BYTES)) answer(query.page);
+          else setImmediate(step);
+        };
+        step();
+        return;
+      }
+      case 'get':
+        answer({ item: findMessage(store, ask.id, ask.isWhole) });
+        return;
+      case 'trace':
+        // Those that wait are few, and are to be found too.
+        this.commit();
+        answer(store.readTraces(ask.id, TRACE_EVENTS_MAX).map((json) => JSON.parse(json.toString()) as unknown));
+        return;
+      case 'state': {
+        const state: HistoryState = {
+          bytes: store.bytes,
+          fileBytes: store.fileBytes,
+          waitingBytes: store.pendingBytes,
+          oldest: store.directory.oldestMilliseconds,
+          lost: this.lost,
+          isFailing: this.failingSince > 0,
+        };
+        answer(state);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.drain();
+    this.isClosing = true;
+    if (!this.isMending) {
+      try {
+        this.store.commit(Date.now());
+      } catch (error) {
+        tell({ kind: 'failing', reason: (error as Error).message });
+      }
+      await this.store.close();
+    }
+    tell({ kind: 'closed' });
+  }
+}
+
+let thread: HistoryThread | null = null;
+try {
+  const store = new HistoryStore(start.settings.path, start.settings.retentionSeconds);
+  thread = new HistoryThread(store);
+  tell({ kind: 'opened', damage: store.damage });
+  thread.turn();
+} catch (error) {
+  tell({ kind: 'unusable', reason: (error as Error).message });
+}
+parent.on('message', (message: ToHistoryThread) => {
+  if (thread === null) return;
+  if (message.kind === 'close') {
+    thread.close().catch((error: Error) => tell({ kind: 'unusable', reason: error.message }));
+    return;
+  }
+  try {
+    thread.asked(message.request, message.ask);
+  } catch (error) {
+    tell({ kind: 'failing', reason: (error as Error).message });
+    tell({ kind: 'answer', request: message.request, value: null });
+  }
+});

@@ -1,0 +1,98 @@
+/**
+ * Goal: Message IDs of a shard only grow, whatever the clock does, and are found in their property; what is written into a record is read from it, and one that is
+ * cut off is none. Method: random messages and clocks.
+ */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { utf8Bytes } from '../../src/base/bytes.ts';
+import { HistoryFields, HistoryReader, targetsBytes, writeHistoryRecord } from '../../src/journal/history-record.ts';
+import { compareIds, idCount, idFloor, idMilliseconds, idShard, idText, MessageIds, parseId } from '../../src/journal/message-id.ts';
+import { UserPropertyReader } from '../../src/protocol/property.ts';
+import { MessageView } from '../../src/protocol/publish.ts';
+import { Random } from '../routing/random-topics.ts';
+
+test('IDs of a shard grow, also where the clock goes back', () => {
+  const random = new Random('message-id');
+  const ids = new MessageIds(7);
+  let now = 1_790_000_000_000;
+  ids.startAfter(now + 5);
+  let before = Uint8Array.from(ids.bytes);
+  for (let i = 0; i < 20_000; i++) {
+    now += random.next(5) - 1;
+    ids.next(now);
+    assert.ok(compareIds(ids.bytes, 0, before, 0) > 0);
+    assert.equal(idMilliseconds(ids.bytes, 0), ids.milliseconds);
+    assert.ok(ids.milliseconds > 1_790_000_000_005);
+    assert.ok(compareIds(idFloor(ids.milliseconds), 0, ids.bytes, 0) < 0 && compareIds(ids.bytes, 0, idFloor(ids.milliseconds + 1), 0) < 0);
+    assert.equal(idCount(ids.bytes, 0), (idCount(before, 0) + (i === 0 ? idCount(ids.bytes, 0) - idCount(before, 0) : 1)) >>> 0);
+    before = Uint8Array.from(ids.bytes);
+  }
+  assert.equal(idShard(ids.bytes, 0), 7);
+  assert.deepEqual(new Uint8Array(parseId(idText(ids.bytes, 0))!), ids.bytes);
+  assert.equal(parseId('0'.repeat(31)), null);
+  ids.writeProperty();
+  const reader = new UserPropertyReader();
+  reader.reset(ids.property, 0, ids.property.length);
+  assert.ok(reader.next());
+  assert.equal(Buffer.from(ids.property.subarray(reader.keyAt, reader.keyEnd)).toString(), 'message-id');
+  assert.equal(Buffer.from(ids.property.subarray(reader.valueAt, reader.valueEnd)).toString(), idText(ids.bytes, 0));
+  assert.ok(!reader.next());
+});
+
+test('a record has what was written, and nothing less than whole is one', () => {
+  const random = new Random('history-record');
+  const bytesOf = (max: number): Buffer => Buffer.from(Array.from({ length: random.next(max) }, () => random.next(256)));
+  const target = Buffer.alloc(4096);
+  const words = new Uint32Array(target.buffer, target.byteOffset, 1024);
+  const reader = new HistoryReader();
+  for (let round = 0; round < 2000; round++) {
+    const [topic, publisher, properties, payload] = [bytesOf(60), bytesOf(40), bytesOf(80), bytesOf(300)] as const;
+    const names = Array.from({ length: random.next(4) }, () => `device-${random.next(1000)}`);
+    const view = new MessageView();
+    view.topicBytes = Buffer.concat([Buffer.from('.'), topic]);
+    view.topicAt = 1;
+    view.topicEnd = 1 + topic.length;
+    view.propertyBytes = properties;
+    view.propertiesEnd = properties.length;
+    view.payloadBytes = payload;
+    view.payloadEnd = payload.length;
+    view.qos = random.next(3);
+    view.isRetained = random.next(2) === 1;
+    const fields = new HistoryFields();
+    fields.publisherBytes = publisher;
+    fields.topicHash = random.next(2 ** 31);
+    fields.publisherHash = random.next(2 ** 31);
+    fields.isP2p = names.length > 0;
+    fields.propertiesEnd = properties.length;
+    fields.expirySeconds = random.next(3) - 1;
+    fields.targetBytes = utf8Bytes(names.join(''));
+    let at = 0;
+    for (const name of names) {
+      fields.targets.push(at, at + name.length);
+      at += name.length;
+    }
+    const id = Buffer.from(Array.from({ length: 16 }, () => random.next(256)));
+    const hasProperties = random.next(4) > 0;
+    const kept = Math.min(payload.length, 100);
+    const place = 4 * random.next(3);
+    const length = writeHistoryRecord(target, words, place, id, view, fields, targetsBytes(fields), hasProperties, kept);
+    const bytes = target.subarray(0, place + length);
+    assert.ok(reader.read(bytes, place));
+    assert.equal(reader.end, place + length);
+    assert.equal(reader.compareId(id), 0);
+    assert.deepEqual([reader.qos, reader.isRetained, reader.isP2p], [view.qos, view.isRetained, names.length > 0]);
+    assert.deepEqual([reader.topicHash, reader.publisherHash], [fields.topicHash, fields.publisherHash]);
+    assert.deepEqual(bytes.subarray(reader.topicAt, reader.topicEnd), topic);
+    assert.deepEqual(bytes.subarray(reader.publisherAt, reader.publisherEnd), publisher);
+    assert.deepEqual(reader.targetNames(), names);
+    assert.equal(reader.hasProperties, hasProperties);
+    assert.deepEqual(bytes.subarray(reader.propertiesAt, reader.propertiesEnd), hasProperties ? properties : Buffer.alloc(0));
+    assert.deepEqual(bytes.subarray(reader.payloadAt, reader.payloadEnd), payload.subarray(0, kept));
+    assert.deepEqual([reader.payloadBytes, reader.expirySeconds], [payload.length, fields.expirySeconds]);
+    assert.ok(!reader.read(bytes.subarray(0, bytes.length - 1), place));
+    // Whatever a disk makes of it, reading it ends.
+    const broken = Buffer.from(bytes);
+    broken[place + random.next(length)]! ^= 1 << random.next(8);
+    if (reader.read(broken, place)) reader.targetNames();
+  }
+});

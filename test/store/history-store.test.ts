@@ -1,0 +1,242 @@
+/**
+ * Goal: the history finds exactly the messages that it has, by whatever is asked, in order and in pages, over blocks, segments of the index and restarts; the oldest
+ * leave it; and a damaged file does not keep the broker from starting. Method: random messages of several shards, compared with a plain list.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'node:test';
+import { utf8Bytes } from '../../src/base/bytes.ts';
+import { hash32 } from '../../src/base/hash.ts';
+import { HistoryFields, HistoryReader, targetsBytes, writeHistoryRecord } from '../../src/journal/history-record.ts';
+import { idText, MessageIds } from '../../src/journal/message-id.ts';
+import { MessageView } from '../../src/protocol/publish.ts';
+import { filterMatches } from '../../src/protocol/topic.ts';
+import { findMessage, HistoryQuery, type HistoryQuestion } from '../../src/store/history-query.ts';
+import { HistoryStore } from '../../src/store/history-store.ts';
+import { Random } from '../routing/random-topics.ts';
+
+const BEGIN = 1_790_000_000_000;
+const RETENTION_SECONDS = 86_400;
+
+interface Kept {
+  readonly id: string;
+  readonly at: number;
+  readonly topic: string;
+  readonly publisher: string;
+  readonly targets: readonly string[];
+}
+
+/** Puts messages into a store as shards do. */
+class Writer {
+  now = BEGIN;
+  readonly all: Kept[] = [];
+  private readonly ids: MessageIds[];
+  private readonly reader = new HistoryReader();
+  private readonly words = new Uint32Array(16 * 1024);
+  private readonly buffer = Buffer.from(this.words.buffer);
+
+  constructor(shards: number) {
+    this.ids = Array.from({ length: shards }, (_, shard) => new MessageIds(shard));
+  }
+
+  add(store: HistoryStore, shard: number, topic: string, publisher: string, targets: readonly string[], payloadBytes: number): void {
+    const ids = this.ids[shard]!;
+    ids.next(this.now);
+    const view = new MessageView();
+    view.topicBytes = utf8Bytes(topic);
+    view.topicEnd = view.topicBytes.length;
+    view.payloadBytes = new Uint8Array(payloadBytes);
+    view.payloadEnd = payloadBytes;
+    const fields = new HistoryFields();
+    fields.topicHash = hash32(view.topicBytes, 0, view.topicEnd);
+    fields.publisherBytes = utf8Bytes(publisher);
+    fields.publisherHash = hash32(fields.publisherBytes, 0, fields.publisherBytes.length);
+    fields.isP2p = targets.length > 0;
+    fields.targetBytes = utf8Bytes(targets.join(''));
+    let at = 0;
+    for (const target of targets) {
+      fields.targets.push(at, at + target.length);
+      at += target.length;
+    }
+    const length = writeHistoryRecord(this.buffer, this.words, 0, ids.bytes, view, fields, targetsBytes(fields), true, payloadBytes);
+    assert.ok(this.reader.read(this.buffer.subarray(0, length), 0));
+    store.add(shard, this.reader);
+    this.all.push({ id: idText(ids.bytes, 0), at: ids.milliseconds, topic, publisher, targets });
+  }
+}
+
+function ask(store: HistoryStore, question: Partial<HistoryQuestion>): string[] {
+  const found: string[] = [];
+  let cursor = '';
+  for (;;) {
+    const query = new HistoryQuery(store, {
+      topic: '',
+      filter: '',
+      publisher: '',
+      target: '',
+      from: 0,
+      to: 2 ** 47,
+      isNewestFirst: false,
+      limit: 100,
+      isWhole: false,
+      ...question,
+      cursor,
+    });
+    while (!query.run(300_000));
+    const { items, next } = query.page;
+    assert.ok(items.length <= (question.limit ?? 100));
+    found.push(...items.map(({ id }) => id));
+    if (next === null) return found;
+    cursor = next;
+  }
+}
+
+function fill(store: HistoryStore, writer: Writer, random: Random, count: number, shards: number, payloadMax: number): void {
+  for (let i = 0; i < count; i++) {
+    writer.now += random.next(3);
+    const targets = random.next(3) === 0 ? Array.from({ length: 1 + random.next(3) }, () => `device-${random.next(20)}`) : [];
+    const topic = `site/${random.next(10)}/t${random.next(random.next(2) === 0 ? 3 : 500)}`;
+    writer.add(store, random.next(shards), topic, `client-${random.next(50)}`, targets, random.next(payloadMax));
+    if (random.next(200) === 0) store.commit(writer.now);
+  }
+  store.commit(writer.now);
+}
+
+function compare(store: HistoryStore, all: readonly Kept[], random: Random, rounds: number): void {
+  const sorted = all.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  for (let round = 0; round < rounds; round++) {
+    const question: { -readonly [K in keyof HistoryQuestion]?: HistoryQuestion[K] } = {
+      limit: 1 + random.next(1000),
+      isNewestFirst: random.next(2) === 0,
+    };
+    const some = all[random.next(all.length)]!;
+    const kind = random.next(4);
+    if (kind < 2) question.topic = some.topic;
+    if (kind === 2) question.filter = `site/+/${some.topic.split('/')[2]}`;
+    if (random.next(3) === 0) question.publisher = some.publisher;
+    if (random.next(3) === 0) question.target = some.targets[0] ?? 'device-1';
+    if (random.next(2) === 0) question.from = all[random.next(all.length)]!.at;
+    if (random.next(2) === 0) question.to = all[random.next(all.length)]!.at;
+    const { topic = '', filter = '', publisher = '', target = '', from = 0, to = 2 ** 47, isNewestFirst } = question;
+    const expected = sorted
+      .filter(
+        (kept) =>
+          (topic === '' || kept.topic === topic) &&
+          (filter === '' || filterMatches(filter, kept.topic)) &&
+          (publisher === '' || kept.publisher === publisher) &&
+          (target === '' || kept.targets.includes(target)) &&
+          kept.at >= from &&
+          kept.at <= to,
+      )
+      .map(({ id }) => id);
+    assert.deepEqual(ask(store, question), isNewestFirst ? expected.reverse() : expected, JSON.stringify(question));
+  }
+  for (let round = 0; round < 50; round++) {
+    const { id, topic } = all[random.next(all.length)]!;
+    assert.equal(findMessage(store, id, true)?.topic, topic);
+  }
+}
+
+test('what is there is found, over blocks, segments and restarts', async () => {
+  const random = new Random('history-store');
+  const path = mkdtempSync(join(tmpdir(), 'onehop-history-'));
+  const writer = new Writer(3);
+  let store = new HistoryStore(path, RETENTION_SECONDS);
+  fill(store, writer, random, 400, 3, 100);
+  compare(store, writer.all, random, 20);
+  // Beyond what one segment of the index is over.
+  fill(store, writer, random, 9000, 3, 8000);
+  assert.ok(store.segmentCount >= 1);
+  fill(store, writer, random, 300, 3, 100);
+  compare(store, writer.all, random, 20);
+  // Not committed yet.
+  writer.add(store, 1, 'site/1/t1', 'client-1', [], 10);
+  compare(store, writer.all, random, 10);
+  store.commit(writer.now);
+  await store.close();
+
+  store = new HistoryStore(path, RETENTION_SECONDS);
+  assert.equal(store.damage, '');
+  assert.equal(store.newestMilliseconds(1), writer.all.filter(({ id }) => id.slice(12, 14) === '01').at(-1)!.at);
+  compare(store, writer.all, random, 20);
+  fill(store, writer, random, 300, 3, 100);
+  compare(store, writer.all, random, 20);
+
+  // The oldest leave, by bytes and by age, and the index with them.
+  const { bytes } = store;
+  while (store.clean(0, bytes / 2));
+  assert.ok(store.bytes <= bytes / 2 && store.bytes > bytes / 3);
+  const left = new Set(ask(store, { limit: 1000 }));
+  const gone = writer.all.filter(({ id }) => !left.has(id));
+  const here = writer.all.filter(({ id }) => left.has(id));
+  assert.ok(here.length > 1000 && gone.length > 1000);
+  // A block of a shard that says little reaches further back than those of others.
+  assert.ok(gone.every(({ at }) => at <= here.at(-1)!.at));
+  compare(store, here, random, 20);
+  while (store.clean(writer.now + RETENTION_SECONDS * 1000, Number.MAX_SAFE_INTEGER));
+  store.closeIdle(writer.now + RETENTION_SECONDS * 1000);
+  while (store.clean(writer.now + RETENTION_SECONDS * 1000, Number.MAX_SAFE_INTEGER));
+  assert.deepEqual(ask(store, {}), []);
+  assert.deepEqual([store.segmentCount, store.bytes], [0, 0]);
+  await store.close();
+
+  // Places go on where they were.
+  store = new HistoryStore(path, RETENTION_SECONDS);
+  writer.all.length = 0;
+  fill(store, writer, random, 100, 3, 100);
+  compare(store, writer.all, random, 5);
+  await store.close();
+});
+
+test('what a disk does not take is forgotten, and what was on disk stays', async () => {
+  const random = new Random('history-abandon');
+  const store = new HistoryStore(mkdtempSync(join(tmpdir(), 'onehop-history-')), RETENTION_SECONDS);
+  const writer = new Writer(2);
+  fill(store, writer, random, 50, 2, 10);
+  const before = writer.all.length;
+  for (let i = 0; i < 7; i++) writer.add(store, 0, 'lost', 'client-1', [], 10);
+  assert.equal(store.abandon(), 7);
+  writer.all.length = before;
+  compare(store, writer.all, random, 5);
+  fill(store, writer, random, 50, 2, 10);
+  compare(store, writer.all, random, 5);
+  await store.close();
+});
+
+test('events of traces are kept by message, and leave with it', async () => {
+  const store = new HistoryStore(mkdtempSync(join(tmpdir(), 'onehop-history-')), RETENTION_SECONDS);
+  const writer = new Writer(1);
+  for (let i = 0; i < 3; i++) {
+    writer.now += 10;
+    writer.add(store, 0, 'a', 'client-1', [], 10);
+  }
+  const [first, second] = writer.all as [Kept, Kept];
+  for (const name of ['published', 'delivered']) store.addTrace(first.id, Buffer.from(`"${name}"`));
+  store.addTrace(second.id, Buffer.from('"other"'));
+  store.commit(writer.now);
+  assert.deepEqual(store.readTraces(first.id, 10).map(String), ['"published"', '"delivered"']);
+  assert.deepEqual(store.readTraces(first.id, 1).map(String), ['"published"']);
+  assert.deepEqual(store.readTraces('0'.repeat(32), 10), []);
+  const later = writer.now + 2 * RETENTION_SECONDS * 1000;
+  store.closeIdle(later);
+  writer.now = later;
+  writer.add(store, 0, 'a', 'client-1', [], 10);
+  store.commit(later);
+  while (store.clean(later - RETENTION_SECONDS * 1000, Number.MAX_SAFE_INTEGER));
+  assert.deepEqual(ask(store, {}), [writer.all.at(-1)!.id]);
+  await store.close();
+});
+
+test('a file that a crash has left broken is put aside', async () => {
+  const path = mkdtempSync(join(tmpdir(), 'onehop-history-'));
+  writeFileSync(join(path, 'data.mdb'), Buffer.alloc(65_536, 7));
+  writeFileSync(join(path, 'onehop.open'), '');
+  const store = new HistoryStore(path, RETENTION_SECONDS);
+  assert.notEqual(store.damage, '');
+  assert.ok(existsSync(join(path, 'data.mdb.damaged')));
+  assert.deepEqual(ask(store, {}), []);
+  await store.close();
+  assert.ok(!existsSync(join(path, 'onehop.open')));
+});
