@@ -72,6 +72,8 @@ export function flushAcks(ack: PendingAck): void {
     if (ack.remaining > 0) return;
     const { told } = ack;
     ack.told = null;
+    const { otlp } = connection.shard;
+    if (otlp !== null) otlp.acknowledged(ack, ack.reason);
     told.complete(ack);
     return;
   }

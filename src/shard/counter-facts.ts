@@ -59,12 +59,6 @@ function httpTraffic(direction: string): CounterFacts {
 
 export const COUNTER_FACTS: Readonly<Record<CounterName, CounterFacts>> = {
   'publish/dropped/deleted': dropped('deleted'),
-  'p2p/confirmations/waiting': gauge('p2p_confirmations_waiting', 'Requests that wait until a device has acknowledged.'),
-  'p2p/confirmations/refused': count('p2p_confirmations_refused', 'Requests for a confirmation that were refused because too many waited.'),
-  'p2p/confirmations/timed-out': count('p2p_confirmations_timed_out', 'Requests whose device has not acknowledged in time.'),
-  'http/idempotency/count': gauge('http_idempotency_keys', 'Idempotency keys that are remembered.'),
-  'http/idempotency/repeated': count('http_idempotency_repeated', 'Requests that were answered as one before with the same key.'),
-  'http/idempotency/forgotten': count('http_idempotency_forgotten', 'Idempotency keys that were pushed out by others.'),
   'edits/refused': count('edits_refused', 'Changes of files that were refused because too many waited.'),
   'audit/dropped': count('audit_dropped', 'Entries of the audit log that were not written.'),
   'history/kept': count('history_kept', 'Messages that were given to the history.'),
@@ -148,6 +142,12 @@ export const COUNTER_FACTS: Readonly<Record<CounterName, CounterFacts>> = {
   'p2p/receipts': count('p2p_receipts', 'Receipts of P2P messages.'),
   'p2p/scans': count('p2p_scans', 'Connections that were suspected of guessing client IDs.'),
   'p2p/refused/scan': count('p2p_refused_scan', 'P2P messages that were refused because their sender has missed too often.'),
+  'p2p/confirmations/waiting': gauge('p2p_confirmations_waiting', 'HTTP requests that wait for the acknowledgement of a client.'),
+  'p2p/confirmations/refused': count(
+    'p2p_confirmations_refused',
+    'HTTP requests for a confirmation that were refused because too many waited.',
+  ),
+  'p2p/confirmations/timed-out': count('p2p_confirmations_timed_out', 'HTTP requests whose client did not acknowledge in time.'),
   'streams/count': gauge('quic_data_streams', 'Open data streams of QUIC clients.'),
   'subscriptions/count': gauge('subscriptions', 'Subscriptions, shared ones among them.'),
   'subscriptions/shared/count': gauge('subscriptions_shared', 'Shared subscriptions.'),
@@ -179,6 +179,15 @@ export const COUNTER_FACTS: Readonly<Record<CounterName, CounterFacts>> = {
   'http/aborted': count('http_requests_aborted', 'HTTP requests whose client went before the answer.'),
   'http/waiting': gauge('http_requests_waiting', 'HTTP requests that have no answer yet.'),
   'http/streams/count': gauge('http_streams', 'Streams of events to HTTP clients.'),
+  'http/idempotency/count': gauge('http_idempotency_keys', 'Idempotency keys that are remembered.'),
+  'http/idempotency/repeated': count(
+    'http_idempotency_repeated',
+    'HTTP requests that were answered from memory because their key had come before.',
+  ),
+  'http/idempotency/forgotten': count(
+    'http_idempotency_forgotten',
+    'Idempotency keys that were forgotten early because there were too many.',
+  ),
   'http/bytes/received': httpTraffic('received'),
   'http/bytes/sent': httpTraffic('sent'),
   'http/log/suppressed': suppressed('http'),
