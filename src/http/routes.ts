@@ -22,6 +22,7 @@ import { deviceRoutes } from './routes/devices.ts';
 import { messageRoutes } from './routes/messages.ts';
 import { handleMetricsAsks, metricsRoutes } from './routes/metrics.ts';
 import { policyRoutes } from './routes/policies.ts';
+import { consoleRoutes } from './routes/console.ts';
 import { publishRoutes } from './routes/publish.ts';
 import { retainedRoutes } from './routes/retained.ts';
 import { stateRoutes } from './routes/state.ts';
@@ -54,6 +55,7 @@ export function allRoutes(isMetricsPublic: boolean = false): readonly Route[] {
     ...alarmRoutes(),
     ...messageRoutes,
     ...traceRoutes,
+    ...consoleRoutes(),
   ];
 }
 
