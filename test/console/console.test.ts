@@ -260,10 +260,10 @@ describe('who may do what', () => {
       .fill('{ "effect": "deny", "actions": ["publish"], "topics": ["secret/#"], "name": "no-secrets" }');
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByRole('cell', { name: 'no-secrets' }).waitFor();
-    await page.getByRole('button', { name: 'Move statement 2 up' }).click();
-    await page.locator('tr', { hasText: 'no-secrets' }).first().getByRole('cell', { name: '1', exact: true }).waitFor();
-    assert.match(await verdict('secret/x'), /^Not allowed by statement 1/);
-    await page.getByRole('button', { name: 'Remove statement 1' }).click();
+    await page.getByRole('button', { name: 'Move statement 3 up' }).click();
+    await page.locator('tr', { hasText: 'no-secrets' }).first().getByRole('cell', { name: '2', exact: true }).waitFor();
+    assert.match(await verdict('secret/x'), /^Not allowed by statement 2/);
+    await page.getByRole('button', { name: 'Remove statement 2' }).click();
     await confirm(page, 'Remove');
     await page.getByRole('cell', { name: 'no-secrets' }).waitFor({ state: 'detached' });
     opened.quiet();

@@ -43,6 +43,7 @@ export async function startScene(t: TestContext): Promise<HttpBroker> {
       { type: 'devices', file: devices },
     ],
     'auth.blocked': join(folder, 'blocked.json'),
+    'authorization.statements': [{ effect: 'allow', resource: 'p2p', actions: ['publish', 'observe'] }],
     'authorization.file': statements,
     'http.auditLog': join(folder, 'audit.log'),
     'history.enabled': true,
