@@ -1,6 +1,6 @@
 /**
  * Takes the steps of the Dockerfile in a temporary folder, and proves that the result works: install, build, pack, install the package elsewhere with
- * production dependencies only, start the broker, publish, receive, stop.
+ * production dependencies only, start the broker, publish, receive, look at the console, stop.
  *
  * It sees what a user gets: the files of the package and nothing of the checkout. Every wait has a limit, and everything that it starts or writes is
  * gone at the end.
@@ -105,6 +105,16 @@ function upgrade(port) {
   });
 }
 
+/** The console is in the package, built, and served. */
+async function lookAtConsole(port) {
+  const page = await fetch(`http://127.0.0.1:${port}/console/`, { signal: AbortSignal.timeout(stepSeconds * 1_000) });
+  const text = await page.text();
+  const script = /src="([^"]+\.js)"/.exec(text);
+  if (page.status !== 200 || script === null) fail(`the console was answered ${page.status}: ${text}`);
+  const { status } = await fetch(`http://127.0.0.1:${port}${script[1]}`, { signal: AbortSignal.timeout(stepSeconds * 1_000) });
+  if (status !== 200) fail(`the console's script was answered ${status}`);
+}
+
 /** The files of the checkout that belong to the repository, without anything installed or built. */
 function copySources() {
   const names = run(root, 'git', 'ls-files', '--cached', '--others', '--exclude-standard').split('\n');
@@ -126,7 +136,7 @@ async function check() {
   mkdirSync(elsewhere);
   writeFileSync(join(elsewhere, 'package.json'), '{ "private": true }\n');
   run(elsewhere, 'npm', 'install', '--omit=dev', '--no-audit', '--no-fund', join(build, tarball));
-  for (const name of ['typescript', '@biomejs/biome', 'fast-check', 'aedes']) {
+  for (const name of ['typescript', '@biomejs/biome', 'fast-check', 'aedes', 'vite', 'preact', 'playwright-core']) {
     if (existsSync(join(elsewhere, 'node_modules', name))) fail(`${name} is only for development, and was installed`);
   }
   const files = readdirSync(join(elsewhere, 'node_modules', 'onehop'));
@@ -134,10 +144,13 @@ async function check() {
 
   keepOwnBinary();
   const bin = join(elsewhere, 'node_modules', '.bin', 'onehop');
-  const listeners = 'listeners=[{ type: tcp, bind: 127.0.0.1:0 }, { type: ws, bind: 127.0.0.1:0 }]';
+  const listeners = 'listeners=[{ type: tcp, bind: 127.0.0.1:0 }, { type: ws, bind: 127.0.0.1:0 }, { type: http, bind: 127.0.0.1:0 }]';
   const broker = begin(bin, 'start', '--set', listeners, '--shards', '2');
-  const [, port, webSocketPort] = await broker.says(/listens on 127\.0\.0\.1:(\d+), ws 127\.0\.0\.1:(\d+)/);
+  const [, port, webSocketPort, httpPort] = await broker.says(
+    /listens on 127\.0\.0\.1:(\d+), ws 127\.0\.0\.1:(\d+), http 127\.0\.0\.1:(\d+)/,
+  );
   await upgrade(Number(webSocketPort));
+  await lookAtConsole(httpPort);
   const subscriber = begin(bin, 'sub', '--port', port, '-t', 'package/#', '-q', '1', '-n', '1', '-v');
   await subscriber.says(/subscribed to package\/#/);
   const publisher = begin(bin, 'pub', '--port', port, '-t', 'package/check', '-m', 'it works', '-q', '1');
@@ -151,7 +164,7 @@ async function check() {
 
 try {
   await check();
-  console.log('package check: packed, installed, started, published, received, opened a WebSocket, stopped');
+  console.log('package check: packed, installed, started, published, received, opened a WebSocket, looked at the console, stopped');
 } catch (error) {
   console.error(error.message);
   process.exitCode = 1;

@@ -1,5 +1,6 @@
 /**
- * Brings a checkout to the state that `npm start` and `npm test` need: packages as package-lock.json names them, and `dist/` compiled from the sources.
+ * Brings a checkout to the state that `npm start` and `npm test` need: packages as package-lock.json names them, `dist/` compiled from the sources, and the
+ * console built into `dist/console`.
  *
  * It uses Node's standard library only, because a fresh clone has nothing else. It says one line for each thing that it does, and nothing when there is
  * nothing to do. Invariant: when it succeeds, `dist/` holds the output of exactly the sources that are there, and of none that are gone.
@@ -13,6 +14,9 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const sourceFolders = ['src', 'test', 'native-bench'];
 const stampFile = join(root, 'dist', '.sources');
+/** Made for browsers: Vite builds it, not the compiler, into a folder of its own. */
+const consoleFolder = 'src/console';
+const consoleStampFile = join(root, 'dist', '.console-sources');
 const buildInfo = join(root, 'dist', '.tsbuildinfo');
 
 function run(command, args) {
@@ -50,11 +54,16 @@ function* filesBelow(folder) {
   }
 }
 
-/** One hash over path, size and time of everything that the compiler reads. */
-function sourceStamp() {
+/** What the compiler reads, without its settings. */
+function compiledSources() {
+  const sources = sourceFolders.flatMap((folder) => [...filesBelow(folder)]);
+  return sources.filter((path) => path.endsWith('.ts') && !path.startsWith(`${consoleFolder}/`)).sort();
+}
+
+/** One hash over path, size and time of files. */
+function stampOf(paths) {
   const hash = createHash('sha256');
-  const sources = sourceFolders.flatMap((folder) => [...filesBelow(folder)]).filter((path) => path.endsWith('.ts'));
-  for (const path of [...sources.sort(), 'tsconfig.json', 'package-lock.json']) {
+  for (const path of paths) {
     const { size, mtimeMs } = statSync(join(root, path));
     hash.update(`${path} ${size} ${mtimeMs}\n`);
   }
@@ -73,15 +82,13 @@ function removeOrphans() {
 
 /** The compiler trusts its own record and writes no file again that somebody has deleted. */
 function forgetIfIncomplete() {
-  const sources = sourceFolders
-    .flatMap((folder) => [...filesBelow(folder)])
-    .filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts'));
+  const sources = compiledSources().filter((path) => !path.endsWith('.d.ts'));
   const isComplete = sources.every((path) => existsSync(join(root, 'dist', path.replace(/\.ts$/, '.js'))));
   if (!isComplete) rmSync(buildInfo, { force: true });
 }
 
 function compile() {
-  const stamp = sourceStamp();
+  const stamp = stampOf([...compiledSources(), 'tsconfig.json', 'package-lock.json']);
   if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp && existsSync(join(root, 'dist/src/cli/main.js'))) return;
   console.log('prepare: compiling');
   rmSync(stampFile, { force: true });
@@ -91,5 +98,16 @@ function compile() {
   writeFileSync(stampFile, stamp);
 }
 
+function buildConsole() {
+  const stamp = stampOf([...[...filesBelow(consoleFolder)].sort(), 'scripts/build-console.mjs', 'package-lock.json']);
+  const isThere = existsSync(join(root, 'dist/console/index.html'));
+  if (isThere && existsSync(consoleStampFile) && readFileSync(consoleStampFile, 'utf8') === stamp) return;
+  console.log('prepare: building the console');
+  rmSync(consoleStampFile, { force: true });
+  run(process.execPath, [join(root, 'scripts', 'build-console.mjs')]);
+  writeFileSync(consoleStampFile, stamp);
+}
+
 install();
 compile();
+buildConsole();

@@ -3,7 +3,7 @@
  *
  * Without words it runs every test that needs Node alone. Those of test/clients/programs run programs in other languages, which
  * `npm run test:clients` gets first; those of test/faults compile a library (`npm run test:faults`); those of test/attacks measure
- * times and want the machine for themselves (`npm run test:attacks`).
+ * times and want the machine for themselves (`npm run test:attacks`); those of test/console need a browser (`npm run test:console`).
  *
  * A file with a failure is run once more, alone, when all others are done, and the second run counts: brokers beside it may have taken the time that it needed. The
  * output names it, so that nobody overlooks a test that depends on the machine.
@@ -23,6 +23,7 @@ const testFolder = join(root, 'dist', 'test');
 const otherPrograms = 'test/clients/programs/';
 const compiledFaults = 'test/faults/';
 const timedAttacks = 'test/attacks/';
+const inBrowser = 'test/console/';
 const fileTimeoutMilliseconds = 600_000;
 
 const words = process.argv.slice(2);
@@ -31,7 +32,7 @@ const files = all
   .map((name) => join(testFolder, name))
   .filter((path) =>
     words.length === 0
-      ? ![otherPrograms, compiledFaults, timedAttacks].some((folder) => sourceName(path).startsWith(folder))
+      ? ![otherPrograms, compiledFaults, timedAttacks, inBrowser].some((folder) => sourceName(path).startsWith(folder))
       : words.some((word) => sourceName(path).includes(word)),
   )
   .sort();

@@ -42,9 +42,14 @@ function* filesBelow(folder: string): Generator<string> {
 }
 
 const all = [...filesBelow('.')].sort();
-const sources = all.filter((path) => path.startsWith('src/') && path.endsWith('.ts'));
+/** The application for browsers is no part of the process: it has no rank, and whatever it knows of the broker comes over HTTP. */
+const consoleFolder = 'src/console/';
+const sources = all.filter((path) => path.startsWith('src/') && path.endsWith('.ts') && !path.startsWith(consoleFolder));
+const consoleSources = all.filter((path) => path.startsWith(consoleFolder) && /\.tsx?$/.test(path));
 const testSources = all.filter((path) => path.startsWith('test/') && path.endsWith('.ts'));
-const texts = all.filter((path) => /\.(ts|mjs|js|json|ya?ml|md|cpp|hpp|h|py|go|sh)$|^\.ci\/run$|Dockerfile$|Makefile$/.test(path));
+const texts = all.filter((path) =>
+  /\.(tsx?|css|html|mjs|js|json|ya?ml|md|cpp|hpp|h|py|go|sh)$|^\.ci\/run$|Dockerfile$|Makefile$/.test(path),
+);
 /** This file spells out what it bans, so it cannot be held to it. */
 const ownPath = 'test/tidy.test.ts';
 
@@ -109,16 +114,54 @@ describe('sources', () => {
 
   test('every source opens with a block comment', () => {
     none(
-      sources
+      [...sources, ...consoleSources]
         .filter((path) => !/^(#![^\n]*\n)?\/\*\*?\n \* \S/.test(read(path)))
         .map((path) => `${path}: write first what this noun is, and what it never does`),
     );
   });
 
   test('files are named after what they hold', () => {
-    const vague = /^(utils?|helpers?|common|misc|types|index|.*-?(manager|handler))\.[a-z]+$/;
-    const problems = [...sources, ...testSources].filter((path) => vague.test(basename(path)) || /\/(utils?|helpers?|common)\//.test(path));
+    const vague = /^(utils?|helpers?|common|misc|types|index|.*-?(manager|handler))\.(?!html$)[a-z]+$/;
+    const problems = [...sources, ...consoleSources, ...testSources].filter(
+      (path) => vague.test(basename(path)) || /\/(utils?|helpers?|common)\//.test(path),
+    );
     none(problems.map((path) => `${path}: name it by the noun inside`));
+  });
+});
+
+describe('the console', () => {
+  const bans: Ban[] = [
+    { ban: /\bstyle=/, instead: 'a class in style.css; the Content-Security-Policy lets nothing through that is inline' },
+    {
+      ban: /dangerouslySetInnerHTML|\.innerHTML\b|insertAdjacentHTML|\beval\(|new Function\(/,
+      instead: 'elements; text of others must stay text',
+    },
+    {
+      ban: /https?:\/\/(?!www\.w3\.org\/)/,
+      instead: 'nothing from elsewhere: the console asks the broker that it came from, and nobody else',
+    },
+    { ban: /\blocalStorage\.setItem\((?!PLACE, theme)/, instead: 'sessionStorage; credentials and data end with the tab' },
+  ];
+
+  test('imports nothing of the broker, and the broker nothing of it', () => {
+    const out = consoleSources.flatMap((path) =>
+      relativeImports(read(path))
+        .filter((target) => !join(dirname(path), target).startsWith(consoleFolder))
+        .map((target) => `${path}: imports ${target}; it may import its own folder and packages only`),
+    );
+    const into = sources.flatMap((path) =>
+      relativeImports(read(path))
+        .filter((target) => join(dirname(path), target).startsWith(consoleFolder))
+        .map((target) => `${path}: imports ${target}, which is made for browsers`),
+    );
+    assert.ok(consoleSources.length > 20);
+    none([...out, ...into]);
+  });
+
+  test('has nothing inline, nothing from elsewhere, and makes no text into elements', () => {
+    none(
+      [...consoleSources, `${consoleFolder}index.html`, `${consoleFolder}style.css`].flatMap((path) => findings(path, read(path), bans)),
+    );
   });
 });
 

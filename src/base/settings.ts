@@ -388,6 +388,8 @@ export interface HttpApiSettings {
   readonly accessLog: 'none' | 'failed' | 'all';
   /** Part of the successes that the access log has, 0 to 1. */
   readonly accessLogSample: number;
+  /** Whether `/console` is served. */
+  readonly console: boolean;
 }
 
 export interface MetricsSettings {

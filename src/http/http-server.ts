@@ -328,6 +328,10 @@ export class HttpServer {
     const isObject = typeof body === 'object' && !(body instanceof Uint8Array);
     const content = isObject ? JSON.stringify(body) : (body ?? '');
     if (content.length >= GZIP_BYTES_MIN && /\bgzip\b/.test(call.header('accept-encoding'))) {
+      if (answer.packed !== undefined) {
+        this.write(call, answer, answer.packed, true);
+        return;
+      }
       const type = answer.type ?? (isObject ? JSON_TYPE : '');
       gzip(content, (error, packed) => {
         if (error === null) this.write(call, { ...answer, type }, packed, true);
@@ -370,7 +374,11 @@ export class HttpServer {
     if (call.headers !== NO_HEADERS) this.writeOrigin(call);
     if (headers !== undefined) for (const [name, value] of headers) response.writeHeader(name, value);
     if (call.isHead) response.endWithoutBody(typeof content === 'string' ? Buffer.byteLength(content) : content.length, isStopping);
-    else if (status === 204 || status === 304) response.endWithoutBody(undefined, isStopping);
+    else if (status === 204 || status === 304) {
+      // These have no length at all; the library takes `undefined` for a number, and sends it.
+      if (isStopping) response.writeHeader('Connection', 'close');
+      response.endWithoutBody();
+    }
     // After a body that was too large the rest of it is still on its way.
     else response.end(content, isStopping || status === 413);
   }

@@ -13,6 +13,8 @@ export interface Answer {
   readonly status: number;
   /** An object is sent as JSON, a text or bytes as they are; absent: nothing. */
   readonly body?: object | string | Uint8Array;
+  /** The same body in gzip, where it is kept: for who understands that. */
+  readonly packed?: Uint8Array;
   /** Content type; absent: JSON for an object. */
   readonly type?: string;
   readonly headers?: readonly (readonly [name: string, value: string])[];

@@ -18,6 +18,7 @@ import { certificateRoutes } from './routes/certificates.ts';
 import { clientLinkRoutes } from './routes/client-link.ts';
 import { clientMessageRoutes } from './routes/client-messages.ts';
 import { clientRoutes } from './routes/clients.ts';
+import { consoleRoutes } from './routes/console.ts';
 import { deviceRoutes } from './routes/devices.ts';
 import { messageRoutes } from './routes/messages.ts';
 import { handleMetricsAsks, metricsRoutes } from './routes/metrics.ts';
@@ -54,6 +55,7 @@ export function allRoutes(isMetricsPublic: boolean = false): readonly Route[] {
     ...alarmRoutes(),
     ...messageRoutes,
     ...traceRoutes,
+    ...consoleRoutes(),
   ];
 }
 

@@ -4,7 +4,7 @@
 import type { z } from 'zod';
 import type { HttpApiSettings } from '../base/settings.ts';
 import { key, section } from './config-key.ts';
-import { choice, count, duration, fraction, show, size, text, textList } from './config-value.ts';
+import { choice, count, duration, flag, fraction, show, size, text, textList } from './config-value.ts';
 import { checkOrigin } from './listener-schema.ts';
 
 function checkFile(value: string): string | undefined {
@@ -17,7 +17,7 @@ function checkAttribute(value: string): string | undefined {
 
 /** What the file says about it, checked. */
 export interface HttpFile
-  extends Pick<HttpApiSettings, 'apiKeys' | 'auditLog' | 'auditLogFiles' | 'roleAttribute' | 'accessLog' | 'accessLogSample'> {
+  extends Pick<HttpApiSettings, 'apiKeys' | 'auditLog' | 'auditLogFiles' | 'roleAttribute' | 'accessLog' | 'accessLogSample' | 'console'> {
   readonly auditLogSize: number;
   readonly origins: readonly string[];
   readonly requestSize: number;
@@ -60,6 +60,11 @@ const keys: {
   requests: key(count(1, 1_000_000), 10_000, 'Requests that are under way at a time, in all shards; more are told to come back.'),
   accessLog: key(choice('none', 'failed', 'all'), 'failed', 'Which requests are logged: none, those with a status from 400 up, or all.'),
   accessLogSample: key(fraction(), 1, 'Part of the successful requests that `accessLog: all` logs, from 0 to 1.'),
+  console: key(
+    flag(),
+    true,
+    'Whether `/console` is served: the application for browsers, which uses this API. See [console.md](console.md).',
+  ),
 };
 
 export const http: z.ZodPrefault<z.ZodObject<typeof keys, z.core.$strict>> = section(keys);

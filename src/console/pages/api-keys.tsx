@@ -1,0 +1,101 @@
+/**
+ * API keys: who uses the HTTP API and this console, with which role. A key is shown once, when it is made.
+ */
+import type { VNode } from 'preact';
+import { useState } from 'preact/hooks';
+import { ask, at } from '../api.ts';
+import { NONE, time } from '../format.ts';
+import { Choice, Field, Form } from '../parts/fields.tsx';
+import { failureText } from '../parts/notices.tsx';
+import { Records } from '../parts/records.tsx';
+import { Secret } from '../parts/secret.tsx';
+import { ROLES } from '../session.ts';
+
+interface ApiKey {
+  readonly id: string;
+  readonly role: string;
+  readonly username?: string | null;
+  readonly createdAt?: string;
+  readonly expiresAt?: string | null;
+  readonly hasEnded?: boolean;
+  readonly remark?: string;
+}
+
+const MEANINGS: Readonly<Record<string, string>> = {
+  service: 'service: messages only',
+  viewer: 'viewer: sees everything but secrets',
+  operator: 'operator: changes what runs',
+  admin: 'admin: changes who may do what',
+};
+
+export function ApiKeysPage(): VNode {
+  return (
+    <Records<ApiKey>
+      title="API keys"
+      path="/api/v1/api-keys"
+      one="API key"
+      many="API keys"
+      canChange={false}
+      nameOf={({ id }) => id}
+      columns={[
+        { title: 'Name', cell: ({ id }) => id },
+        { title: 'Role', cell: ({ role }) => <span class="badge">{role}</span> },
+        { title: 'Username', cell: ({ username }) => username || NONE },
+        { title: 'Made', cell: ({ createdAt }) => time(createdAt) },
+        {
+          title: 'Until',
+          cell: ({ expiresAt, hasEnded }) => (expiresAt ? `${time(expiresAt)}${hasEnded ? ' (has ended)' : ''}` : 'for ever'),
+        },
+        { title: 'Remark', cell: ({ remark }) => remark || NONE, isLong: true },
+      ]}
+      removePath={({ id }) => at`/api/v1/api-keys/${id}`}
+      removeText={() => 'Whoever uses it is refused from then on.'}
+      form={(_, done) => <ApiKeyForm done={done} />}
+    />
+  );
+}
+
+function ApiKeyForm({ done }: { readonly done: () => void }): VNode {
+  const [id, setId] = useState('');
+  const [role, setRole] = useState('viewer');
+  const [username, setUsername] = useState('');
+  const [days, setDays] = useState('');
+  const [remark, setRemark] = useState('');
+  const [token, setToken] = useState('');
+  const [failure, setFailure] = useState('');
+  const save = async (): Promise<void> => {
+    const body = {
+      role,
+      remark,
+      ...(id !== '' && { id }),
+      ...(username !== '' && { username }),
+      ...(days !== '' && { seconds: Math.round(Number(days) * 86_400) }),
+    };
+    try {
+      setToken((await ask<{ readonly token: string }>('POST', '/api/v1/api-keys', { body })).token);
+    } catch (error) {
+      setFailure(failureText(error));
+    }
+  };
+  if (token !== '') return <Secret text="This is the key." secrets={[['API key', token]]} done={done} />;
+  return (
+    <Form label="API key" onSubmit={save}>
+      <Field label="Name" value={id} onInput={setId} pattern="[a-z0-9]{1,32}" hint="Small letters and digits; empty: one is made." />
+      <Choice label="Role" value={role} options={ROLES.map((one) => [one, MEANINGS[one]!] as const)} onInput={setRole} />
+      <Field
+        label="Username"
+        value={username}
+        onInput={setUsername}
+        hint="By which the statements judge what it publishes; empty: a name of its own."
+      />
+      <Field label="For (days)" type="number" min={0} value={days} onInput={setDays} hint="Empty: for ever." />
+      <Field label="Remark" value={remark} onInput={setRemark} />
+      {failure !== '' && (
+        <p role="alert" class="failure">
+          {failure}
+        </p>
+      )}
+      <button type="submit">Make the key</button>
+    </Form>
+  );
+}

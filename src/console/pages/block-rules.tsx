@@ -1,0 +1,89 @@
+/**
+ * Block rules: who may not connect, whatever they can prove.
+ */
+import type { VNode } from 'preact';
+import { useState } from 'preact/hooks';
+import { ask, at } from '../api.ts';
+import { any, NONE, time } from '../format.ts';
+import { Choice, Field, Form } from '../parts/fields.tsx';
+import { attempt } from '../parts/notices.tsx';
+import { Records, readItems } from '../parts/records.tsx';
+
+interface BlockRule {
+  readonly name: string;
+  readonly kind: string;
+  readonly include: string;
+  readonly excludes?: readonly string[];
+  /** Empty: never. */
+  readonly expiresAt: string;
+  readonly hasEnded: boolean;
+  readonly remark?: string;
+}
+
+export function BlockRulesPage(): VNode {
+  return (
+    <Records<BlockRule>
+      title="Block rules"
+      intro={<p>Whoever a rule names cannot connect, and is disconnected at once if it is.</p>}
+      path="/api/v1/block-rules"
+      one="block rule"
+      many="block rules"
+      canChange={false}
+      nameOf={({ name }) => name}
+      columns={[
+        { title: 'Name', cell: ({ name }) => name },
+        { title: 'By', cell: ({ kind }) => kind },
+        { title: 'Blocks', cell: ({ include }) => <code>{include}</code>, isLong: true },
+        { title: 'But not', cell: ({ excludes }) => any(excludes), isLong: true },
+        {
+          title: 'Until',
+          cell: ({ expiresAt, hasEnded }) => (expiresAt === '' ? 'for ever' : `${time(expiresAt)}${hasEnded ? ' (has ended)' : ''}`),
+        },
+        { title: 'Remark', cell: ({ remark }) => remark || NONE, isLong: true },
+      ]}
+      removePath={({ name }) => at`/api/v1/block-rules/${name}`}
+      removeText={({ include }) => `${include} may connect again.`}
+      form={(_, done) => <BlockRuleForm done={done} />}
+    />
+  );
+}
+
+function BlockRuleForm({ done }: { readonly done: () => void }): VNode {
+  const [name, setName] = useState('');
+  const [kind, setKind] = useState('client-id');
+  const [include, setInclude] = useState('');
+  const [excludes, setExcludes] = useState('');
+  const [hours, setHours] = useState('');
+  const [remark, setRemark] = useState('');
+  const save = async (): Promise<void> => {
+    const body = {
+      name,
+      kind,
+      include,
+      excludes: readItems(excludes),
+      remark,
+      ...(hours !== '' && { seconds: Math.round(Number(hours) * 3600) }),
+    };
+    if (await attempt(() => ask('POST', '/api/v1/block-rules', { body }), `${name} holds`)) done();
+  };
+  return (
+    <Form label="Block rule" onSubmit={save}>
+      <Field label="Name" value={name} onInput={setName} required pattern="[A-Za-z0-9\-]{1,64}" />
+      <Choice
+        label="By"
+        value={kind}
+        options={[
+          ['client-id', 'client ID'],
+          ['username', 'username'],
+          ['address', 'address or network'],
+        ]}
+        onInput={setKind}
+      />
+      <Field label="Blocks" value={include} onInput={setInclude} required placeholder={kind === 'address' ? '203.0.113.0/24' : 'pump-*'} />
+      <Field label="But not" value={excludes} onInput={setExcludes} hint="Several with commas." />
+      <Field label="For (hours)" type="number" min={0} value={hours} onInput={setHours} hint="Empty: for ever." />
+      <Field label="Remark" value={remark} onInput={setRemark} />
+      <button type="submit">Block</button>
+    </Form>
+  );
+}

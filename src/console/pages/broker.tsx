@@ -1,0 +1,293 @@
+/**
+ * Broker: its log level, its store, its configuration with secrets hidden, and its authenticators.
+ */
+import type { VNode } from 'preact';
+import { useState } from 'preact/hooks';
+import { ask } from '../api.ts';
+import { bytes, count, NONE, time, yesNo } from '../format.ts';
+import { confirmed, Dialog } from '../parts/dialog.tsx';
+import { Failure } from '../parts/failure.tsx';
+import { Area, Choice, Field, Form } from '../parts/fields.tsx';
+import { attempt, failureText, say } from '../parts/notices.tsx';
+import { Facts, Table } from '../parts/table.tsx';
+import { mayAs } from '../session.ts';
+import { useAsked } from '../use-asked.ts';
+
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
+
+export function BrokerPage(): VNode {
+  return (
+    <>
+      <h1>Broker</h1>
+      <LogLevel />
+      <Store />
+      <Authenticators />
+      <Configuration />
+    </>
+  );
+}
+
+function LogLevel(): VNode {
+  const { data, error, reload } = useAsked<{ readonly level: string }>('/api/v1/log-level');
+  const change = async (level: string): Promise<void> => {
+    if (await attempt(() => ask('PUT', '/api/v1/log-level', { body: { level } }), `The log level is ${level}`)) reload();
+  };
+  return (
+    <section aria-labelledby="log">
+      <h2 id="log">Log</h2>
+      {error !== null && <Failure error={error} what="changing its log level" />}
+      {data !== null &&
+        (mayAs('operator') ? (
+          <Choice
+            label="Level"
+            value={data.level}
+            options={LEVELS.map((one) => [one, one] as const)}
+            onInput={(level) => void change(level)}
+          />
+        ) : (
+          <p>Level: {data.level}</p>
+        ))}
+    </section>
+  );
+}
+
+interface StoreFacts {
+  readonly isEnabled: boolean;
+  readonly path?: string;
+  readonly durability?: string;
+  /** Where copies go; null: none are made here. */
+  readonly backups?: string | null;
+  readonly bytes?: number;
+  readonly records?: number;
+  readonly logBytes?: number;
+  readonly commits?: number;
+  readonly failures?: number;
+  readonly isDegraded?: boolean;
+  readonly lastCommitAt?: string | null;
+  readonly backup?: Backup | null;
+}
+
+interface Backup {
+  readonly state: string;
+  readonly path: string;
+  readonly startedAt: string;
+  readonly records: number;
+  readonly of: number;
+  readonly error: string | null;
+}
+
+function Store(): VNode {
+  const { data, error, reload } = useAsked<StoreFacts>('/api/v1/store', {}, 5);
+  const [path, setPath] = useState('');
+  const backup = async (): Promise<void> => {
+    const made = async (): Promise<void> => {
+      const { state, path: to } = await ask<Backup>('POST', '/api/v1/store/backup', { body: path === '' ? {} : { path } });
+      say(state === 'done' ? `The store is copied to ${to}` : `The store is being copied to ${to}`);
+    };
+    if (await attempt(made, '')) setPath('');
+    reload();
+  };
+  return (
+    <section aria-labelledby="store">
+      <h2 id="store">Store</h2>
+      {error !== null && <Failure error={error} what="facts about its store" />}
+      {data !== null && !data.isEnabled && <p class="empty">There is none: nothing outlives the broker.</p>}
+      {data?.isEnabled === true && (
+        <>
+          {data.isDegraded === true && <p class="failure">It takes nothing now.</p>}
+          <Facts
+            facts={[
+              ['Directory', data.path ?? NONE],
+              ['Durability', data.durability ?? NONE],
+              ['Size', bytes(data.bytes)],
+              ['Records', count(data.records)],
+              ['Log', bytes(data.logBytes)],
+              ['Commits', `${count(data.commits)}, of which ${count(data.failures)} failed`],
+              ['Last commit', time(data.lastCommitAt)],
+              ['Last copy', data.backup === null || data.backup === undefined ? NONE : copyText(data.backup)],
+            ]}
+          />
+          {mayAs('admin') && data.backups !== null && (
+            <Form label="Back up the store" isInline onSubmit={backup}>
+              <Field
+                label={`New directory below ${data.backups}`}
+                value={path}
+                onInput={setPath}
+                pattern="[A-Za-z0-9][\w.\-]{0,99}"
+                hint="Empty: the time."
+              />
+              <button type="submit">Back up</button>
+            </Form>
+          )}
+          {mayAs('admin') && data.backups === null && (
+            <p class="hint">Copies can be made here where the configuration says where they go (store.backups).</p>
+          )}
+        </>
+      )}
+    </section>
+  );
+}
+
+function copyText({ state, path, startedAt, records, of, error }: Backup): string {
+  return `${path}, ${time(startedAt)}: ${state}, ${count(records)} of ${count(of)} records${error === null ? '' : `: ${error}`}`;
+}
+
+interface Authenticator {
+  readonly place: number;
+  readonly type: string;
+  readonly source: string | null;
+  readonly accepted: number;
+  readonly refused: number;
+  readonly ignored: number;
+  readonly failed: number;
+  readonly breaker: string | null;
+}
+
+function Authenticators(): VNode {
+  const { data, error } = useAsked<{ readonly allowAnonymous: boolean; readonly data: readonly Authenticator[] }>(
+    '/api/v1/authenticators',
+    {},
+    5,
+  );
+  return (
+    <section aria-labelledby="authenticators">
+      <h2 id="authenticators">Authenticators</h2>
+      {error !== null && <Failure error={error} what="a list of authenticators" />}
+      {data !== null && (
+        <>
+          <p>{data.allowAnonymous ? 'Clients without credentials may connect.' : 'Clients need credentials.'}</p>
+          <Table<Authenticator>
+            caption="Authenticators, in the order in which they are asked"
+            rows={data.data}
+            rowKey={({ place }) => String(place)}
+            empty="There is none."
+            columns={[
+              { title: 'No.', cell: ({ place }) => place + 1, isNumber: true },
+              { title: 'Type', cell: ({ type }) => type },
+              { title: 'Source', cell: ({ source }) => source ?? NONE, isLong: true },
+              { title: 'Accepted', cell: (one) => count(one.accepted), isNumber: true },
+              { title: 'Refused', cell: (one) => count(one.refused), isNumber: true },
+              { title: 'Left to the next', cell: (one) => count(one.ignored), isNumber: true },
+              { title: 'Failed', cell: (one) => count(one.failed), isNumber: true },
+              { title: 'Breaker', cell: ({ breaker }) => breaker ?? NONE },
+            ]}
+          />
+        </>
+      )}
+    </section>
+  );
+}
+
+interface ConfigKey {
+  readonly key: string;
+  readonly value: unknown;
+  readonly source: string;
+  readonly isLive: boolean;
+  readonly text: string;
+}
+
+function Configuration(): VNode {
+  const { data, error, reload } = useAsked<{ readonly file: string | null; readonly data: readonly ConfigKey[] }>('/api/v1/config');
+  const [search, setSearch] = useState('');
+  const [isEdited, setEdited] = useState(false);
+  const fits = ({ key, text, source }: ConfigKey): boolean =>
+    search === '' ? source !== 'default' : `${key} ${text}`.toLowerCase().includes(search.toLowerCase());
+  const forget = async (): Promise<void> => {
+    if (!(await confirmed('Forget the changes?', 'What is written in the configuration holds again.', 'Forget'))) return;
+    if (await attempt(() => ask('DELETE', '/api/v1/config'), 'What is written holds again')) reload();
+  };
+  return (
+    <section aria-labelledby="configuration">
+      <div class="heading">
+        <h2 id="configuration">Configuration</h2>
+        {mayAs('admin') && data !== null && (
+          <span class="buttons">
+            <button type="button" onClick={() => setEdited(true)}>
+              Change
+            </button>
+            <button
+              type="button"
+              class="secondary"
+              disabled={!data.data.some(({ source }) => source === 'api')}
+              onClick={() => void forget()}
+            >
+              Forget changes
+            </button>
+          </span>
+        )}
+      </div>
+      {error !== null && <Failure error={error} what="its configuration" />}
+      {data !== null && (
+        <>
+          <Field
+            label="Search in keys and their meanings"
+            type="search"
+            value={search}
+            onInput={setSearch}
+            isSearch
+            hint="Empty: those that are not the default."
+          />
+          <Table<ConfigKey>
+            caption="Configuration"
+            rows={data.data.filter(fits)}
+            rowKey={({ key }) => key}
+            empty="No key fits."
+            columns={[
+              { title: 'Key', cell: ({ key }) => <code>{key}</code> },
+              {
+                title: 'Value',
+                cell: ({ value }) => <code>{typeof value === 'string' ? value : JSON.stringify(value)}</code>,
+                isLong: true,
+              },
+              { title: 'From', cell: ({ source }) => source },
+              { title: 'Changes live', cell: ({ isLive }) => yesNo(isLive) },
+              { title: 'Meaning', cell: ({ text }) => text, isLong: true },
+            ]}
+          />
+        </>
+      )}
+      {isEdited && (
+        <Dialog title="Change the configuration" onClose={() => setEdited(false)}>
+          <ConfigForm
+            done={() => {
+              setEdited(false);
+              reload();
+            }}
+          />
+        </Dialog>
+      )}
+    </section>
+  );
+}
+
+function ConfigForm({ done }: { readonly done: () => void }): VNode {
+  const [text, setText] = useState('{\n  "quotas": {}\n}');
+  const [failure, setFailure] = useState('');
+  const save = async (): Promise<void> => {
+    try {
+      await ask('PATCH', '/api/v1/config', { body: JSON.parse(text) as unknown });
+      say('It holds, until the restart');
+      done();
+    } catch (error) {
+      setFailure(failureText(error));
+    }
+  };
+  return (
+    <Form label="Configuration" onSubmit={save}>
+      <Area
+        label="What is to change"
+        value={text}
+        onInput={setText}
+        rows={10}
+        hint="As in the configuration, in JSON; null takes a key away. It holds until the restart."
+        isCode
+      />
+      {failure !== '' && (
+        <p role="alert" class="failure">
+          {failure}
+        </p>
+      )}
+      <button type="submit">Change</button>
+    </Form>
+  );
+}

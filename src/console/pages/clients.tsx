@@ -1,0 +1,87 @@
+/**
+ * Clients: found by their names, states and addresses; a click leads to one of them.
+ */
+import type { VNode } from 'preact';
+import { useState } from 'preact/hooks';
+import { count, NONE, time } from '../format.ts';
+import { Choice, Field, Form, useSettled } from '../parts/fields.tsx';
+import { List } from '../parts/list.tsx';
+import type { Column } from '../parts/table.tsx';
+import { type Place, placeOf } from '../place.ts';
+import { mayAs } from '../session.ts';
+import { ClientPage } from './client.tsx';
+import type { ClientFacts } from './client-facts.ts';
+import { kick } from './kick.ts';
+
+export function ClientsPage({ place }: { readonly place: Place }): VNode {
+  const clientId = place.levels[1];
+  return clientId === undefined ? <Clients place={place} /> : <ClientPage key={clientId} clientId={clientId} />;
+}
+
+function Clients({ place }: { readonly place: Place }): VNode {
+  const [prefix, setPrefix] = useState(place.query.get('prefix') ?? '');
+  const [state, setState] = useState(place.query.get('state') ?? '');
+  const [username, setUsername] = useState(place.query.get('username') ?? '');
+  const [address, setAddress] = useState(place.query.get('address') ?? '');
+  const [changes, setChanges] = useState(0);
+  const query = { prefix: useSettled(prefix), state, username: useSettled(username), address: useSettled(address) };
+  const columns: Column<ClientFacts>[] = [
+    { title: 'Client ID', cell: ({ clientId }) => <a href={placeOf(['clients', clientId])}>{clientId}</a>, isLong: true },
+    { title: 'State', cell: ({ state: one }) => <span class={`badge ${one}`}>{one}</span> },
+    { title: 'Username', cell: ({ username: one }) => one ?? NONE, isLong: true },
+    { title: 'Address', cell: ({ address: one }) => one ?? NONE },
+    { title: 'Since', cell: (one) => time(one.connectedAt ?? one.disconnectedAt) },
+    { title: 'Subscriptions', cell: ({ subscriptions }) => count(subscriptions), isNumber: true },
+    { title: 'In flight', cell: ({ inflight }) => count(inflight), isNumber: true },
+    { title: 'Queued', cell: ({ queued }) => count(queued), isNumber: true },
+    { title: 'Shard', cell: ({ shard }) => shard, isNumber: true },
+  ];
+  if (mayAs('operator'))
+    columns.push({
+      title: '',
+      cell: ({ clientId, state: one }) =>
+        one === 'connected' && (
+          <button
+            type="button"
+            class="small danger outline"
+            aria-label={`Disconnect ${clientId}`}
+            onClick={() => void kick(clientId, false).then((isDone) => isDone && setChanges(changes + 1))}
+          >
+            Disconnect
+          </button>
+        ),
+    });
+  return (
+    <>
+      <h1>Clients</h1>
+      <Form label="Search clients" isInline onSubmit={() => setChanges(changes + 1)}>
+        <Field label="Client ID begins with" type="search" value={prefix} onInput={setPrefix} isSearch />
+        <Choice
+          label="State"
+          value={state}
+          options={[
+            ['', 'any'],
+            ['connected', 'connected'],
+            ['disconnected', 'disconnected'],
+          ]}
+          onInput={setState}
+        />
+        <Field label="Username" type="search" value={username} onInput={setUsername} />
+        <Field label="Address" type="search" value={address} onInput={setAddress} />
+        <button type="submit" class="secondary">
+          Search
+        </button>
+      </Form>
+      <List<ClientFacts>
+        path="/api/v1/clients"
+        query={query}
+        what="a list of clients"
+        caption="Clients"
+        empty="No client fits."
+        rowKey={({ clientId }) => clientId}
+        columns={columns}
+        changes={changes}
+      />
+    </>
+  );
+}

@@ -1,0 +1,105 @@
+/**
+ * Devices: the registry of those that log in under their own client ID with their own keys.
+ */
+import type { VNode } from 'preact';
+import { useState } from 'preact/hooks';
+import { ask, at } from '../api.ts';
+import { any, time, yesNo } from '../format.ts';
+import { Area, Check, Field, Form, useSettled } from '../parts/fields.tsx';
+import { failureText, say } from '../parts/notices.tsx';
+import { pairsText, Records, readPairs } from '../parts/records.tsx';
+import { Secret } from '../parts/secret.tsx';
+
+interface Device {
+  readonly deviceId: string;
+  readonly isEnabled: boolean;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly createdAt: string;
+  readonly primaryKey?: string;
+  readonly secondaryKey?: string;
+}
+
+export function DevicesPage(): VNode {
+  const [prefix, setPrefix] = useState('');
+  return (
+    <Records<Device>
+      title="Devices"
+      path="/api/v1/devices"
+      query={{ prefix: useSettled(prefix) }}
+      one="device"
+      many="devices"
+      filter={
+        <Form label="Search devices" isInline onSubmit={() => {}}>
+          <Field label="Device ID begins with" type="search" value={prefix} onInput={setPrefix} isSearch />
+        </Form>
+      }
+      nameOf={({ deviceId }) => deviceId}
+      columns={[
+        { title: 'Device ID', cell: ({ deviceId }) => deviceId, isLong: true },
+        { title: 'Enabled', cell: ({ isEnabled }) => yesNo(isEnabled) },
+        { title: 'Attributes', cell: ({ attributes }) => any(attributes), isLong: true },
+        { title: 'Since', cell: ({ createdAt }) => time(createdAt) },
+      ]}
+      removePath={({ deviceId }) => at`/api/v1/devices/${deviceId}`}
+      removeText={({ deviceId }) => `${deviceId} cannot log in any more, and its connection ends.`}
+      form={(device, done) => <DeviceForm device={device} done={done} />}
+    />
+  );
+}
+
+function DeviceForm({ device, done }: { readonly device: Device | null; readonly done: () => void }): VNode {
+  const [deviceId, setDeviceId] = useState(device?.deviceId ?? '');
+  const [isEnabled, setEnabled] = useState(device?.isEnabled ?? true);
+  const [attributes, setAttributes] = useState(pairsText(device?.attributes));
+  const [made, setMade] = useState<Device | null>(null);
+  const [failure, setFailure] = useState('');
+  const path = at`/api/v1/devices/${deviceId}`;
+  const tried = async (what: () => Promise<void>): Promise<void> => {
+    try {
+      setFailure('');
+      await what();
+    } catch (error) {
+      setFailure(failureText(error));
+    }
+  };
+  const save = async (): Promise<void> => {
+    const facts = { isEnabled, attributes: readPairs(attributes) };
+    if (device === null) setMade(await ask<Device>('POST', '/api/v1/devices', { body: { deviceId, ...facts } }));
+    else {
+      await ask('PUT', path, { body: facts });
+      say(`${deviceId} is saved`);
+      done();
+    }
+  };
+  const rotate = async (key: 'primary' | 'secondary'): Promise<void> =>
+    setMade(await ask<Device>('POST', `${path}/rotate`, { body: { key } }));
+  if (made !== null) {
+    const secrets = [
+      ['Primary key', made.primaryKey ?? ''],
+      ['Secondary key', made.secondaryKey ?? ''],
+    ] as const;
+    return <Secret text="Either key proves the device. Put one into it." secrets={secrets} done={done} />;
+  }
+  return (
+    <Form label="Device" onSubmit={() => void tried(save)}>
+      {device === null && <Field label="Device ID" value={deviceId} onInput={setDeviceId} required />}
+      <Check label="Enabled" isChecked={isEnabled} onInput={setEnabled} />
+      <Area label="Attributes" value={attributes} onInput={setAttributes} hint="One in a line, such as group: pumps" isCode />
+      {failure !== '' && (
+        <p role="alert" class="failure">
+          {failure}
+        </p>
+      )}
+      <button type="submit">Save</button>
+      {device !== null && (
+        <p class="actions">
+          {(['primary', 'secondary'] as const).map((key) => (
+            <button key={key} type="button" class="small secondary" onClick={() => void tried(() => rotate(key))}>
+              Another {key} key
+            </button>
+          ))}
+        </p>
+      )}
+    </Form>
+  );
+}

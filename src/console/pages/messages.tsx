@@ -1,0 +1,147 @@
+/**
+ * Messages: those of the history, by topic, time, publisher or ID; and what became of one of them.
+ */
+import type { VNode } from 'preact';
+import { useState } from 'preact/hooks';
+import { at } from '../api.ts';
+import { any, bytes, duration, payload, time, words } from '../format.ts';
+import { Failure } from '../parts/failure.tsx';
+import { Field, Form } from '../parts/fields.tsx';
+import { List } from '../parts/list.tsx';
+import { Facts } from '../parts/table.tsx';
+import { Timeline, type TraceEvent } from '../parts/timeline.tsx';
+import { go, type Place, placeOf } from '../place.ts';
+import { useAsked } from '../use-asked.ts';
+
+interface Message {
+  readonly id: string;
+  readonly at: string;
+  readonly topic: string;
+  readonly qos: number;
+  readonly retain: boolean;
+  /** Empty: the broker itself. */
+  readonly publisher: string;
+  /** Whom a P2P message went to; null: it was none. */
+  readonly targets: readonly string[] | null;
+  readonly bytes: number;
+  readonly expirySeconds: number | null;
+  /** Null for a viewer. */
+  readonly payloadBase64: string | null;
+  readonly payloadCut: boolean;
+  readonly properties: Readonly<Record<string, unknown>> | null;
+}
+
+const PREVIEW_LENGTH = 60;
+
+export function MessagesPage({ place }: { readonly place: Place }): VNode {
+  const id = place.levels[1];
+  return id === undefined ? <Messages place={place} /> : <MessagePage key={id} id={id} />;
+}
+
+/** What a field for a time holds, as the API wants it; '' for nothing. */
+function instant(local: string): string {
+  return local === '' || Number.isNaN(Date.parse(local)) ? '' : new Date(local).toISOString();
+}
+
+function Messages({ place }: { readonly place: Place }): VNode {
+  const [filter, setFilter] = useState(place.query.get('filter') ?? '#');
+  const [publisher, setPublisher] = useState('');
+  const [target, setTarget] = useState('');
+  const [from, setFrom] = useState('');
+  const [to, setTo] = useState('');
+  const [id, setId] = useState('');
+  const [query, setQuery] = useState({ filter, publisher, target, from: '', to: '' });
+  const [changes, setChanges] = useState(0);
+  const search = (): void => {
+    if (id !== '') go(['messages', id.trim().toLowerCase()]);
+    setQuery({ filter, publisher, target, from: instant(from), to: instant(to) });
+    setChanges(changes + 1);
+  };
+  return (
+    <>
+      <h1>Messages</h1>
+      <Form label="Search messages" isInline onSubmit={search}>
+        <Field label="Topics that match the filter" type="search" value={filter} onInput={setFilter} isSearch />
+        <Field label="Publisher" type="search" value={publisher} onInput={setPublisher} />
+        <Field label="To the client (P2P)" type="search" value={target} onInput={setTarget} />
+        <Field label="From" type="datetime-local" value={from} onInput={setFrom} />
+        <Field label="Until" type="datetime-local" value={to} onInput={setTo} />
+        <Field
+          label="Message ID"
+          type="search"
+          value={id}
+          onInput={setId}
+          pattern="\s*[0-9a-fA-F]{32}\s*"
+          placeholder="32 hexadecimal digits"
+        />
+        <button type="submit">Search</button>
+      </Form>
+      <List<Message>
+        path="/api/v1/messages"
+        query={query}
+        what="the history of messages"
+        caption="Messages"
+        empty="No message fits."
+        rowKey={(one) => one.id}
+        changes={changes}
+        columns={[
+          { title: 'Time', cell: (one) => <a href={placeOf(['messages', one.id])}>{time(one.at)}</a> },
+          { title: 'Topic', cell: ({ topic }) => <code>{topic}</code>, isLong: true },
+          { title: 'QoS', cell: ({ qos }) => qos, isNumber: true },
+          { title: 'Publisher', cell: (one) => one.publisher || 'the broker', isLong: true },
+          { title: 'To', cell: (one) => any(one.targets), isLong: true },
+          { title: 'Size', cell: (one) => bytes(one.bytes), isNumber: true },
+          {
+            title: 'Payload',
+            cell: (one) => <code>{payload(one.payloadBase64).slice(0, PREVIEW_LENGTH)}</code>,
+            isLong: true,
+          },
+        ]}
+      />
+    </>
+  );
+}
+
+function MessagePage({ id }: { readonly id: string }): VNode {
+  const { data, error } = useAsked<Message>(at`/api/v1/messages/${id}`);
+  const trace = useAsked<{ readonly events: readonly TraceEvent[] }>(at`/api/v1/messages/${id}/trace`);
+  return (
+    <>
+      <p>
+        <a href={placeOf(['messages'])}>All messages</a>
+      </p>
+      <h1 class="long">Message {id}</h1>
+      {error !== null && <Failure error={error} what="this message in its history" />}
+      {data !== null && (
+        <>
+          <Facts
+            facts={[
+              ['Topic', <code key="topic">{data.topic}</code>],
+              ['Time', time(data.at)],
+              ['QoS', String(data.qos)],
+              ['Retain', any(data.retain)],
+              ['Publisher', data.publisher || 'the broker'],
+              ['To', any(data.targets)],
+              ['Size', bytes(data.bytes)],
+              ['Expires after', data.expirySeconds === null ? 'never' : duration(data.expirySeconds)],
+              ...Object.entries(data.properties ?? {}).map(([name, value]) => [words(name), any(value)] as const),
+            ]}
+          />
+          <h2>Payload</h2>
+          {data.payloadBase64 === null ? (
+            <p class="hint">It is shown to operators.</p>
+          ) : (
+            <pre class="payload">{payload(data.payloadBase64)}</pre>
+          )}
+          {data.payloadCut && <p class="hint">Only its beginning was kept.</p>}
+        </>
+      )}
+      <h2>Its way</h2>
+      {trace.error !== null ? (
+        <Failure error={trace.error} what="a trace of this message" />
+      ) : (
+        trace.data !== null && <Timeline caption="Trace of the message" events={trace.data.events} />
+      )}
+    </>
+  );
+}

@@ -1,0 +1,60 @@
+/**
+ * What the console says about what somebody has done: read out, and gone after a while.
+ */
+import { type Signal, signal } from '@preact/signals';
+import type { VNode } from 'preact';
+import { ApiError } from '../api.ts';
+
+interface Notice {
+  readonly id: number;
+  readonly text: string;
+  readonly isFailure: boolean;
+}
+
+const SHOWN_MILLISECONDS = 8000;
+const NOTICES_MAX = 4;
+
+const notices: Signal<readonly Notice[]> = signal([]);
+let last = 0;
+
+export function say(text: string, isFailure: boolean = false): void {
+  const id = ++last;
+  notices.value = [...notices.value, { id, text, isFailure }].slice(-NOTICES_MAX);
+  setTimeout(() => dismiss(id), isFailure ? SHOWN_MILLISECONDS * 2 : SHOWN_MILLISECONDS);
+}
+
+function dismiss(id: number): void {
+  notices.value = notices.value.filter((one) => one.id !== id);
+}
+
+/** Does something, and says how it went. @returns whether it went well */
+export async function attempt(what: () => Promise<unknown>, done: string): Promise<boolean> {
+  try {
+    await what();
+    if (done !== '') say(done);
+    return true;
+  } catch (error) {
+    say(failureText(error), true);
+    return false;
+  }
+}
+
+export function failureText(error: unknown): string {
+  if (!(error instanceof ApiError)) return String(error);
+  return error.requestId === '' ? error.message : `${error.message} (${error.status}, request ${error.requestId})`;
+}
+
+export function Notices(): VNode {
+  return (
+    <div class="notices" role="status" aria-live="polite">
+      {notices.value.map(({ id, text, isFailure }) => (
+        <p key={id} class={isFailure ? 'notice failure' : 'notice'}>
+          <span>{text}</span>
+          <button type="button" class="plain" aria-label="Dismiss" onClick={() => dismiss(id)}>
+            ✕
+          </button>
+        </p>
+      ))}
+    </div>
+  );
+}
