@@ -115,7 +115,7 @@ function operationOf(one: Route): object {
 
 function pathParameter(name: string, params: z.ZodType | null, example: object | undefined): object {
   const schema = params === null ? { type: 'string' } : (propertiesOf(params)[name] ?? { type: 'string' });
-  return { name, in: 'path', required: true, ...described(schema), ...shownBy(valueOf(example, name)) };
+  return { name, in: 'path', required: true, ...described(schema), ...shownBy(memberOf(example, name)) };
 }
 
 function queryParameters(query: z.ZodType | null, example: object | undefined): object[] {
@@ -127,11 +127,11 @@ function queryParameters(query: z.ZodType | null, example: object | undefined): 
     in: 'query',
     required: required.has(name),
     ...described(one),
-    ...shownBy(valueOf(example, name)),
+    ...shownBy(memberOf(example, name)),
   }));
 }
 
-function valueOf(example: object | undefined, name: string): unknown {
+function memberOf(example: object | undefined, name: string): unknown {
   return (example as Readonly<Record<string, unknown>> | undefined)?.[name];
 }
 

@@ -57,7 +57,7 @@ export function httpReferencePage(routes: readonly Route[] = allRoutes()): strin
     parts.push(
       table(
         ['route', 'role', 'what'],
-        list.map((one) => [`[\`${one.method} ${one.path}\`](#${anchor(title(one))})`, one.role ?? 'nobody asks', one.summary]),
+        list.map((one) => [`[\`${one.method} ${one.path}\`](#${anchor(title(one))})`, one.role ?? 'none', one.summary]),
       ),
     );
     for (const one of list) parts.push(...routeParts(one));
@@ -95,7 +95,12 @@ function parameterRows(one: Route): string[][] {
   return [
     ...[...one.path.matchAll(/\{(\w+)(\.\.\.)?\}/g)].map(([, name, rest]) => {
       const schema = inPath[name!] ?? { type: 'string' };
-      return [`\`${name}\``, 'path', valueText(schema), described(schema, rest === undefined ? '' : 'The rest of the path, slashes and all.')];
+      return [
+        `\`${name}\``,
+        'path',
+        valueText(schema),
+        described(schema, rest === undefined ? '' : 'The rest of the path, slashes and all.'),
+      ];
     }),
     ...Object.entries(query.properties ?? {}).map(([name, schema]) => [
       `\`${name}\``,
@@ -113,7 +118,9 @@ function answerText(one: Route): string {
     const body = schema === undefined ? '' : memberList(schemaOf(schema, 'output'));
     return body === '' ? head : `${head} ${body}`;
   });
-  const problems = problemsOf(one).filter((code) => !['bad-request', 'internal', 'unavailable', 'unauthorized', 'forbidden'].includes(code));
+  const problems = problemsOf(one).filter(
+    (code) => !['bad-request', 'internal', 'unavailable', 'unauthorized', 'forbidden'].includes(code),
+  );
   if (problems.length > 0) lines.push(`- Problems: ${problems.map(problemText).join(', ')}`);
   return lines.join('\n');
 }
@@ -217,8 +224,7 @@ function curl(one: Route): string {
   if (one.role !== null) words.push('-H', '"Authorization: Bearer $ONEHOP_API_KEY"');
   words.push(`"$ONEHOP_URL${path}${asked}"`);
   if (body === 'bytes') words.push('\\\n  --data-binary', quoted(example?.body === undefined ? 'hello' : String(example.body)));
-  else if (body !== null)
-    words.push("\\\n  -H 'Content-Type: application/json'", '--data', quoted(JSON.stringify(example?.body ?? {})));
+  else if (body !== null) words.push("\\\n  -H 'Content-Type: application/json'", '--data', quoted(JSON.stringify(example?.body ?? {})));
   return words.join(' ');
 }
 
@@ -227,7 +233,8 @@ function quoted(text: string): string {
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`;
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`;
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
 
