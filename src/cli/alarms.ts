@@ -13,12 +13,13 @@ export interface AlarmsOptions extends ApiOptions {
 
 export interface Alarm {
   readonly id: string;
-  readonly name?: string;
-  readonly severity?: string;
+  readonly rule: string;
+  /** What it is about; '' for the whole broker. */
+  readonly subject: string;
   readonly state: string;
-  readonly raisedAt?: string;
-  readonly clearedAt?: string | null;
-  readonly text?: string;
+  readonly message: string;
+  readonly raisedAt: string;
+  readonly acknowledgedBy: string | null;
 }
 
 /** `onehop alarms list`. */
@@ -36,12 +37,21 @@ export async function listAlarms(options: AlarmsOptions): Promise<void> {
 
 /** A table of alarms. */
 export function alarmLines(table: Awaited<ReturnType<typeof tables>>, alarms: readonly Alarm[], width: number | null): string[] {
-  const columns = [{ name: 'ALARM' }, { name: 'STATE' }, { name: 'RAISED' }, { name: 'WHAT', isFlexible: true }] as const;
-  return table(
-    columns,
-    alarms.map(({ id, state, raisedAt, text }) => [id, state, raisedAt === undefined ? '' : `${since(raisedAt)} ago`, text ?? '']),
-    width,
-  );
+  const columns = [
+    { name: 'ALARM' },
+    { name: 'STATE' },
+    { name: 'RAISED' },
+    { name: 'SEEN BY', isFlexible: true },
+    { name: 'WHAT', isFlexible: true },
+  ] as const;
+  const rows = alarms.map(({ id, rule, subject, state, message, raisedAt, acknowledgedBy }) => [
+    id,
+    state,
+    `${since(raisedAt)} ago`,
+    acknowledgedBy ?? '',
+    `${rule}${subject === '' ? '' : ` ${subject}`}: ${message}`,
+  ]);
+  return table(columns, rows, width);
 }
 
 /** `onehop alarms acknowledge`. */

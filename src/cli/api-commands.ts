@@ -125,8 +125,9 @@ function watchCommands(root: Command): void {
     .option('--client <id>', 'messages from and to this client')
     .option('--filter <filter>', 'messages whose topic matches')
     .option('--message <id>', 'the message with this ID, 32 hexadecimal digits')
-    .option('--sample <part>', 'this part of all messages, from 0 to 1', Number)
-    .option('--seconds <number>', 'end after this time', whole(1, 86_400), 600)
+    .option('--sample <number>', 'one message in so many', whole(1, 1_000_000))
+    .option('--seconds <number>', 'end after this time', whole(1, 3_600), 600)
+    .option('--keep', 'leave what was seen in the broker, and in its history where it has one')
     .addHelpText('after', example('onehop trace --client pump-7'))
     .action(async (options: TraceOptions) => (await import('./trace.ts')).trace(options));
 
@@ -151,6 +152,6 @@ function alarmCommands(root: Command): void {
   withApi(alarms.command('acknowledge'))
     .description('Say that an alarm has been seen.')
     .argument('<id>', 'ID of the alarm')
-    .addHelpText('after', example('onehop alarms acknowledge 7'))
+    .addHelpText('after', example('onehop alarms acknowledge mgq1x2-1'))
     .action(async (id: string, options: ApiOptions) => (await import('./alarms.ts')).acknowledgeAlarm(id, options));
 }

@@ -57,8 +57,7 @@ export async function p2p(options: P2pOptions): Promise<number> {
     await p2pOverMqtt(options);
     return 0;
   }
-  if (options.report === true || options.receipt === true || options.property !== undefined)
-    throw new Failure('--report, --receipt and --property are not for --confirm', 2);
+  if (options.report === true || options.receipt === true) throw new Failure('--report and --receipt are not for --confirm', 2);
   const { confirm } = await import('./publish.ts');
   return confirm(options);
 }

@@ -29,12 +29,15 @@ export interface ConfirmOptions extends ApiOptions {
   /** Seconds. */
   readonly timeout: number;
   readonly ifOnline?: boolean;
+  readonly property?: readonly string[];
 }
 
 /** Targets of one request. */
 const TARGETS_MAX = 1000;
 /** What the connection needs beside the wait for the devices. */
 const EXTRA_SECONDS = 10;
+/** Longest wait that the broker allows. */
+const TIMEOUT_SECONDS_MAX = 600;
 const NO_SUBSCRIBERS = 0x10;
 
 /** `onehop publish`. */
@@ -50,12 +53,23 @@ export async function publish(options: PublishOptions): Promise<void> {
       contentType,
       responseTopic,
       correlationData: correlation,
-      userProperty: property.map((pair) => pair.replace('=', ':')),
     },
-    headers: { 'content-type': 'application/octet-stream' },
+    headers: { 'content-type': 'application/octet-stream', ...propertyHeader(property) },
   });
   if (options.json === true) print(jsonText(answer));
   else if (answer.reasonCode === NO_SUBSCRIBERS) note('nobody subscribes to this topic');
+}
+
+/** User Properties as a header; a query would end keys at their first colon. */
+function propertyHeader(pairs: readonly string[]): Readonly<Record<string, string>> {
+  const texts = pairs.map((pair) => pairOf(pair).map(encodeURIComponent).join('='));
+  return texts.length === 0 ? {} : { 'x-mqtt-user-property': texts.join(',') };
+}
+
+function pairOf(pair: string): [key: string, value: string] {
+  const at = pair.indexOf('=');
+  if (at < 0) throw new Failure(`--property ${pair}: expected key=value`, 2);
+  return [pair.slice(0, at), pair.slice(at + 1)];
 }
 
 async function payloadOf({ message, file }: PublishOptions): Promise<Uint8Array<ArrayBuffer>> {
@@ -78,6 +92,7 @@ interface Outcome {
 /** `onehop p2p --confirm`: waits until each target has acknowledged. @returns exit code */
 export async function confirm(options: ConfirmOptions): Promise<number> {
   if (options.qos === 0) throw new Failure('--confirm needs -q 1 or -q 2: QoS 0 is not acknowledged', 2);
+  if (options.timeout > TIMEOUT_SECONDS_MAX) throw new Failure(`--timeout: with --confirm at most ${TIMEOUT_SECONDS_MAX} seconds`, 2);
   const [first, ...more] = options.client;
   const api = new Api(options);
   const outcomes = more.length === 0 ? [await confirmOne(api, first!, options)] : await confirmMany(api, options);
@@ -91,7 +106,7 @@ async function confirmOne(api: Api, clientId: string, options: ConfirmOptions): 
     return await api.ask<Outcome>('POST', route`/v1/clients/${clientId}/messages`, {
       body: new Uint8Array(Buffer.from(options.message)),
       query: { qos, confirm: true, timeout, ifOnline: ifOnline === true ? true : undefined },
-      headers: { 'content-type': 'application/octet-stream' },
+      headers: { 'content-type': 'application/octet-stream', ...propertyHeader(options.property ?? []) },
       seconds: timeout + EXTRA_SECONDS,
     });
   } catch (error) {
@@ -113,6 +128,7 @@ async function confirmMany(api: Api, options: ConfirmOptions): Promise<Outcome[]
         confirm: true,
         timeoutMilliseconds: timeout * 1000,
         ...(ifOnline === true && { ifOnline: true }),
+        ...(options.property !== undefined && { userProperties: options.property.map(pairOf) }),
       },
       seconds: timeout + EXTRA_SECONDS,
     });

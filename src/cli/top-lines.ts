@@ -8,12 +8,31 @@ export interface BrokerFacts {
   readonly node: string;
   readonly version: string;
   readonly uptimeSeconds: number;
+  readonly rssBytes: number;
+  readonly clientsConnected: number;
+  readonly sessions: number;
+  readonly subscriptions: number;
+  readonly retained: number;
+  readonly mailboxes: number;
+  readonly queuedMessages: number;
+  readonly queuedBytes: number;
+  /** Per second, over the last ten. */
+  readonly rates: {
+    readonly publishReceived: number;
+    readonly publishSent: number;
+    readonly publishDropped: number;
+    readonly p2pReceived: number;
+    readonly bytesReceived: number;
+    readonly bytesSent: number;
+    readonly connectionsAccepted: number;
+  };
 }
 
+/** What is absent is not known: the shard does not answer. */
 export interface ShardFacts {
   readonly shard: number;
+  readonly state: string;
   readonly clients?: number;
-  readonly sessions?: number;
   readonly loadPercent?: number;
   readonly heapBytes?: number;
 }
@@ -37,10 +56,6 @@ export interface SlowRoute {
 export interface Look {
   readonly at: string;
   readonly broker: BrokerFacts;
-  /** By the names of $SYS. */
-  readonly counters: Readonly<Record<string, number>>;
-  /** Counters per second since the look before; empty for the first. */
-  readonly rates: Readonly<Record<string, number>>;
   readonly shards: readonly ShardFacts[];
   readonly slowClients: readonly SlowClient[];
   readonly slowRoutes: readonly SlowRoute[];
@@ -55,36 +70,36 @@ const BUSY_PERCENT = 80;
 
 /** @param width columns; null: as wide as it gets @param fault why this is not what there is now; '' otherwise */
 export function topLines(look: Look, table: Table, width: number | null, fault: string): string[] {
-  const { broker, counters, rates, shards, slowClients, slowRoutes, alarms } = look;
-  const rate = (name: string): string => (rates[name] === undefined ? '-' : count(rates[name]));
-  const dropped = Object.keys(rates).filter((name) => name.startsWith('publish/dropped/'));
-  const drops = dropped.length === 0 ? '-' : count(dropped.reduce((sum, name) => sum + rates[name]!, 0));
+  const { broker, shards, slowClients, slowRoutes, alarms } = look;
+  const { rates } = broker;
   const lines = [
     styled(
       'bold',
       `onehop ${visible(broker.version)}  ${visible(broker.node)}  up ${duration(broker.uptimeSeconds)}  ${look.at.slice(11, 19)} UTC`,
     ),
     fault === '' ? '' : styled('red', visible(fault)),
-    `clients   ${count(counters['clients/connected'])} connected, ${count(counters['clients/total'])} sessions, ${rate('connections/accepted')}/s come`,
-    `messages  ${rate('publish/received')}/s in, ${rate('publish/sent')}/s out, ${rate('p2p/received')}/s to one device, ${drops}/s dropped`,
-    `network   ${rateBytes(rates['bytes/received'])} in, ${rateBytes(rates['bytes/sent'])} out`,
-    `held      ${count(counters['subscriptions/count'])} subscriptions, ${count(counters['retained/count'])} retained, ${count(counters['queued/messages'])} queued`,
+    `clients   ${count(broker.clientsConnected)} connected, ${count(broker.sessions)} sessions, ${rate(rates.connectionsAccepted)} connections`,
+    `messages  ${rate(rates.publishReceived)} in, ${rate(rates.publishSent)} out, ${rate(rates.p2pReceived)} to one device, ${rate(rates.publishDropped)} dropped`,
+    `network   ${bytes(rates.bytesReceived)}/s in, ${bytes(rates.bytesSent)}/s out; memory ${bytes(broker.rssBytes)}`,
+    `held      ${count(broker.subscriptions)} subscriptions, ${count(broker.retained)} retained, ${count(broker.mailboxes)} mailboxes, ${count(broker.queuedMessages)} queued (${bytes(broker.queuedBytes)})`,
     '',
+    ...shards.map(shardLine),
   ];
-  for (const { shard, clients, loadPercent = 0, heapBytes } of shards) {
-    const bar = '█'.repeat(Math.round((Math.min(100, loadPercent) / 100) * BAR_WIDTH)).padEnd(BAR_WIDTH, '░');
-    const shown = loadPercent >= BUSY_PERCENT ? styled('red', bar) : styled('green', bar);
-    lines.push(
-      `shard ${String(shard).padStart(2)}  ${shown} ${Math.round(loadPercent).toString().padStart(3)} %  ${count(clients)} clients, heap ${bytes(heapBytes)}`,
-    );
-  }
   if (alarms.length > 0) lines.push('', ...alarmLines(table, alarms, width).map((line, at) => (at === 0 ? line : styled('red', line))));
   lines.push('', ...slowClientLines(slowClients, table, width), '', ...slowRouteLines(slowRoutes, table, width));
   return lines;
 }
 
-function rateBytes(value: number | undefined): string {
-  return value === undefined ? '-' : `${bytes(value)}/s`;
+function rate(value: number): string {
+  return `${value > 0 && value < 10 ? value.toFixed(1) : count(value)}/s`;
+}
+
+function shardLine({ shard, state, clients, loadPercent, heapBytes }: ShardFacts): string {
+  const name = `shard ${String(shard).padStart(2)}`;
+  if (loadPercent === undefined) return `${name}  ${styled('red', visible(state))}`;
+  const bar = '█'.repeat(Math.round((Math.min(100, loadPercent) / 100) * BAR_WIDTH)).padEnd(BAR_WIDTH, '░');
+  const colour = loadPercent >= BUSY_PERCENT ? 'red' : 'green';
+  return `${name}  ${styled(colour, bar)} ${Math.round(loadPercent).toString().padStart(3)} %  ${count(clients)} clients, heap ${bytes(heapBytes)}`;
 }
 
 function slowClientLines(clients: readonly SlowClient[], table: Table, width: number | null): string[] {

@@ -36,6 +36,10 @@ export interface Got {
 const IMPATIENT_MILLISECONDS = 300;
 const PATIENT_MILLISECONDS = 20_000;
 
+/** Of what is made of schemas. */
+const TEXT_MAX = 40;
+const ITEMS_MAX = 5;
+
 /** Values that most parameters do not take, and none may break over. */
 const ODD_TEXTS = ['', 'x', '-1', '1.5', '1e400', '99999999999999999999', 'null', '[]', '../..', '+/#', '\u0000', 'é😀', 'x'.repeat(3_000)];
 /** The same, as bytes of a URL that mean no text. */
@@ -292,12 +296,25 @@ export class Requests {
 
   private generated(schema: z.ZodType | 'bytes' | null): unknown {
     if (schema === null || schema === 'bytes') return undefined;
-    return this.generator.generate(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema);
+    return this.generator.generate(small(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })) as JsonSchema);
   }
 
   private bytes(): Uint8Array {
     return Uint8Array.from({ length: this.random.below(300) }, () => this.random.below(256));
   }
+}
+
+/** The schema with limits that are soon reached: a text of the greatest length that is allowed shows no more, and takes minutes to make. */
+function small(schema: unknown): unknown {
+  if (typeof schema !== 'object' || schema === null) return schema;
+  if (Array.isArray(schema)) return schema.map(small);
+  const { maxLength, maxItems, contentEncoding, pattern, ...rest } = schema as Record<string, unknown>;
+  const result = Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, small(value)]));
+  if (typeof maxLength === 'number') result['maxLength'] = Math.min(maxLength, TEXT_MAX);
+  if (typeof maxItems === 'number') result['maxItems'] = Math.min(maxItems, ITEMS_MAX);
+  if (contentEncoding === 'base64') result['enum'] = ['', 'aGVsbG8=', '/w=='];
+  else if (pattern !== undefined) result['pattern'] = pattern;
+  return result;
 }
 
 function propertiesOf(schema: z.ZodType): string[] {
