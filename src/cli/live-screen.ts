@@ -4,6 +4,7 @@
  * Invariant: however the program ends, the terminal is as it was.
  */
 import { note } from './output.ts';
+import { StopRequest } from './stop-request.ts';
 
 const ENTER = '\u001b[?1049h\u001b[?25l';
 const LEAVE = '\u001b[?25h\u001b[?1049l';
@@ -61,10 +62,14 @@ export class LiveScreen {
   }
 }
 
-/** Aborted by the first SIGINT or SIGTERM. */
+/** Aborted by the first SIGINT or SIGTERM; a later one ends the program at once. */
 export function stopSignal(): AbortController {
   const stopped = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.abort());
+  const request = new StopRequest(
+    () => stopped.abort(),
+    () => process.exit(1),
+  );
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => request.signal(performance.now()));
   return stopped;
 }
 

@@ -35,9 +35,9 @@ describe('output', () => {
       '日本語日本語日本語日本語日本語  a-user-with-a-long-name   1,000',
     ]);
     assert.deepEqual(table(COLUMNS, rows, 40), [
-      'CLIENT            USER            QUEUED',
-      'xxxxxxxxxxxxxxx…  ann                  1',
-      '日本語日本語日…   a-user-with-a…   1,000',
+      'CLIENT           USER             QUEUED',
+      'xxxxxxxxxxxxxx…  ann                   1',
+      '日本語日本語日…  a-user-with-a-…   1,000',
     ]);
     for (let width = 20; width < 120; width++)
       for (const line of table(COLUMNS, rows, width)) assert.ok((await columnsOf(line)) <= width, `${width}: ${line}`);
