@@ -4,11 +4,15 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import net from 'node:net';
 import type { TestContext } from 'node:test';
 import { ROLES, type Role } from '../../src/http/role.ts';
 import { allRoutes } from '../../src/http/routes.ts';
 import { addApiKey } from '../../src/server/api-key-commands.ts';
+import { newCode } from '../../src/server/certificate-commands.ts';
+import { configKeys } from '../../src/server/config-schema.ts';
+import { writeDeviceFile } from '../../src/server/device-file.ts';
 import { hashPassword } from '../../src/server/user-commands.ts';
 import { writeUserFile } from '../../src/server/user-file.ts';
 import { startBroker, type TestBroker } from '../support/broker.ts';
@@ -21,6 +25,8 @@ export const REQUEST_BYTES = 65_536;
 const SHARDS = 2;
 /** Connections that are made at most to find one of each shard. */
 const TRIES = 200;
+/** How long a code of the registry counts that nobody uses. */
+const REGISTRY_MILLISECONDS = 3_600_000;
 /** pino. */
 const ERROR = 50;
 
@@ -133,6 +139,10 @@ async function startOne(): Promise<[TestBroker, Record<Role, string>]> {
   writeUserFile(userFile, [
     { username: 'ann', password: await hashPassword(Buffer.from('secret')), attributes: {}, isSuperuser: false, remark: '' },
   ]);
+  const deviceFile = `${directory}/devices.json`;
+  writeDeviceFile(deviceFile, new Map());
+  const registry = `${directory}/certificates.jsonl`;
+  newCode(registry, REGISTRY_MILLISECONDS);
   const broker = await startBroker({
     shards: SHARDS,
     listeners: [
@@ -141,8 +151,31 @@ async function startOne(): Promise<[TestBroker, Record<Role, string>]> {
     ],
     'http.apiKeys': keyFile,
     'http.requestSize': REQUEST_BYTES,
-    'auth.authenticators': [{ type: 'users', file: userFile }],
+    'auth.authenticators': [
+      { type: 'users', file: userFile },
+      { type: 'devices', file: deviceFile },
+      { type: 'certificate', registry },
+    ],
     'auth.blocked': `${directory}/blocked.json`,
+    ...switchedOn(directory),
   });
   return [broker, keys];
+}
+
+/** What is off unless it is asked for: routes that say so show little. */
+function switchedOn(directory: string): Readonly<Record<string, unknown>> {
+  const statements = `${directory}/statements.json`;
+  const all = [
+    { name: 'topics', effect: 'allow', actions: ['publish', 'subscribe'] },
+    { name: 'devices', effect: 'allow', resource: 'p2p', actions: ['publish'] },
+  ];
+  writeFileSync(statements, JSON.stringify({ version: 1, statements: all }));
+  const wanted: Readonly<Record<string, unknown>> = {
+    'authorization.file': statements,
+    'history.enabled': true,
+    'history.messageId': true,
+    'history.path': `${directory}/history`,
+  };
+  const known = new Set(configKeys().keys.map(({ path }) => path));
+  return Object.fromEntries(Object.entries(wanted).filter(([key]) => known.has(key)));
 }

@@ -29,8 +29,13 @@ export interface Got {
   readonly status: number;
   readonly type: string;
   readonly id: string;
+  /** The header, '' for none. */
+  readonly length: string;
   readonly text: string;
 }
+
+/** For `Got.status`: the broker has ended the connection while a body was still sent. After a refusal it takes no more of it. */
+export const CUT = -1;
 
 /** Longest wait for an answer of a route that may wait itself: such a request is ended by its client. */
 const IMPATIENT_MILLISECONDS = 300;
@@ -75,20 +80,27 @@ export function send(agent: http.Agent, port: number, sent: Sent, route: Route |
     const timer = setTimeout(
       () => {
         request.destroy();
-        resolve({ status: 0, type: '', id: '', text: '' });
+        resolve({ status: 0, type: '', id: '', length: '', text: '' });
       },
       route !== null && mayWait(route) ? IMPATIENT_MILLISECONDS : PATIENT_MILLISECONDS,
     );
     let isAnswered = false;
     request.on('error', (error) => {
       clearTimeout(timer);
-      // After a refusal the broker takes no more of a body.
-      if (!isAnswered) reject(new Error(`${method} ${target.slice(0, 200)} (${sent.what}): ${error.message}`));
+      if (isAnswered) return;
+      const { code } = error as NodeJS.ErrnoException;
+      if (body !== null && (code === 'EPIPE' || code === 'ECONNRESET')) resolve({ status: CUT, type: '', id: '', length: '', text: '' });
+      else reject(new Error(`${method} ${target.slice(0, 200)} (${sent.what}): ${error.message}`));
     });
     request.on('response', (answer) => {
       isAnswered = true;
       const type = answer.headers['content-type'] ?? '';
-      const head = { status: answer.statusCode!, type, id: String(answer.headers['x-request-id'] ?? '') };
+      const head = {
+        status: answer.statusCode!,
+        type,
+        id: String(answer.headers['x-request-id'] ?? ''),
+        length: answer.headers['content-length'] ?? '',
+      };
       if (type.startsWith('text/event-stream')) {
         clearTimeout(timer);
         request.destroy();
