@@ -368,7 +368,8 @@ export class HttpServer {
     if (call.headers !== NO_HEADERS) this.writeOrigin(call);
     if (headers !== undefined) for (const [name, value] of headers) response.writeHeader(name, value);
     if (call.isHead) response.endWithoutBody(typeof content === 'string' ? Buffer.byteLength(content) : content.length, isStopping);
-    else if (status === 204 || status === 304) response.endWithoutBody(undefined, isStopping);
+    // Given any length, the library sends one, and a client then waits for a body that never comes.
+    else if ((status === 204 || status === 304) && !isStopping) response.endWithoutBody();
     // After a body that was too large the rest of it is still on its way.
     else response.end(content, isStopping || status === 413);
   }

@@ -111,6 +111,7 @@ describe('the HTTP door', () => {
     assert.equal((await from(broker.url)).status, 200, 'a page of the broker itself');
     const preflight = await broker.request('OPTIONS', '/api/v1/me', { headers: { origin: 'https://friend.example' } });
     assert.equal(preflight.status, 204);
+    assert.equal(preflight.headers.get('content-length'), null, 'nobody waits for a body');
     assert.match(preflight.headers.get('access-control-allow-headers')!, /Authorization/);
     assert.equal((await broker.request('OPTIONS', '/api/v1/me', { headers: { origin: 'https://stranger.example' } })).status, 403);
   });
