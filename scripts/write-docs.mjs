@@ -21,6 +21,18 @@ async function writeConfiguration() {
   writeFileSync(new URL('docs/configuration.md', root), configurationPage());
 }
 
+/** The reference of the HTTP API comes from its table of routes. */
+async function writeHttpReference() {
+  const { httpReferencePage } = await import(new URL('dist/src/http/reference-page.js', root));
+  writeFileSync(new URL('docs/http-reference.md', root), httpReferencePage());
+}
+
+/** The page of the command line comes from the help of its commands. */
+async function writeCommandLine() {
+  const { commandLinePage } = await import(new URL('dist/src/cli/command-line-page.js', root));
+  writeFileSync(new URL('docs/command-line.md', root), commandLinePage());
+}
+
 /** The conformance page comes from the scripts and tests that name the standard's numbers. */
 function writeConformance() {
   const script = fileURLToPath(new URL('scripts/write-conformance.mjs', root));
@@ -40,6 +52,8 @@ async function writeMetrics() {
 
 const pages = [
   ['docs/configuration.md', writeConfiguration],
+  ['docs/http-reference.md', writeHttpReference],
+  ['docs/command-line.md', writeCommandLine],
   ['docs/conformance.md', writeConformance],
   ['docs/observability.md', writeMetrics],
 ];

@@ -2,8 +2,7 @@
 /**
  * The `onehop` command: command line in, exit code out.
  *
- * Each command lives in a file of its own and is loaded when it is called, so that `start` does not wait for the client library. Invariant: exit code 0
- * is success, 1 failure, 2 wrong usage or configuration; a person's mistake gives lines, never a stack trace.
+ * Which commands there are is in `program.ts`. Invariant: exit code 0 is success, 1 failure, 2 wrong usage or configuration; a person's mistake gives lines, never a stack trace.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { apiKeyCommands } from './api-key-options.ts';
@@ -274,6 +273,9 @@ function addStore(root: Command, done: (exitCode: number) => void): void {
       await backup(path, target);
     });
 }
+
+import { CommanderError } from 'commander';
+import { program } from './program.ts';
 
 /** Runs one command line. @returns exit code, or null for what still runs to its end by itself */
 async function run(argv: readonly string[]): Promise<{ exitCode: number; isFinal: boolean }> {

@@ -1,13 +1,14 @@
 /**
  * `onehop p2p`: sends a message to clients by their IDs and says in words what became of it.
  *
- * One target travels in the topic; several travel as `p2p-target` User Properties, and so does an ID that a topic cannot hold. Invariant: exit code 0
+ * With `--confirm` it goes over the HTTP API (`publish.ts`). One target travels in the topic; several travel as `p2p-target` User Properties, and so does an ID that a topic cannot hold. Invariant: exit code 0
  * means that a session took the message and, where a receipt was asked for, that every target acknowledged it.
  */
+import type { ApiOptions } from './api-client.ts';
 import { type Answer, type Connection, type ConnectionOptions, connect, publish, userProperties } from './client.ts';
 import { Failure } from './failure.ts';
 
-export interface P2pOptions extends ConnectionOptions {
+export interface P2pOptions extends ConnectionOptions, ApiOptions {
   readonly client: readonly string[];
   readonly first: string;
   readonly message: string;
@@ -16,6 +17,9 @@ export interface P2pOptions extends ConnectionOptions {
   readonly report?: boolean;
   /** Wait until the targets acknowledge. */
   readonly receipt?: boolean;
+  /** Over the HTTP API, and wait until the targets acknowledge. */
+  readonly confirm?: boolean;
+  readonly ifOnline?: boolean;
   /** Longest wait for receipts, in seconds. */
   readonly timeout: number;
   readonly property?: readonly string[];
@@ -45,8 +49,20 @@ const receiptTexts: Record<string, string> = {
   'session-ended': 'the session of the client ended before it got it',
 };
 
-/** @throws Failure when no session took the message, or a receipt says no or does not come */
-export async function p2p(options: P2pOptions): Promise<void> {
+/** @returns exit code @throws Failure when no session took the message, or a receipt says no or does not come */
+export async function p2p(options: P2pOptions): Promise<number> {
+  if (options.confirm !== true) {
+    if (options.url !== undefined || options.key !== undefined || options.json === true || options.ifOnline === true)
+      throw new Failure('--url, --key, --json and --if-online are for --confirm', 2);
+    await p2pOverMqtt(options);
+    return 0;
+  }
+  if (options.report === true || options.receipt === true) throw new Failure('--report and --receipt are not for --confirm', 2);
+  const { confirm } = await import('./publish.ts');
+  return confirm(options);
+}
+
+async function p2pOverMqtt(options: P2pOptions): Promise<void> {
   const isPlain = options.client.length === 1 && !/[+#]/.test(options.client[0]!);
   const properties = userProperties(options.property);
   if (!isPlain) properties['p2p-target'] = [...options.client];

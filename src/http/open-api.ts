@@ -56,8 +56,16 @@ export function openApiDocument(routes: readonly Route[], version: string): obje
   };
 }
 
+/** Every problem that a route may answer with: its own, and what all have that are like it. */
+export function problemsOf({ problems, role, body }: Route): readonly ProblemCode[] {
+  const codes = new Set<ProblemCode>([...problems, ...(role === null ? [] : OF_CALLERS), ...OF_ALL]);
+  if (body !== null) codes.add('too-large');
+  if (body !== null && body !== 'bytes') for (const code of ['unprocessable', 'unsupported-media-type'] as const) codes.add(code);
+  return [...codes];
+}
+
 function operationOf(one: Route): object {
-  const { role, body, params, query } = one;
+  const { role, body, params, query, example } = one;
   const responses: Record<string, object> = {};
   for (const [status, { description, schema, type }] of Object.entries(one.answers)) {
     const content =
@@ -68,11 +76,8 @@ function operationOf(one: Route): object {
           : { [type]: { schema: { type: 'string' } } };
     responses[status] = { description, ...(content !== undefined && { content }) };
   }
-  const problems = new Set<ProblemCode>([...one.problems, ...(role === null ? [] : OF_CALLERS), ...OF_ALL]);
-  if (body !== null) problems.add('too-large');
-  if (body !== null && body !== 'bytes') for (const code of ['unprocessable', 'unsupported-media-type'] as const) problems.add(code);
   const byStatus = new Map<number, ProblemCode[]>();
-  for (const code of problems) {
+  for (const code of problemsOf(one)) {
     const [status] = PROBLEMS[code];
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }
@@ -88,8 +93,8 @@ function operationOf(one: Route): object {
     ...(one.description !== undefined && { description: one.description }),
     ...(role === null ? { security: [] } : { security: [{ bearer: [] }, { basic: [] }], 'x-role': role }),
     parameters: [
-      ...[...one.path.matchAll(/\{(\w+)(?:\.\.\.)?\}/g)].map(([, name]) => pathParameter(name!, params)),
-      ...queryParameters(query),
+      ...[...one.path.matchAll(/\{(\w+)(?:\.\.\.)?\}/g)].map(([, name]) => pathParameter(name!, params, example?.params)),
+      ...queryParameters(query, example?.query),
       ...Object.entries(one.headerFacts).map(([name, description]) => ({
         name,
         in: 'header',
@@ -108,16 +113,30 @@ function operationOf(one: Route): object {
   };
 }
 
-function pathParameter(name: string, params: z.ZodType | null): object {
+function pathParameter(name: string, params: z.ZodType | null, example: object | undefined): object {
   const schema = params === null ? { type: 'string' } : (propertiesOf(params)[name] ?? { type: 'string' });
-  return { name, in: 'path', required: true, ...described(schema) };
+  return { name, in: 'path', required: true, ...described(schema), ...shownBy(memberOf(example, name)) };
 }
 
-function queryParameters(query: z.ZodType | null): object[] {
+function queryParameters(query: z.ZodType | null, example: object | undefined): object[] {
   if (query === null) return [];
   const schema = jsonSchema(query, 'input') as { readonly required?: readonly string[] };
   const required = new Set(schema.required ?? []);
-  return Object.entries(propertiesOf(query)).map(([name, one]) => ({ name, in: 'query', required: required.has(name), ...described(one) }));
+  return Object.entries(propertiesOf(query)).map(([name, one]) => ({
+    name,
+    in: 'query',
+    required: required.has(name),
+    ...described(one),
+    ...shownBy(memberOf(example, name)),
+  }));
+}
+
+function memberOf(example: object | undefined, name: string): unknown {
+  return (example as Readonly<Record<string, unknown>> | undefined)?.[name];
+}
+
+function shownBy(example: unknown): object {
+  return example === undefined ? {} : { example };
 }
 
 /** OpenAPI has the description of a parameter beside its schema. */

@@ -50,6 +50,9 @@ export type Tree = Record<string, unknown>;
 /** Variables that Kubernetes puts into every container beside a Service whose name starts with `onehop`; they configure nothing. */
 const kubernetesName = /^ONEHOP_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/;
 
+/** Variables of the commands, not of the broker: where the API is, and files. */
+const commandName = /^ONEHOP_(URL|API_KEY|(USERS|DEVICES|CERTIFICATES|BLOCKED|API_KEYS)_FILE)$/;
+
 const fileErrors: Record<string, string> = {
   ENOENT: 'no such file',
   EACCES: 'permission denied',
@@ -101,7 +104,7 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
     if (!name.startsWith('ONEHOP_') || raw === undefined) continue;
     const key = keys.find((entry) => entry.env === name);
     if (key !== undefined) await override(key, raw, name);
-    else if (!kubernetesName.test(name)) {
+    else if (!kubernetesName.test(name) && !commandName.test(name)) {
       const names = keys.map((entry) => entry.env);
       problems.push(`${name}: unknown variable${didYouMean(name, names)}`);
     }
