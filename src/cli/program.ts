@@ -4,6 +4,7 @@
  */
 import { Argument, Command, Option } from 'commander';
 import { apiCommands } from './api-commands.ts';
+import { apiKeyCommands } from './api-key-options.ts';
 import { qosOption, several, whole, withApi } from './arguments.ts';
 import { blockCommands } from './block-options.ts';
 import { certificateCommands } from './certificate-command.ts';
@@ -188,6 +189,7 @@ function addStore(root: Command, done: (exitCode: number) => void): void {
   certificateCommands(root);
   deviceCommands(root);
   blockCommands(root);
+  apiKeyCommands(root);
 
   const store = root.command('store').description('Look into a store, check it, copy it, carry it elsewhere.');
   const directory = ['<dir>', 'directory of the store (store.path)'] as const;
