@@ -38,6 +38,8 @@ export async function startHttpBroker(t: { after(stop: () => Promise<unknown>): 
       { type: 'http', bind: '127.0.0.1:0' },
     ],
     'http.apiKeys': keyFile,
+    'http.auditLog': `${keyFile}.audit.log`,
+    'store.backups': `${keyFile}.backups`,
     ...options,
   });
   t.after(() => broker.stop());
