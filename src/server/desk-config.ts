@@ -59,7 +59,7 @@ function rowOf({ path, default: standard, text }: ConfigKey, { config, patch }: 
   const isOfApi = valueAt(patch, path) !== undefined;
   return {
     key: path,
-    value: written === undefined ? standard : withoutSecretsIn(path, written),
+    value: written === undefined ? standard : withoutSecretsIn(path.slice(path.lastIndexOf('.') + 1), written),
     source: written === undefined ? 'default' : isOfApi ? 'api' : (config.origins.get(path) ?? 'file'),
     isLive: LIVE_KEYS.some((key) => path === key || path.startsWith(`${key}.`)),
     text,

@@ -83,6 +83,8 @@ describe('traces', () => {
     const resource = JSON.parse(first!.body).resourceSpans[0].resource as Span;
     assert.equal(attribute(resource, 'service.name'), 'onehop');
     assert.equal(attribute(resource, 'service.instance.id'), '127.0.0.1:0');
+    const config = (await broker.request('GET', '/api/v1/config', { role: 'admin' })).json.data as { key: string; value: unknown }[];
+    assert.deepEqual(config.find(({ key }) => key === 'tracing.headers')!.value, { 'X-Tenant': '***' }, 'headers hold keys');
     await sender.disconnect();
     await target.disconnect();
   });
