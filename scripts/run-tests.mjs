@@ -42,8 +42,9 @@ if (files.length === 0) {
   process.exit(1);
 }
 
-// Some files start whole brokers with several threads; two files at once keep two processors busy, and more only make timing worse.
-const concurrency = Math.max(1, Math.min(4, availableParallelism()));
+// Some files start whole brokers with several threads, and many wait for a timer of theirs: one file more than there are processors keeps those busy, and more only make
+// timing worse.
+const concurrency = Math.max(1, Math.min(4, availableParallelism() + 1));
 /** Files that are run again at most: more than that is no accident. */
 const againMax = 3;
 const results = new Map(files.map((file) => [file, nothingYet()]));
