@@ -1,7 +1,8 @@
 # The broker in a small image: production dependencies only, not root.
 #
 #   docker build -t onehop .
-#   docker run -p 1883:1883 -v onehop:/var/lib/onehop -e ONEHOP_AUTH__ALLOW_ANONYMOUS=true onehop
+#   docker run --name onehop -p 1883:1883 -p 127.0.0.1:8080:8080 -v onehop:/var/lib/onehop -e ONEHOP_AUTH__ALLOW_ANONYMOUS=true onehop
+#   docker exec onehop onehop apikey add me --role admin --file /var/lib/onehop/api-keys.json      then http://127.0.0.1:8080/console/
 #
 # A container must listen on all its addresses, or nobody outside can reach it. The broker refuses that until it is said who may connect, so the
 # image does not start without ONEHOP_AUTH__ALLOW_ANONYMOUS=true or a configuration file of one's own that says so:
@@ -29,13 +30,17 @@ RUN echo '{ "private": true }' > package.json \
   && ln -s /opt/onehop/node_modules/.bin/onehop /usr/local/bin/onehop \
   && rm -rf /tmp/onehop.tgz ~/.npm
 # A file of one's own is mounted over this one.
-RUN echo 'listeners: [{ type: tcp, bind: 0.0.0.0:1883 }]' > /etc/onehop.yaml
+RUN echo 'listeners: [{ type: tcp, bind: 0.0.0.0:1883 }, { type: http, bind: 0.0.0.0:8080 }]' > /etc/onehop.yaml
 RUN mkdir /var/lib/onehop && chown node /var/lib/onehop
-ENV ONEHOP_STORE__PATH=/var/lib/onehop
+ENV ONEHOP_STORE__PATH=/var/lib/onehop \
+  ONEHOP_STORE__BACKUPS=/var/lib/onehop/backups \
+  ONEHOP_HISTORY__PATH=/var/lib/onehop/history \
+  ONEHOP_HTTP__API_KEYS=/var/lib/onehop/api-keys.json \
+  ONEHOP_HTTP__AUDIT_LOG=/var/lib/onehop/audit.log
 VOLUME /var/lib/onehop
 USER node
-# MQTT, over TLS, over WebSocket, over WebSocket and TLS, as far as the configuration has listeners there.
-EXPOSE 1883 8883 8083 8084
+# MQTT, over TLS, over WebSocket, over WebSocket and TLS, and HTTP, as far as the configuration has listeners there.
+EXPOSE 1883 8883 8083 8084 8080
 # A TCP connection that is accepted shows that a shard runs.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s --retries=3 \
   CMD ["node", "-e", "require('node:net').connect(1883, '127.0.0.1').on('connect', () => process.exit(0)).on('error', () => process.exit(1))"]
