@@ -45,8 +45,8 @@ export interface ConsolePage {
   quiet(): void;
   /** Resolves with the first thing that `quiet` will fail on. */
   noticed(): Promise<void>;
-  /** What axe-core finds wrong for people who use a keyboard, a screen reader or few colours. */
-  accessibilityFaults(): Promise<string[]>;
+  /** What axe-core finds wrong for people who use a keyboard, a screen reader or few colours. @param rules only these; absent: all */
+  accessibilityFaults(rules?: readonly string[]): Promise<string[]>;
 }
 
 /** A page of its own, with nothing kept from others; it is closed with the test. */
@@ -92,10 +92,11 @@ export async function openConsole(
     },
     noticed: () => first,
     quiet: () => assert.deepEqual(faults, []),
-    accessibilityFaults: async () => {
+    accessibilityFaults: async (rules) => {
+      const only = rules === undefined ? '' : `, runOnly: ${JSON.stringify(rules)}`;
       if (!(await page.evaluate('"axe" in globalThis'))) await page.evaluate(`${axe}; undefined`);
       return page.evaluate(
-        `axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+        `axe.run(document, { resultTypes: ['violations']${only} }).then(({ violations }) =>
           violations.flatMap(({ id, help, nodes }) => nodes.map(({ target, failureSummary }) => id + ': ' + help + ': ' + target + ': ' + failureSummary)))`,
       );
     },
