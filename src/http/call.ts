@@ -14,6 +14,8 @@ export interface AnswerSender {
   beginStream(call: Call, type: string): HttpStream;
 }
 
+const nothing = (): void => {};
+
 export class Call {
   readonly shard: Shard;
   readonly response: Response;
@@ -34,6 +36,13 @@ export class Call {
   caller: Caller | null;
   /** What the audit log is told of a change beside the request: names, never secrets. */
   facts: Readonly<Record<string, unknown>> | null;
+  /** What has come of the body, and its length; the server's. */
+  body: Buffer | null;
+  bodyLength: number;
+  /** Set by the server: called when the caller is known. */
+  judged: () => void;
+  /** The audit log has it. */
+  isAudited: boolean;
   /** The answer is given, or the client has gone. */
   isOver: boolean;
   /** Set by a handler that answers later: called when the client goes before. */
@@ -75,6 +84,10 @@ export class Call {
     this.headers = headers;
     this.route = route;
     this.caller = null;
+    this.body = null;
+    this.bodyLength = 0;
+    this.judged = nothing;
+    this.isAudited = false;
     this.facts = null;
     this.isOver = false;
     this.gone = () => {};

@@ -7,10 +7,12 @@
  */
 import { LineRate } from '../base/line-rate.ts';
 import { addressName } from '../base/network.ts';
+import { Timer } from '../base/timers.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { ANYBODY, type Identity, type LoginVerdict } from '../shard/login.ts';
 import type { Shard } from '../shard/shard.ts';
 import { endRevoked } from '../shard/shard-life.ts';
+import { Misses } from '../shard/suspicion.ts';
 import type { HttpWay } from '../transports/http-door.ts';
 import { type ApiKey, findApiKey, isApiKey } from './api-key.ts';
 import { type Caller, createCaller, forgetCaller } from './caller.ts';
@@ -21,6 +23,7 @@ import type { Answer } from './route.ts';
 const AUTHENTICATOR = 'api-key';
 /** How long a verdict is remembered. */
 const REMEMBERED_MILLISECONDS = 60_000;
+const SWEEP_MILLISECONDS = 10_000;
 const CALLERS_MAX = 10_000;
 /** Longest Authorization header that is remembered, or looked at at all. */
 const CREDENTIALS_LENGTH_MAX = 16 * 1024;
@@ -53,6 +56,9 @@ export class Callers {
   private readonly shard: Shard;
   private readonly known: Map<string, Remembered>;
   /** Logins under way, with all who wait for the verdict; as many as `Logins` has. */
+  /** P2P messages that found nobody, by who has sent them. */
+  private readonly misses: Map<string, Misses>;
+  private readonly sweeper: Timer;
   private readonly judging: Map<string, Identified[]>;
   /** The last that was found, while it is known. */
   private last: { readonly shown: Shown; readonly remembered: Remembered } | null;
@@ -63,6 +69,9 @@ export class Callers {
     this.shard = shard;
     this.known = new Map();
     this.judging = new Map();
+    this.misses = new Map();
+    this.sweeper = new Timer(() => this.sweep());
+    shard.timers.arm(this.sweeper, SWEEP_MILLISECONDS);
     this.last = null;
     this.keys = new Map();
     this.wrongKeys = new LineRate(WRONG_KEYS_PER_SECOND);
@@ -119,7 +128,7 @@ export class Callers {
     if (shard.logins.port === null) {
       // As for MQTT: without authenticators everybody is anybody, whatever he calls himself.
       if (!shard.settings.auth.allowAnonymous) done(null, WRONG);
-      else this.enter(shown, 'anybody', 'service', basic?.username, ANYBODY, done);
+      else this.enter(shown, shown.clientId, 'anybody', 'service', basic?.username, ANYBODY, done);
       return;
     }
     if (token === null && basic === null && way.certificate === null) {
@@ -157,7 +166,7 @@ export class Callers {
       return;
     }
     const name = identity.username ?? username;
-    this.enter(shown, `user ${name ?? identity.authenticator}`, this.roleOf(identity), name, identity, done);
+    this.enter(shown, shown.clientId, `user ${name ?? identity.authenticator}`, this.roleOf(identity), name, identity, done);
   }
 
   private roleOf({ isSuperuser, attributes }: Identity): Role {
@@ -169,7 +178,11 @@ export class Callers {
 
   private identifyKey(shown: Shown, token: string, done: Identified): void {
     const { shard } = this;
-    const key = this.wrongKeys.take(shard.timers.now) ? findApiKey(this.keys, token, Date.now()) : null;
+    const key = findApiKey(this.keys, token, Date.now());
+    if (key === null && !this.wrongKeys.take(shard.timers.now)) {
+      done(null, problem('too-many-requests', 'too many wrong keys; wait'));
+      return;
+    }
     if (key === null) {
       shard.clientLog.info({ peer: shown.address }, 'HTTP request refused: no such API key');
       done(null, WRONG);
@@ -185,13 +198,27 @@ export class Callers {
       rules: null,
       expiresAt: key.expiresAt,
     };
-    this.enter(shown, `api key ${key.id}`, key.role, username, identity, done);
+    // A key says nothing about which client it is: to the statements it is always the same one.
+    this.enter(shown, '', `api key ${key.id}`, key.role, username, identity, done);
   }
 
-  private enter(shown: Shown, name: string, role: Role, username: string | undefined, identity: Identity, done: Identified): void {
+  /** @param asked Client Identifier that the caller asks for; '': one of ours */
+  private enter(
+    shown: Shown,
+    asked: string,
+    name: string,
+    role: Role,
+    username: string | undefined,
+    identity: Identity,
+    done: Identified,
+  ): void {
     const { shard, known } = this;
     const { way, address } = shown;
-    const clientId = shown.clientId === '' ? `http-${username ?? 'client'}` : shown.clientId;
+    const clientId = asked === '' ? `http-${username ?? 'client'}` : asked;
+    if (!known.has(keyOf(shown)) && !shard.quotas.admitConnect()) {
+      done(null, problem('too-many-requests', 'too many clients connect in this second; try again'));
+      return;
+    }
     const peer = { name: addressName(address, 0), listener: way.listener, certificate: way.certificate };
     const caller = createCaller(shard, name, role, clientId, username, identity, peer);
     const refusal = problem('forbidden', 'the statements of this broker do not let you connect');
@@ -206,6 +233,8 @@ export class Callers {
       done(null, problem('forbidden', `blocked by the rule ${rule.name}`));
       return;
     }
+    // Whoever asks in many names is still one who guesses.
+    caller.connection.misses = this.missesOf(shown);
     this.last = null;
     const key = keyOf(shown);
     const before = known.get(key);
@@ -221,6 +250,30 @@ export class Callers {
     known.delete(key);
     known.set(key, { caller, until: now + left });
     done(caller, refusal);
+  }
+
+  private missesOf({ authorization, address }: Shown): Misses {
+    const proof = `${authorization}\n${address}`;
+    let misses = this.misses.get(proof);
+    if (misses === undefined) {
+      if (this.misses.size >= CALLERS_MAX) this.misses.clear();
+      misses = new Misses(this.shard.timers.now);
+      this.misses.set(proof, misses);
+    }
+    return misses;
+  }
+
+  /** Forgets those whose time is over: they have places in groups of quotas. */
+  private sweep(): void {
+    const { known, shard } = this;
+    for (const [key, { caller, until }] of known) {
+      if (until >= shard.timers.now) continue;
+      known.delete(key);
+      forgetCaller(shard, caller);
+      this.last = null;
+    }
+    if (known.size === 0) this.misses.clear();
+    shard.timers.arm(this.sweeper, SWEEP_MILLISECONDS);
   }
 }
 

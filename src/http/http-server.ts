@@ -7,6 +7,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
+import { isIP } from 'node:net';
 import { gzip } from 'node:zlib';
 import { readU32 } from '../base/bytes.ts';
 import { LineRate } from '../base/line-rate.ts';
@@ -20,7 +21,7 @@ import { addressOfBytes } from './address.ts';
 import type { ApiKey } from './api-key.ts';
 import { Call, type HttpStream } from './call.ts';
 import type { Caller } from './caller.ts';
-import { Callers } from './callers.ts';
+import { Callers, type Shown } from './callers.ts';
 import { PROBLEM_TYPE, Problem, problem } from './problem.ts';
 import { readAsked } from './read-asked.ts';
 import { mayAs } from './role.ts';
@@ -51,6 +52,9 @@ const BUSY = problem('unavailable', 'too many requests are under way; try again'
 const STOPPING = problem('unavailable', 'the broker stops');
 const NO_HEADERS: ReadonlyMap<string, string> = new Map();
 const NO_NAMES: readonly string[] = [];
+/** Memory of bodies under way, of one shard, and of one at least. */
+const BODY_BYTES_MAX = 64 * 1024 * 1024;
+const BODY_BYTES_MIN = 4096;
 const NO_BODY = new Uint8Array(0);
 
 export class HttpServer {
@@ -65,6 +69,8 @@ export class HttpServer {
   /** Requests that have no answer yet. */
   private waiting: number;
   private streams: number;
+  /** Memory of bodies that are not answered yet. */
+  private bodyBytes: number;
   /** The IPv4 address of the last request, and its text. */
   private lastWord: number;
   private lastAddress: string;
@@ -82,6 +88,7 @@ export class HttpServer {
     this.logRate = new LineRate(LOG_LINES_PER_SECOND);
     this.waiting = 0;
     this.streams = 0;
+    this.bodyBytes = 0;
     this.lastWord = -1;
     this.lastAddress = '';
     this.current = null;
@@ -179,86 +186,124 @@ export class HttpServer {
     });
   }
 
-  /** Reads what else the request has, as long as the library holds it. */
+  /** Reads what else the request has, as long as the library holds it. Who asks is judged by the head: a body of somebody who may not send one is not kept. */
   private begin(call: Call, request: Request, { entry, params }: Found): void {
     const { route } = entry;
     const authorization = request.getHeader('authorization');
     // Elsewhere it is what is asked for, not who asks.
     const clientId = route.role === 'service' ? clientIdOf(call.queryText) : '';
-    const shown = { authorization, clientId, address: call.address, way: call.way };
     call.isCounted = true;
     this.waiting++;
     this.shard.counters[WAITING]!++;
-    if (route.body === null) {
-      this.identify(call, params, shown, NO_BODY);
+    if (route.role !== null && authorization === '' && call.way.certificate === null && !this.isOwnHost(request.getHeader('host'))) {
+      this.send(call, problem('forbidden', 'without credentials the broker is asked by its address, or by a host of http.origins'));
       return;
     }
     const bytesMax = route.bodyBytesMax === 0 ? this.shard.settings.http.requestBytes : route.bodyBytesMax;
-    const length = Number(request.getHeader('content-length') || 0);
-    if (length > bytesMax) {
-      this.tooLarge(call, bytesMax);
-      return;
-    }
-    if (route.body !== 'bytes' && !isJson(request.getHeader('content-type'))) {
-      this.send(call, problem('unsupported-media-type', 'send application/json'));
-      return;
-    }
-    let parts: Uint8Array[] | null = null;
-    let received = 0;
-    call.response.onData((chunk, isLast) => {
-      if (call.isOver) return;
-      this.shard.startTurn();
-      received += chunk.byteLength;
-      this.shard.counters[BYTES_RECEIVED]! += chunk.byteLength;
-      if (received > bytesMax) {
+    if (route.body !== null) {
+      if (Number(request.getHeader('content-length') || 0) > bytesMax) {
         this.tooLarge(call, bytesMax);
         return;
       }
-      if (!isLast || parts !== null) {
-        parts ??= [];
-        parts.push(new Uint8Array(chunk.slice(0)));
-        if (!isLast) return;
+      if (route.body !== 'bytes' && !isJson(request.getHeader('content-type'))) {
+        this.send(call, problem('unsupported-media-type', 'send application/json'));
+        return;
       }
+    }
+    const isKnown = route.role === null || this.identify(call, route, { authorization, clientId, address: call.address, way: call.way });
+    if (call.isOver) return;
+    if (route.body === null) {
+      if (isKnown) this.handle(call, route, params, NO_BODY);
+      else call.judged = () => this.handle(call, route, params, NO_BODY);
+    } else this.readBody(call, route, params, bytesMax, isKnown);
+  }
+
+  /** @param isKnown the caller has been judged; else `call.judged` is called when it has */
+  private readBody(call: Call, route: Route, params: Readonly<Record<string, string>>, bytesMax: number, isKnown: boolean): void {
+    let hasCaller = isKnown;
+    let whole: Uint8Array | null = null;
+    call.judged = () => {
+      hasCaller = true;
+      if (whole !== null) this.handle(call, route, params, whole);
+    };
+    call.response.onData((chunk, isLast) => {
+      if (call.isOver) return;
+      this.shard.startTurn();
+      this.shard.counters[BYTES_RECEIVED]! += chunk.byteLength;
+      const bytes = new Uint8Array(chunk);
       this.current = call;
-      // In place while the handler runs: what is kept of it is copied by whoever keeps it, and by `identify` where the caller is not known yet.
-      this.identify(call, params, shown, parts === null ? new Uint8Array(chunk) : Buffer.concat(parts));
+      // In place while the handler runs: what is kept of it is copied by whoever keeps it.
+      if (isLast && hasCaller && call.bodyLength === 0 && bytes.length <= bytesMax) this.handle(call, route, params, bytes);
+      else if (this.keep(call, bytes, bytesMax) && isLast) {
+        whole = call.body === null ? NO_BODY : call.body.subarray(0, call.bodyLength);
+        if (hasCaller) this.handle(call, route, params, whole);
+      }
       this.current = null;
     });
+  }
+
+  /** Adds to the body of a request, in one piece of memory however small its chunks are. @returns false when there is no room: the request has its answer then */
+  private keep(call: Call, chunk: Uint8Array, bytesMax: number): boolean {
+    const length = call.bodyLength + chunk.length;
+    if (chunk.length === 0) return true;
+    if (length > bytesMax) {
+      this.tooLarge(call, bytesMax);
+      return false;
+    }
+    const before = call.body ?? NO_BODY;
+    if (length > before.length) {
+      const size = Math.min(bytesMax, Math.max(length, before.length * 2, BODY_BYTES_MIN));
+      if (this.bodyBytes + size - before.length > BODY_BYTES_MAX) {
+        this.send(call, BUSY);
+        return false;
+      }
+      this.bodyBytes += size - before.length;
+      const grown = Buffer.allocUnsafeSlow(size);
+      grown.set(before.subarray(0, call.bodyLength));
+      call.body = grown;
+    }
+    call.body!.set(chunk, call.bodyLength);
+    call.bodyLength = length;
+    return true;
+  }
+
+  /** Whether a page that was brought here by a name of somebody else's (DNS rebinding) cannot have asked. */
+  private isOwnHost(host: string): boolean {
+    if (host === '' || this.origins === '*') return true;
+    const name = host.replace(/:\d+$/, '');
+    if (name === 'localhost' || name.startsWith('[') || isIP(name) !== 0) return true;
+    for (const origin of this.origins) if (origin.slice(origin.indexOf('//') + 2) === host) return true;
+    return false;
   }
 
   private tooLarge(call: Call, bytesMax: number): void {
     this.send(call, problem('too-large', `the body may have ${bytesMax} bytes`));
   }
 
-  private identify(call: Call, params: Readonly<Record<string, string>>, shown: Parameters<Callers['find']>[0], body: Uint8Array): void {
-    const route = call.route!;
-    if (route.role === null) {
-      this.handle(call, route, params, body);
-      return;
-    }
+  /** Finds out who asks. @returns whether that is known now; else `call.judged` is called, or the refusal is sent */
+  private identify(call: Call, route: Route, shown: Shown): boolean {
     const caller = this.callers.find(shown);
-    if (caller !== null) {
-      this.admit(call, route, caller, params, body);
-      return;
-    }
+    if (caller !== null) return this.admits(call, route, caller);
     let isSync = true;
-    let kept = body;
+    let isKnown = false;
     this.callers.identify(shown, (found, refusal) => {
       if (call.isOver) return;
       if (found === null) this.send(call, refusal);
-      else this.admit(call, route, found, params, isSync ? body : kept);
+      else if (this.admits(call, route, found)) {
+        if (isSync) isKnown = true;
+        else call.judged();
+      }
     });
     isSync = false;
-    if (!call.isOver && body.length > 0) kept = body.slice();
+    return isKnown;
   }
 
-  private admit(call: Call, route: Route, caller: Caller, params: Readonly<Record<string, string>>, body: Uint8Array): void {
+  /** @returns whether the caller may use the route; else the refusal is sent */
+  private admits(call: Call, route: Route, caller: Caller): boolean {
     call.caller = caller;
-    if (!mayAs(caller.role, route.role!)) {
-      this.send(call, problem('forbidden', `this needs the role ${route.role}; yours is ${caller.role}`));
-      return;
-    }
-    this.handle(call, route, params, body);
+    if (mayAs(caller.role, route.role!)) return true;
+    this.send(call, problem('forbidden', `this needs the role ${route.role}; yours is ${caller.role}`));
+    return false;
   }
 
   private handle(call: Call, route: Route, params: Readonly<Record<string, string>>, body: Uint8Array): void {
@@ -312,6 +357,10 @@ export class HttpServer {
 
   private over(call: Call): void {
     call.isOver = true;
+    if (call.body !== null) {
+      this.bodyBytes -= call.body.length;
+      call.body = null;
+    }
     if (call.timer !== null) this.shard.timers.disarm(call.timer);
     call.timer = null;
     if (call.isCounted) {
@@ -323,6 +372,9 @@ export class HttpServer {
 
   /** Sends an answer; the first one counts. */
   send(call: Call, answer: Answer): void {
+    // Also where nobody is there any more to hear of it.
+    if (answer.status < 400 && call.route?.isChange === true && call.caller !== null && call.route.role !== 'service')
+      this.audit(call, call.route, answer.status);
     if (call.isOver) return;
     const { body } = answer;
     const isObject = typeof body === 'object' && !(body instanceof Uint8Array);
@@ -346,7 +398,7 @@ export class HttpServer {
     if (call.isOver) return;
     const { shard } = this;
     const { status } = answer;
-    const { response, route } = call;
+    const { response } = call;
     this.over(call);
     if (status >= 400) shard.counters[REFUSED]!++;
     shard.counters[BYTES_SENT]! += content.length;
@@ -354,7 +406,6 @@ export class HttpServer {
     else response.cork(() => this.writeNow(call, answer, content, isPacked));
     this.measure(call);
     this.log(call, status, content.length);
-    if (route?.isChange === true && route.role !== 'service' && status < 400) this.audit(call, route, status);
   }
 
   private writeNow(call: Call, { status, headers, body, type: given }: Answer, content: string | Uint8Array, isPacked: boolean): void {
@@ -469,6 +520,8 @@ export class HttpServer {
   }
 
   private audit(call: Call, { name }: Route, status: number): void {
+    if (call.isAudited) return;
+    call.isAudited = true;
     const { id, method, path, queryText, address, caller, facts } = call;
     const entry = {
       at: Date.now(),
@@ -482,7 +535,9 @@ export class HttpServer {
       status,
       ...(facts !== null && { facts }),
     };
-    this.shard.asks.ask(SUPERVISOR, 'audit', entry, () => {});
+    this.shard.asks.ask(SUPERVISOR, 'audit', entry, (answer) => {
+      if (answer === null) this.shard.log.warn(entry, 'the audit log has not answered: this change may not be in it');
+    });
   }
 }
 

@@ -201,8 +201,11 @@ export function once(call: Call, body: Uint8Array, run: (reply: Replier, body: U
 }
 
 function begun(call: Call, reply: KeyedReplier, value: BeginAnswer | null, run: () => Answer | null): void {
-  if (value === null) call.answer(problem('unavailable', 'the shard that knows the idempotency key does not answer; try again'));
-  else if (value.state === 'done') call.answer({ ...value.answer, headers: [['Idempotency-Replayed', 'true']] });
+  if (value === null) {
+    // It may have noted the key all the same.
+    reply.giveUp();
+    call.answer(problem('unavailable', 'the shard that knows the idempotency key does not answer; try again'));
+  } else if (value.state === 'done') call.answer({ ...value.answer, headers: [['Idempotency-Replayed', 'true']] });
   else if (value.state === 'other') call.answer(problem('unprocessable', 'this idempotency key was used for another request'));
   else if (value.state === 'under-way') call.answer(problem('conflict', 'the request with this idempotency key is still under way'));
   else {

@@ -80,7 +80,8 @@ class Backups {
     const { backups, path } = settings.store;
     if (store === null) throw new Refusal('not-implemented', 'there is no store: store.enabled is false');
     if (backups === '') throw new Refusal('not-implemented', 'the API makes no copies: configure store.backups: ./onehop-backups');
-    if (!NAME.test(name)) throw new Refusal('unprocessable', `path: expected the name of a directory below ${backups}, such as monday-1`);
+    if (!NAME.test(name) || name.endsWith('.part'))
+      throw new Refusal('unprocessable', `path: expected the name of a directory below ${backups}, such as monday-1`);
     if (this.last?.state === 'running') throw new Refusal('conflict', `a copy is being made: ${this.last.path}`);
     const target = join(backups, name);
     if (existsSync(target)) throw new Refusal('conflict', `${target} is there already; choose another path`);

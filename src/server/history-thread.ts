@@ -208,9 +208,14 @@ class HistoryThread {
       case 'find': {
         const query = new HistoryQuery(store, ask.question);
         const step = (): void => {
-          if (this.isMending) answer(null);
-          else if (query.run(SLICE_BYTES)) answer(query.page);
-          else setImmediate(step);
+          try {
+            if (this.isMending) answer(null);
+            else if (query.run(SLICE_BYTES)) answer(query.page);
+            else setImmediate(step);
+          } catch {
+            // The disk has failed between two slices, which was said already, and the environment may be closed: a later question finds it mended.
+            answer(null);
+          }
         };
         step();
         return;

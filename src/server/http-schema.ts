@@ -48,7 +48,7 @@ const keys: {
   origins: key(
     textList((value) => (value === '*' ? undefined : checkOrigin(value)), 'origins such as [https://console.example.com]'),
     '[]',
-    "Origins of web pages that may use the HTTP API, such as `[https://console.example.com]`; `['*']` for all. Pages that come from the broker itself always may.",
+    "Origins of web pages that may use the HTTP API, such as `[https://console.example.com]`; `['*']` for all. Pages that come from the broker itself always may. Requests without credentials must use an address, `localhost` or one of these hosts.",
     [],
   ),
   requestSize: key(size(1_024, 268_435_460), '1MiB', 'Longest body of a request.'),

@@ -130,8 +130,9 @@ port.on('message', (message: ToShard) => {
       shard.events.ofSupervisor(message.name, message.facts);
       return;
     case 'settings':
-      applySettings(message.change);
+      // Before: what callers hold of the old quotas must not be found again.
       http?.callers.forgetAll();
+      applySettings(message.change);
       return;
     case 'block-rules':
       shard.blocked.replace(message.rules);

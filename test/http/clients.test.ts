@@ -68,7 +68,7 @@ for (const shards of [1, 3])
       const publisher = await connect(broker.port, { clientId: 'publisher', version: 4, keepAlive: 0 });
       for (let i = 0; i < 3; i++) await publisher.publish('a/x', `message ${i}`, { qos: 1 });
       await client.nextMany(2);
-      const reply = await broker.request('GET', `/api/v1/clients/${encodeURIComponent(odd)}`, { role: 'viewer' });
+      const reply = await broker.request('GET', `/api/v1/clients/${encodeURIComponent(odd)}`, { role: 'operator' });
       assert.equal(reply.status, 200, reply.text);
       const { connectedAt, address, shard, queuedBytes, subscriptionList, will, ...rest } = reply.json;
       assert.ok(Date.parse(connectedAt) >= before - 1000 && Date.parse(connectedAt) <= Date.now() + 1000, connectedAt);
@@ -134,7 +134,7 @@ for (const shards of [1, 3])
         delaySeconds: 9,
         expirySeconds: 60,
       });
-      const waiting = await broker.request('GET', `/api/v1/clients/${encodeURIComponent(odd)}/queue`, { role: 'viewer' });
+      const waiting = await broker.request('GET', `/api/v1/clients/${encodeURIComponent(odd)}/queue`, { role: 'operator' });
       assert.equal(waiting.json.queued, 1);
       assert.equal(Buffer.from(waiting.json.messageList[0].payloadBase64, 'base64').toString(), 'message 2');
       const { json } = await broker.request('GET', '/api/v1/clients', { role: 'viewer' });
@@ -349,7 +349,7 @@ test('a subscription on behalf outlives the broker with its session, and limits 
 /** Asks for a client until it is as wanted: what happens to a connection is not known to the one who ended it at once. */
 async function lookFor(broker: HttpBroker, clientId: string, isWanted: (reply: HttpReply) => boolean): Promise<HttpReply> {
   for (;;) {
-    const reply = await broker.request('GET', `/api/v1/clients/${encodeURIComponent(clientId)}`, { role: 'viewer' });
+    const reply = await broker.request('GET', `/api/v1/clients/${encodeURIComponent(clientId)}`, { role: 'operator' });
     if (isWanted(reply)) return reply;
   }
 }

@@ -184,6 +184,68 @@ describe('the HTTP door', () => {
     assert.match(JSON.parse(known.text).name, /^user console$/);
   });
 
+  test('a body in a million chunks costs its bytes, and nobody who may not send one', async (t) => {
+    const broker = await startHttpBroker(t, { 'http.requestSize': '64KiB' });
+    const send = async (head: string): Promise<{ text: string; written: number }> => {
+      const socket = net.connect(broker.ports[1]!, '127.0.0.1');
+      socket.on('error', () => {});
+      let text = '';
+      socket.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      const closed = new Promise((resolve) => socket.on('close', resolve));
+      socket.write(`POST /topics/x HTTP/1.1\r\nHost: localhost\r\n${head}Transfer-Encoding: chunked\r\n\r\n`);
+      const chunks = '1\r\nx\r\n'.repeat(10_000);
+      let written = 0;
+      while (!socket.destroyed && text === '' && written < 200_000) {
+        written += 10_000;
+        await new Promise((resolve) => socket.write(chunks, resolve));
+      }
+      if (text === '') await Promise.race([closed, once(socket, 'data')]);
+      socket.destroy();
+      return { text, written };
+    };
+    const known = await send(`Authorization: Bearer ${broker.keys.service}\r\n`);
+    assert.match(known.text, /^HTTP\/1.1 413 /);
+    const stranger = await send('Authorization: Bearer ohk_nobody_x\r\n');
+    assert.match(stranger.text, /^HTTP\/1.1 401 /, 'before its body is there');
+    assert.equal((await broker.request('GET', '/healthz')).status, 200);
+  });
+
+  test('a page that another name has brought here may not ask without credentials', async (t) => {
+    const broker = await startHttpBroker(t, { 'http.origins': ['https://friend.example'] });
+    const ask = async (host: string, authorization = ''): Promise<number> => {
+      const headers = { host, ...(authorization !== '' && { authorization }) };
+      const request = http.get(`${broker.url}/api/v1/me`, { headers });
+      const [reply] = (await once(request, 'response')) as [http.IncomingMessage];
+      reply.resume();
+      return reply.statusCode!;
+    };
+    assert.equal(await ask('evil.test:8080'), 403);
+    assert.equal(await ask('evil.test:8080', `Bearer ${broker.keys.viewer}`), 200, 'who shows something is no page by chance');
+    for (const host of ['127.0.0.1:1', 'localhost:8080', '[::1]:8080', 'friend.example']) assert.equal(await ask(host), 200, host);
+  });
+
+  test('a change is in the audit log though nobody waits for its answer', async (t) => {
+    const broker = await startHttpBroker(t);
+    const body = JSON.stringify({ id: 'ghost', role: 'viewer' });
+    const socket = net.connect(broker.ports[1]!, '127.0.0.1');
+    await once(socket, 'connect');
+    const head = `POST /api/v1/api-keys HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${broker.keys.admin}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+    await new Promise((resolve) => socket.write(head + body, resolve));
+    const hasKey = async (): Promise<boolean> =>
+      (await broker.request('GET', '/api/v1/api-keys', { role: 'admin' })).text.includes('ghost');
+    socket.destroy();
+    let isMade = false;
+    for (let round = 0; round < 500 && !isMade; round++) isMade = await hasKey();
+    assert.ok(isMade);
+    const name = (await broker.request('GET', '/openapi.json')).json.paths['/api/v1/api-keys'].post.operationId as string;
+    let found = false;
+    for (let round = 0; round < 100 && !found; round++)
+      found = (await broker.request('GET', '/api/v1/audit', { role: 'admin' })).text.includes(name);
+    assert.ok(found);
+  });
+
   test('connections of a listener have a limit', async (t) => {
     const broker = await startHttpBroker(t, {
       listeners: [

@@ -34,7 +34,7 @@ for (const shards of [1, 3])
       assert.deepEqual((await list(broker, 'mailboxes', 'limit=1', 'clientId')).sort(), ['dev/1', 'dev/2', 'other']);
       assert.deepEqual((await list(broker, 'mailboxes', 'prefix=dev/', 'clientId')).sort(), ['dev/1', 'dev/2']);
       assert.equal((await broker.request('GET', '/api/v1/mailboxes', { role: 'viewer' })).json.total, 3);
-      const { json } = await broker.request('GET', '/api/v1/mailboxes/dev%2F1', { role: 'viewer' });
+      const { json } = await broker.request('GET', '/api/v1/mailboxes/dev%2F1', { role: 'operator' });
       assert.equal(json.messages, 2);
       assert.ok(json.bytes > 0);
       assert.ok(Date.parse(json.expiresAt) > Date.parse(json.createdAt));
@@ -83,7 +83,9 @@ for (const shards of [1, 3])
       assert.deepEqual(await by('a'), ['a']);
       assert.deepEqual(await by('none/#'), []);
       assert.ok((await by('$SYS/broker/+')).includes('$SYS/broker/version'));
-      const { json } = await broker.request('GET', '/api/v1/retained/a%2Fb', { role: 'viewer' });
+      const hidden = await broker.request('GET', '/api/v1/retained/a%2Fb', { role: 'viewer' });
+      assert.deepEqual([hidden.json.topic, hidden.json.payloadBase64, hidden.json.properties], ['a/b', null, null]);
+      const { json } = await broker.request('GET', '/api/v1/retained/a%2Fb', { role: 'operator' });
       assert.ok(Date.parse(json.expiresAt) > Date.now() + 900_000);
       assert.deepEqual(
         { ...json, expiresAt: null },

@@ -214,8 +214,8 @@ describe('a trace', () => {
     const device = await connect(broker.port, { clientId: clientIdOn(1, 2, 'device') });
     await device.subscribe('over/http', { qos: 1 });
     const id = await begin(broker, { clientId: device.clientId });
-    await broker.request('POST', '/topics/over/http?qos=1&client_id=service-1', { role: 'service', body: 'one' });
-    await broker.request('POST', `/v1/clients/${device.clientId}/messages?topic=any/topic&client_id=service-1`, {
+    await broker.request('POST', '/topics/over/http?qos=1', { role: 'service', body: 'one' });
+    await broker.request('POST', `/v1/clients/${device.clientId}/messages?topic=any/topic`, {
       role: 'service',
       body: 'two',
     });
@@ -224,9 +224,10 @@ describe('a trace', () => {
     const events = await awaitEvent(broker, id, 'published');
     assert.deepEqual(
       events.filter(({ event }) => event === 'published').map(({ topic, clientId }) => [topic, clientId]),
-      [['any/topic', 'service-1']],
+      [['any/topic', 'http-api-key-testservice']],
     );
-    const { data } = (await broker.request('GET', '/api/v1/messages?publisher=service-1&order=oldest', { role: 'operator' })).json;
+    const { data } = (await broker.request('GET', '/api/v1/messages?publisher=http-api-key-testservice&order=oldest', { role: 'operator' }))
+      .json;
     assert.deepEqual(
       data.map((message: { topic: string; targets: unknown; payloadBase64: string }) => [
         message.topic,

@@ -1,12 +1,14 @@
 /**
  * Replies: what the shard that owns something says to a question about it: its facts, or why it refuses.
  */
+
 import { utf8Bytes } from '../../base/bytes.ts';
 import { hash32 } from '../../base/hash.ts';
 import { shardOfSlot, slotOf } from '../../routing/slot.ts';
 import type { ClientSession, Shard } from '../../shard/shard.ts';
 import type { Call } from '../call.ts';
 import { Problem, type ProblemCode } from '../problem.ts';
+import { mayAs } from '../role.ts';
 import type { Answer } from '../route.ts';
 import { askShard } from './pages.ts';
 
@@ -34,5 +36,18 @@ export const NO_SESSION: Reply = refusal('no-session', 'no client with this iden
 export async function askOwner(call: Call, name: string, question: string, value: object): Promise<Answer> {
   const reply = await askShard<Reply>(call, ownerOf(call.shard, name), question, value);
   if ('problem' in reply) throw new Problem(reply.problem, reply.detail);
-  return { status: 200, body: reply.body };
+  return { status: 200, body: mayAs(call.caller!.role, 'operator') ? reply.body : withoutContent(reply.body) };
+}
+
+/** Messages of others may be private: a viewer sees that they are there, not what they say. */
+function withoutContent(body: object): object {
+  const shown: Record<string, unknown> = { ...body };
+  if ('payloadBase64' in shown) {
+    shown['payloadBase64'] = null;
+    shown['properties'] = null;
+  }
+  const { will, messageList } = shown;
+  if (typeof will === 'object' && will !== null) shown['will'] = withoutContent(will);
+  if (Array.isArray(messageList)) shown['messageList'] = messageList.map((one: object) => withoutContent(one));
+  return shown;
 }

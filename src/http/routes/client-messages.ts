@@ -67,13 +67,20 @@ function sendToMany(call: Call, many: JsonClientMessages, reply: Replier): null 
   if (input.confirm) call.mayTake(input.timeoutMilliseconds + SLACK_MILLISECONDS);
   const results = new Array<object>(clientIds.length);
   let missing = clientIds.length;
+  const sent: ClientMessage[] = [];
   inSlices(shard, clientIds.length, (index) => {
     const one = new OneOfMany(clientIds[index]!, (result) => {
       results[index] = result;
       if (--missing === 0) reply.answer({ status: 200, body: { results } });
     });
-    new ClientMessage(shard, caller!, clientIds[index]!, input, one).send();
+    const message = new ClientMessage(shard, caller!, clientIds[index]!, input, one);
+    if (input.confirm) sent.push(message);
+    message.send();
   });
+  if (input.confirm && reply === call)
+    call.gone = () => {
+      for (const message of sent) message.forget();
+    };
   return LATER;
 }
 

@@ -45,15 +45,18 @@ export const message: z.ZodObject = z.object({
   qos: z.int(),
   retain: z.boolean(),
   bytes: z.int().describe('Of the payload.'),
-  payloadBase64: z.string(),
+  payloadBase64: z.string().nullable().describe('null for a viewer.'),
   expiresAt: time.nullable(),
-  properties: z.object({
-    payloadFormat: z.int().optional(),
-    contentType: z.string().optional(),
-    responseTopic: z.string().optional(),
-    correlationData: z.string().optional().describe('Base64.'),
-    userProperties: z.array(z.tuple([z.string(), z.string()])).optional(),
-  }),
+  properties: z
+    .object({
+      payloadFormat: z.int().optional(),
+      contentType: z.string().optional(),
+      responseTopic: z.string().optional(),
+      correlationData: z.string().optional().describe('Base64.'),
+      userProperties: z.array(z.tuple([z.string(), z.string()])).optional(),
+    })
+    .nullable()
+    .describe('null for a viewer.'),
 });
 
 export const clientDetails: z.ZodType = z.object({
