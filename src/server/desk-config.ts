@@ -59,11 +59,17 @@ function rowOf({ path, default: standard, text }: ConfigKey, { config, patch }: 
   const isOfApi = valueAt(patch, path) !== undefined;
   return {
     key: path,
-    value: written === undefined ? standard : withoutSecretsIn(path.slice(path.lastIndexOf('.') + 1), written),
+    value: written === undefined ? standard : shown(path, written),
     source: written === undefined ? 'default' : isOfApi ? 'api' : (config.origins.get(path) ?? 'file'),
     isLive: LIVE_KEYS.some((key) => path === key || path.startsWith(`${key}.`)),
     text,
   };
+}
+
+function shown(path: string, written: unknown): unknown {
+  // Of some services the path is the secret.
+  if (path === 'alarms.webhook.url' && typeof written === 'string' && URL.canParse(written)) return `${new URL(written).origin}/${HIDDEN}`;
+  return withoutSecretsIn(path.slice(path.lastIndexOf('.') + 1), written);
 }
 
 function valueAt(tree: Readonly<Tree>, path: string): unknown {

@@ -162,6 +162,7 @@ auth:
   authenticators:
     - { type: http, url: 'https://me:hunter2@id.example/login?key=hunter2', headers: { X-Key: hunter2 }, body: { password: '\${Password}', key: hunter2 } }
   allowAnonymous: true
+alarms: { webhook: { url: 'https://hooks.example/services/hunter2' } }
 `,
     );
     const broker = await startHttpBroker(t, { shards: 2, config, 'log.level': 'info' });
@@ -171,6 +172,7 @@ auth:
     assert.equal(get.json.file, config);
     assert.deepEqual([row(get, 'limits.inflight')['value'], row(get, 'limits.inflight')['source']], [7, 'file']);
     assert.equal(row(get, 'log.level')['source'], '--set log.level');
+    assert.equal(row(get, 'alarms.webhook.url')['value'], 'https://hooks.example/***');
     assert.equal(row(get, 'limits.packetSize')['value'], '1MiB');
     assert.equal(row(get, 'limits.packetSize')['source'], 'default');
     assert.deepEqual(row(get, 'auth.authenticators')['value'], [
