@@ -244,6 +244,21 @@ describe('publishing over HTTP', () => {
     );
   });
 
+  test('quotas that change while a caller is remembered hold for it', async (t) => {
+    const broker = await startHttpBroker(t, { 'quotas.groups.by': 'username', 'quotas.groups.messagesIn': 100_000 });
+    // Of the same group, which therefore is not made anew by itself.
+    const device = await connect(broker.port, { clientId: 'device', username: 'fleet', password: 'any' });
+    const headers = { authorization: `Basic ${Buffer.from('fleet:any').toString('base64')}` };
+    const statusOf = async (): Promise<number> => (await broker.request('POST', '/topics/t?qos=1', { headers, body: 'x' })).status;
+    assert.equal(await statusOf(), 200);
+    const body = { quotas: { groups: { messagesIn: { perSecond: 1, burst: 2 } } } };
+    assert.equal((await broker.request('PATCH', '/api/v1/config', { role: 'admin', body })).status, 200);
+    const statuses: number[] = [];
+    for (let i = 0; i < 8; i++) statuses.push(await statusOf());
+    assert.ok(statuses.includes(429), String(statuses));
+    await device.disconnect();
+  });
+
   test('a quota that is used up is 429 at every QoS, and an event', async (t) => {
     const broker = await startHttpBroker(t, { 'quotas.client.messagesIn': { perSecond: 1, burst: 3 } });
     const watcher = await connect(broker.port, { clientId: 'w' });

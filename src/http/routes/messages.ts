@@ -13,6 +13,7 @@ import { Problem, problem } from '../problem.ts';
 import { mayAs } from '../role.ts';
 import { LATER, type Route, route } from '../route.ts';
 import { eventJson, mergeEvents, traceEventSchema } from '../trace-events.ts';
+import { messageProperties } from './schemas.ts';
 
 const GROUP = 'Messages';
 const KEPT = counter('history/kept');
@@ -33,16 +34,7 @@ const messageSchema = z.object({
   expirySeconds: z.int().nullable(),
   payloadBase64: z.string().nullable().describe('Null for a viewer.'),
   payloadCut: z.boolean().describe('Only the beginning of the payload was kept.'),
-  properties: z
-    .object({
-      payloadFormat: z.int().optional(),
-      contentType: z.string().optional(),
-      responseTopic: z.string().optional(),
-      correlationData: z.string().optional().describe('Base64.'),
-      userProperties: z.array(z.tuple([z.string(), z.string()])).optional(),
-    })
-    .nullable()
-    .describe('Null for a viewer, and where they were too long to be kept.'),
+  properties: messageProperties.nullable().describe('Null for a viewer, and where they were too long to be kept.'),
 });
 
 const idSchema = z.string().regex(/^[0-9a-fA-F]{32}$/, 'expected 32 hexadecimal digits');

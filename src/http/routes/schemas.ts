@@ -39,7 +39,16 @@ export const subscriptionOptions: z.ZodObject = z.object({
   observesP2p: z.boolean().describe("It is for copies of others' P2P messages."),
 });
 
-/** Of a message: `properties` has those of MQTT 5 that were sent. */
+/** Properties of MQTT 5 that came with a message; what is absent was not sent. */
+export const messageProperties: z.ZodObject = z.object({
+  payloadFormat: z.int().optional(),
+  contentType: z.string().optional(),
+  responseTopic: z.string().optional(),
+  correlationData: z.string().optional().describe('Base64.'),
+  userProperties: z.array(z.tuple([z.string(), z.string()])).optional(),
+});
+
+/** Of a message. */
 export const message: z.ZodObject = z.object({
   topic: z.string(),
   qos: z.int(),
@@ -47,16 +56,7 @@ export const message: z.ZodObject = z.object({
   bytes: z.int().describe('Of the payload.'),
   payloadBase64: z.string().nullable().describe('null for a viewer.'),
   expiresAt: time.nullable(),
-  properties: z
-    .object({
-      payloadFormat: z.int().optional(),
-      contentType: z.string().optional(),
-      responseTopic: z.string().optional(),
-      correlationData: z.string().optional().describe('Base64.'),
-      userProperties: z.array(z.tuple([z.string(), z.string()])).optional(),
-    })
-    .nullable()
-    .describe('null for a viewer.'),
+  properties: messageProperties.nullable().describe('null for a viewer.'),
 });
 
 export const clientDetails: z.ZodType = z.object({
