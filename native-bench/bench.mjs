@@ -22,6 +22,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { brokers, startBroker } from './brokers.mjs';
+import { runHttpLoad } from './http-load.mjs';
 import { writeReport } from './report.mjs';
 import { workloads } from './workloads.mjs';
 
@@ -38,7 +39,7 @@ const usage = `npm run bench [-- OPTIONS]
 
   --quick            a short form: small sizes, one round, onehop alone unless --brokers is given
   --only A,B         workloads by name or by the beginning of a name: ${workloads.map((workload) => workload.name).join(', ')}
-  --brokers A,B      onehop, mosquitto, aedes (default: all that are installed)
+  --brokers A,B      onehop, mosquitto, aedes, bare (default: all that are installed)
   --rounds N         rounds per workload (default 3; quick: 1)
   --seconds S        measured seconds per round (default 4; quick: 0.5); the doors and idle connections have times of their own
   --warmup S         seconds before them (default 2; quick: 0.3)
@@ -124,7 +125,7 @@ function findBrokers(names, generator) {
   const found = {};
   for (const name of names) {
     const broker = brokers[name];
-    if (!transports.includes(broker.transport)) {
+    if (broker.transport !== 'http' && !transports.includes(broker.transport)) {
       process.stderr.write(
         `bench: ${name} is left out: the load generator was built without ${broker.transport}; see native-bench/README.md\n`,
       );
@@ -247,18 +248,21 @@ async function runHold(generator, broker, args, settings) {
 async function measure(workload, names, options, generator, starts) {
   const times = { warmup: options.warmup, seconds: options.seconds };
   const args = { ...times, ...workload.args, ...(options.isQuick ? { drain: 3, ...workload.quick, ...times } : {}) };
-  const rounds = Math.min(options.rounds, workload.rounds ?? options.rounds);
+  const rounds = options.isQuick
+    ? options.rounds
+    : Math.max(Math.min(options.rounds, workload.rounds ?? options.rounds), workload.roundsAtLeast ?? 0);
   const { settings } = workload;
   const results = Object.fromEntries(names.map((name) => [name, []]));
   const started = {};
   const start = async (name) => {
     const broker = await startBroker(name, { settings });
-    starts[name].push(broker.startMilliseconds);
+    if (!brokers[name].hasNoMqtt) starts[name].push(broker.startMilliseconds);
     return broker;
   };
   const run = async (name) => {
     if (workload.isHold) return runHold(generator, await start(name), args, settings);
     started[name] ??= await start(name);
+    if (workload.isHttp) return runHttpLoad(started[name], args);
     const result = await runQuietly(
       generator,
       started[name],

@@ -1,8 +1,8 @@
 /**
  * The brokers of the benchmark: how each is started on free ports of 127.0.0.1, when it counts as started, and how it is ended.
  *
- * Each has a TCP listener, and at most one other, where it is measured then. A broker counts as started when a client has got its CONNACK over TCP. Each has a directory of its own, where it may store what it likes; a broker can be
- * started again over the directory of one that has ended. It never touches a broker that it did not start.
+ * Each has a TCP listener, and at most one other, where it is measured then. A broker counts as started when a client has got its CONNACK over TCP. Each has a directory
+ * of its own, where it may store what it likes; a broker can be started again over the directory of one that has ended. It never touches a broker that it did not start.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHmac, randomBytes } from 'node:crypto';
@@ -16,6 +16,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 const root = join(import.meta.dirname, '..');
 const startTimeoutMilliseconds = 15_000;
 const stopTimeoutMilliseconds = 5_000;
+const watchMilliseconds = 1_000;
 
 /** CONNECT, MQTT 3.1.1, Clean Session, client ID `bench-first`. */
 const connectPacket = Buffer.from([0x10, 23, 0, 4, ...Buffer.from('MQTT'), 4, 2, 0, 60, 0, 11, ...Buffer.from('bench-first')]);
@@ -33,7 +34,7 @@ function setOptions(settings) {
 const hasQuiche = existsSync(join(root, `node_modules/@matrixai/quic-${process.platform}-${process.arch}`));
 
 /** What a transport is called in the report. */
-export const transportLabels = { tcp: 'TCP', tls: 'TLS', ws: 'WebSocket', wss: 'WebSocket over TLS', quic: 'QUIC' };
+export const transportLabels = { tcp: 'TCP', tls: 'TLS', ws: 'WebSocket', wss: 'WebSocket over TLS', quic: 'QUIC', http: 'HTTP' };
 const encrypted = ['tls', 'wss', 'quic'];
 
 /** Directory of the certificate; it lives as long as this process. */
@@ -133,6 +134,13 @@ function quotas() {
   ];
 }
 
+/** A broker that is looked at all the time: its `/metrics` are read each second. */
+function onehopWatched() {
+  const listeners = ['tcp', 'http'].map((type) => ({ type, bind: '127.0.0.1:0' }));
+  const settings = [`listeners=${JSON.stringify(listeners)}`, 'metrics.public=true'];
+  return { ...onehop(1, 'metrics read each second', settings), isWatched: true };
+}
+
 /** onehop with one shard as it comes, by another door than TCP. */
 function onehopBy(transport) {
   return onehop(1, transportLabels[transport], [], transport);
@@ -203,6 +211,19 @@ const aedes = {
   command: (ports) => [process.execPath, join(import.meta.dirname, 'aedes-server.mjs'), String(ports.tcp)],
 };
 
+/** What HTTP is compared with: no broker, but a server that does nothing else. */
+const bareHttp = {
+  family: 'bare',
+  label: 'bare uWebSockets.js',
+  transport: 'http',
+  hasNoMqtt: true,
+  version: () => versionOf('node_modules/uWebSockets.js/package.json'),
+  missing: 'not installed (npm ci)',
+  printsPort: true,
+  endSignal: 'SIGTERM',
+  command: () => [process.execPath, join(import.meta.dirname, 'bare-http-server.mjs')],
+};
+
 /**
  * Every broker by its name in results; `family` is its name on the command line. `endSignal` ends it in the workload that starts it again: the hardest
  * signal after which it promises to have its messages.
@@ -214,11 +235,15 @@ export const brokers = {
   'onehop-1-off': onehop(1, 'no store', ['store.enabled=false']),
   'onehop-1-rules': onehopWithRules(),
   'onehop-1-quotas': onehop(1, 'quotas', quotas()),
+  'onehop-1-watched': onehopWatched(),
+  'onehop-1-history': onehop(1, 'history', ['history.enabled=true']),
   'onehop-2': onehop(2),
   'onehop-tls': onehopBy('tls'),
   'onehop-ws': onehopBy('ws'),
   'onehop-wss': onehopBy('wss'),
   'onehop-quic': onehopBy('quic'),
+  'bare-http': bareHttp,
+  'onehop-http': onehopBy('http'),
   mosquitto: mosquitto('mosquitto', storeNothing),
   'mosquitto-persistent': mosquitto('mosquitto, persistent', saveEachSecond),
   'mosquitto-tls': mosquitto('mosquitto, TLS', storeNothing, 'tls'),
@@ -278,12 +303,19 @@ async function choosePorts(types) {
   return ports;
 }
 
+/** Reads what Prometheus would. A broker that does not answer is no broker that is measured. */
+async function readMetrics(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(`${url} answered ${answer.status}`);
+  await answer.arrayBuffer();
+}
+
 /**
  * Starts a broker and waits for its first CONNACK.
  * @param {string} name a key of `brokers`
  * @param {{settings?: Record<string, string[]>, directory?: string, timeoutMilliseconds?: number}} [options] `settings`: those that a workload wants, by
  *   family (`key=value`, onehop only); `directory`: of a broker that has ended, to be started over what it has stored
- * @returns {Promise<{name: string, port: number, pid: number, directory: string, startMilliseconds: number,
+ * @returns {Promise<{name: string, port: number, ports: Record<string, number>, pid: number, directory: string, startMilliseconds: number,
  *   end: (signal: string, timeoutMilliseconds?: number) => Promise<void>, stop: () => Promise<void>}>}
  *   `port` is that of the broker's transport. `startMilliseconds` runs from spawn to that CONNACK. `end` leaves the directory, `stop` removes it. Rejects, with what the broker wrote to stderr,
  *   when it does not start; then the directory is removed too.
@@ -292,7 +324,7 @@ export async function startBroker(name, options = {}) {
   const broker = brokers[name];
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'bench-'));
   const timeout = options.timeoutMilliseconds ?? startTimeoutMilliseconds;
-  const types = [...new Set(['tcp', broker.transport])];
+  const types = [...new Set([...(broker.hasNoMqtt ? [] : ['tcp']), broker.transport, ...(broker.isWatched ? ['http'] : [])])];
   const chosen = broker.printsPort ? {} : await choosePorts(types);
   const [file, ...args] = broker.command(chosen, directory, options.settings?.[broker.family] ?? []);
   const spawned = performance.now();
@@ -314,7 +346,9 @@ export async function startBroker(name, options = {}) {
     await ended;
     clearTimeout(timer);
   };
+  let watch;
   const stop = async () => {
+    clearInterval(watch);
     await end('SIGTERM');
     rmSync(directory, { recursive: true, force: true });
   };
@@ -322,9 +356,21 @@ export async function startBroker(name, options = {}) {
   const ports = broker.printsPort
     ? await Promise.race([readPorts(child, types), ended.then(() => ({})), wait(timeout, {}, { ref: false })])
     : chosen;
+  const started = () => ({
+    name,
+    port: ports[broker.transport],
+    ports,
+    pid: child.pid,
+    directory,
+    startMilliseconds: performance.now() - spawned,
+    end,
+    stop,
+  });
+  if (broker.hasNoMqtt && ports[broker.transport] > 0) return started();
   while (ports.tcp > 0 && !hasEnded && performance.now() < deadline) {
     if (await isAccepting(ports.tcp, timeout)) {
-      return { name, port: ports[broker.transport], pid: child.pid, directory, startMilliseconds: performance.now() - spawned, end, stop };
+      if (broker.isWatched) watch = setInterval(readMetrics, watchMilliseconds, `http://127.0.0.1:${ports.http}/metrics`);
+      return started();
     }
     await wait(2);
   }

@@ -20,7 +20,7 @@ const longQueues = { onehop: ['limits.queueMessages=100000000', 'limits.queueByt
 /**
  * The lower-case `name` is what `--only` takes. `metric` is the field of the result that plots and targets compare; a target may name another one.
  * `brokers` are those that it runs on, `quickBrokers` those in the short form (default: the same). `settings` are for the brokers, by family. `rounds`
- * is the largest number of them. `note` stands below the title in the report. `argsOf` replaces some of `args` for a broker. `onlyQuick`: in the short
+ * is the largest number of them, `roundsAtLeast` the smallest. `note` stands below the title in the report. `argsOf` replaces some of `args` for a broker. `onlyQuick`: in the short
  * form alone; `notQuick`: not in it, unless asked for by name.
  */
 const memoryWorkloads = [
@@ -226,20 +226,55 @@ const durableWorkloads = [
 /** Those that are measured with and without what is asked for each message. */
 const askedWorkloads = memoryWorkloads.filter(({ name }) => ['fan-in-1000', 'fan-in-100x10', 'p2p-qos0', 'p2p-qos1'].includes(name));
 
+/** Many short rounds: the differences are small beside what a shared machine does from one second to the next. */
+const askedRounds = { isAsked: true, notQuick: true, roundsAtLeast: 7 };
+const askedTimes = { warmup: 1, seconds: 2 };
+
 /** What authorization costs for each message. */
 const ruleWorkloads = askedWorkloads.map((workload) => ({
   ...workload,
+  args: { ...workload.args, ...askedTimes },
   name: `rules-${workload.name}`,
   title: `With tokens and statements: ${workload.title}`,
-  notQuick: true,
+  ...askedRounds,
 }));
 
 /** What quotas cost for each message. */
 const quotaWorkloads = askedWorkloads.map((workload) => ({
   ...workload,
+  args: { ...workload.args, ...askedTimes },
   name: `quotas-${workload.name}`,
   title: `With quotas: ${workload.title}`,
-  notQuick: true,
+  ...askedRounds,
+}));
+
+/** What it costs for each message that the broker is looked at, and that messages are kept for people to look at. */
+const eyeWorkloads = askedWorkloads.map((workload) => ({
+  ...workload,
+  args: { ...workload.args, ...askedTimes },
+  name: `eyes-${workload.name}`,
+  title: `With metrics, with history: ${workload.title}`,
+  ...askedRounds,
+}));
+
+const httpRequests = {
+  'publish-qos0': 'publish a message, QoS 0',
+  'publish-qos1': 'publish a message, QoS 1',
+  status: 'the status of one of 100 connected clients',
+  p2p: 'a message to one of 100 connected clients, QoS 1',
+  'p2p-confirmed': 'the same, answered when the client has acknowledged (confirm=true)',
+};
+
+/** Requests over HTTP, sent by autocannon. */
+const httpWorkloads = Object.entries(httpRequests).map(([request, title]) => ({
+  name: `http-${request}`,
+  title: `HTTP: ${title}; 50 connections`,
+  metric: 'perSecond',
+  isHttp: true,
+  notQuick: !['publish-qos0', 'p2p-confirmed'].includes(request),
+  args: { request, connections: 50 },
+  quick: { connections: 10 },
+  brokers: ['bare-http', 'onehop-http'],
 }));
 
 /** Every row, whole. */
@@ -247,6 +282,8 @@ export const workloads = [
   ...memoryWorkloads.map((workload) => ({ brokers: inMemory, ...workload })),
   ...ruleWorkloads.map((workload) => ({ brokers: ['onehop-1', 'onehop-1-rules'], ...workload })),
   ...quotaWorkloads.map((workload) => ({ brokers: ['onehop-1', 'onehop-1-quotas'], ...workload })),
+  ...eyeWorkloads.map((workload) => ({ brokers: ['onehop-1', 'onehop-1-watched', 'onehop-1-history'], ...workload })),
+  ...httpWorkloads,
   ...doorWorkloads.map((workload) => ({ brokers: doors, isDoors: true, ...workload })),
   ...durableWorkloads.map((workload) => ({ brokers: durable, settings: longQueues, isDurable: true, ...workload })),
 ];
@@ -282,6 +319,35 @@ export const targets = [
     to: 'onehop-1',
     // Eight limits are asked for each message; of a message that costs 0.6 µs that is a tenth.
     max: 1.15,
+  },
+  {
+    text: 'metrics read each second, against a broker without an HTTP listener, the worst of four workloads',
+    workloads: eyeWorkloads.map(({ name }) => name),
+    of: 'onehop-1-watched',
+    to: 'onehop-1',
+    max: 1.05,
+  },
+  {
+    text: 'history of every message, against a broker without, the worst of four workloads',
+    workloads: eyeWorkloads.map(({ name }) => name),
+    of: 'onehop-1-history',
+    to: 'onehop-1',
+    max: 1.15,
+  },
+  {
+    text: 'HTTP publish QoS 0, requests/s, against a bare uWebSockets.js server',
+    workload: 'http-publish-qos0',
+    of: 'onehop-http',
+    to: 'bare-http',
+    min: 0.7,
+  },
+  {
+    text: 'HTTP publish QoS 0, p99, against a bare uWebSockets.js server',
+    workload: 'http-publish-qos0',
+    metric: 'p99Milliseconds',
+    of: 'onehop-http',
+    to: 'bare-http',
+    max: 2,
   },
   { text: 'memory per idle connection at 15,000', workload: 'idle', of: 'onehop-1', max: 6144, unit: 'bytes' },
   { text: 'start to first accepted connection', workload: 'start', of: 'onehop-1', max: 500, unit: 'ms' },

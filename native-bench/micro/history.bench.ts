@@ -8,8 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { utf8Bytes } from '../../src/base/bytes.ts';
 import { hash32 } from '../../src/base/hash.ts';
-import { RingConsumer, ringBufferBytes } from '../../src/base/ring.ts';
-import { HistoryReader } from '../../src/journal/history-record.ts';
+import { RING_FRAME_HEADER_BYTES, RingConsumer, ringBufferBytes, ringFrameBytes } from '../../src/base/ring.ts';
 import { MessageIds } from '../../src/journal/message-id.ts';
 import { MessageView } from '../../src/protocol/publish.ts';
 import { COUNTERS } from '../../src/shard/counters.ts';
@@ -43,7 +42,6 @@ function measure(topics: number, withStore: boolean): { shard: number; thread: n
   const names = Array.from({ length: topics }, (_, i) => utf8Bytes(`site/device-${i}/temperature`));
   const hashes = names.map((name) => hash32(name, 0, name.length));
   const publisher = utf8Bytes('client-0123456789');
-  const reader = new HistoryReader();
   const view = new MessageView();
   view.payloadBytes = new Uint8Array(PAYLOAD_BYTES);
   view.payloadEnd = PAYLOAD_BYTES;
@@ -73,10 +71,17 @@ function measure(topics: number, withStore: boolean): { shard: number; thread: n
       }
       history.endTurn();
       const middle = process.hrtime.bigint();
+      let from = -1;
+      let end = -1;
       while (consumer.next()) {
-        const { bytes, frameAt, frameEnd } = consumer;
-        if (reader.read(bytes, frameAt) && reader.end === frameEnd) store?.add(0, reader);
+        const at = consumer.frameAt - RING_FRAME_HEADER_BYTES;
+        if (at !== end) {
+          if (from >= 0) store?.add(0, consumer.bytes, from, end);
+          from = at;
+        }
+        end = at + ringFrameBytes(consumer.frameEnd - consumer.frameAt);
       }
+      if (from >= 0) store?.add(0, consumer.bytes, from, end);
       consumer.release();
       if (store !== null && store.pendingBytes > 4 * 1024 * 1024) store.commit(now);
       shard += middle - begin;

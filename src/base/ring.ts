@@ -16,7 +16,8 @@ import { assert } from './assert.ts';
 const HEAD_WORD = 0;
 const TAIL_WORD = 16;
 const DATA_AT = 128;
-const HEADER_BYTES = 8;
+/** Before the body of each frame: its length and its type word. */
+export const RING_FRAME_HEADER_BYTES = 8;
 const SKIP = 0xffffffff | 0;
 
 /** Bytes of SharedArrayBuffer that a ring of `capacity` bytes (a power of two, at least 4096) takes. */
@@ -27,7 +28,12 @@ export function ringBufferBytes(capacity: number): number {
 
 /** Body bytes that a single frame may have: a quarter of the ring, so that one frame cannot starve the rest. */
 export function ringFrameBytesMax(capacity: number): number {
-  return (capacity >>> 2) - HEADER_BYTES;
+  return (capacity >>> 2) - RING_FRAME_HEADER_BYTES;
+}
+
+/** Bytes that a frame takes in the ring, with its header, of a body of `length` bytes. */
+export function ringFrameBytes(length: number): number {
+  return (RING_FRAME_HEADER_BYTES + length + 7) & ~7;
 }
 
 /** The producing end. Owned by one thread. */
@@ -61,7 +67,7 @@ export class RingProducer {
    * @returns offset into `bytes`, or -1 when the ring is full: queue the frame elsewhere and stop reading what feeds it.
    */
   reserve(length: number): number {
-    const need = (HEADER_BYTES + length + 7) & ~7;
+    const need = ringFrameBytes(length);
     const offset = this.tail & this.mask;
     const toEnd = this.capacity - offset;
     const total = need <= toEnd ? need : toEnd + need;
@@ -78,7 +84,7 @@ export class RingProducer {
       this.reservedTail = this.tail;
     }
     this.reservedAt = DATA_AT + (this.reservedTail & this.mask);
-    return this.reservedAt + HEADER_BYTES;
+    return this.reservedAt + RING_FRAME_HEADER_BYTES;
   }
 
   /** Ends the frame begun by the last `reserve`; `length` may be smaller than what was reserved. Not visible before `publish`. */
@@ -86,7 +92,7 @@ export class RingProducer {
     const word = this.reservedAt >>> 2;
     this.words[word] = length;
     this.words[word + 1] = typeWord;
-    this.tail = (this.reservedTail + ((HEADER_BYTES + length + 7) & ~7)) >>> 0;
+    this.tail = (this.reservedTail + ringFrameBytes(length)) >>> 0;
   }
 
   /** Makes all committed frames visible. @returns whether there was anything to show. */
@@ -145,9 +151,9 @@ export class RingConsumer {
       length = this.words[at >>> 2]!;
     }
     this.frameType = this.words[(at >>> 2) + 1]!;
-    this.frameAt = at + HEADER_BYTES;
+    this.frameAt = at + RING_FRAME_HEADER_BYTES;
     this.frameEnd = this.frameAt + length;
-    this.head = (this.head + ((HEADER_BYTES + length + 7) & ~7)) >>> 0;
+    this.head = (this.head + ringFrameBytes(length)) >>> 0;
     return true;
   }
 

@@ -26,6 +26,8 @@ const HEX_DIGITS = new Uint8Array([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 97, 9
 export class MessageIds {
   /** The ID that was given out last; written over by the next. */
   readonly bytes: Uint8Array;
+  /** The same memory as `bytes`. */
+  readonly words: Uint32Array;
   /** Milliseconds of that ID. */
   milliseconds: number;
   /** That ID as the User Property `message-id`, as it stands in a raw block; valid after `writeProperty`. */
@@ -34,7 +36,8 @@ export class MessageIds {
   private countLeft: number;
 
   constructor(shard: number) {
-    this.bytes = new Uint8Array(MESSAGE_ID_BYTES);
+    this.words = new Uint32Array(MESSAGE_ID_BYTES / 4);
+    this.bytes = new Uint8Array(this.words.buffer);
     this.bytes[SHARD_AT] = shard;
     randomFillSync(this.bytes, RUN_AT, RUN_BYTES);
     this.milliseconds = 0;

@@ -10,9 +10,9 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
-import { RingConsumer } from '../base/ring.ts';
+import { RING_FRAME_HEADER_BYTES, RingConsumer, ringFrameBytes } from '../base/ring.ts';
 import type { HistorySettings } from '../base/settings.ts';
-import { FRAME_MESSAGE, FRAME_TRACE, HistoryReader } from '../journal/history-record.ts';
+import { FRAME_MESSAGE, FRAME_TRACE } from '../journal/history-record.ts';
 import { idText, MESSAGE_ID_BYTES } from '../journal/message-id.ts';
 import { findMessage, HistoryQuery, type HistoryQuestion } from '../store/history-query.ts';
 import { HistoryStore } from '../store/history-store.ts';
@@ -61,6 +61,8 @@ const COMMIT_BYTES = 4 * 1024 * 1024;
 const PENDING_BYTES_MAX = 32 * 1024 * 1024;
 /** Taken in at once. */
 const DRAIN_BYTES_MAX = 2 * COMMIT_BYTES;
+/** Copied at once from a ring, as long as it lies in the cache of a processor. */
+const RUN_BYTES = 32 * 1024;
 const RETRY_MILLISECONDS = 1000;
 const CLEAN_MILLISECONDS = 1000;
 /** Bytes that a question looks at before others have their turn. */
@@ -78,7 +80,6 @@ function tell(message: FromHistoryThread): void {
 class HistoryThread {
   private readonly store: HistoryStore;
   private readonly consumers: RingConsumer[];
-  private readonly reader: HistoryReader;
   private readonly wakeWord: Int32Array;
   private lastCommit: number;
   private lost: number;
@@ -89,7 +90,6 @@ class HistoryThread {
   constructor(store: HistoryStore) {
     this.store = store;
     this.consumers = start.rings.map((ring) => new RingConsumer(ring));
-    this.reader = new HistoryReader();
     this.wakeWord = new Int32Array(start.wake);
     this.lastCommit = 0;
     this.lost = 0;
@@ -120,20 +120,42 @@ class HistoryThread {
     const pendingMax = this.failingSince > 0 ? PENDING_BYTES_MAX : DRAIN_BYTES_MAX;
     for (let shard = 0; shard < this.consumers.length; shard++) {
       const consumer = this.consumers[shard]!;
-      while (this.store.pendingBytes < pendingMax && consumer.next()) this.take(shard, consumer);
+      while (this.store.pendingBytes < pendingMax && this.takeRun(shard, consumer));
       consumer.release();
       if (this.failingSince === 0 && consumer.hasFrames()) isMore = true;
     }
     return isMore;
   }
 
-  private take(shard: number, { bytes, frameAt, frameEnd, frameType }: RingConsumer): void {
-    if (frameType === FRAME_MESSAGE) {
-      if (this.reader.read(bytes, frameAt) && this.reader.end === frameEnd) this.store.add(shard, this.reader);
-    } else if (frameType === FRAME_TRACE) {
-      // A copy: LMDB's binding does not read shared memory.
-      this.store.addTrace(idText(bytes, frameAt), Buffer.from(bytes.subarray(frameAt + MESSAGE_ID_BYTES, frameEnd)));
+  /**
+   * Takes messages that stand behind each other in the ring, at once, and a trace that ends them. One by one they took three times as long
+   * (native-bench/micro/history.bench.ts).
+   * @returns false: there is nothing more
+   */
+  private takeRun(shard: number, consumer: RingConsumer): boolean {
+    const { bytes } = consumer;
+    let from = -1;
+    let end = -1;
+    let isMore = true;
+    while (end - from < RUN_BYTES) {
+      isMore = consumer.next();
+      if (!isMore || consumer.frameType !== FRAME_MESSAGE) break;
+      const at = consumer.frameAt - RING_FRAME_HEADER_BYTES;
+      if (at !== end) {
+        // The first, or the ring begins anew.
+        if (from >= 0) this.store.add(shard, bytes, from, end);
+        from = at;
+      }
+      end = at + ringFrameBytes(consumer.frameEnd - consumer.frameAt);
     }
+    if (from >= 0) this.store.add(shard, bytes, from, end);
+    if (isMore && consumer.frameType === FRAME_TRACE) this.takeTrace(consumer);
+    return isMore;
+  }
+
+  private takeTrace({ bytes, frameAt, frameEnd }: RingConsumer): void {
+    // A copy: LMDB's binding does not read shared memory.
+    this.store.addTrace(idText(bytes, frameAt), Buffer.from(bytes.subarray(frameAt + MESSAGE_ID_BYTES, frameEnd)));
   }
 
   private commit(): void {

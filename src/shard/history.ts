@@ -102,7 +102,7 @@ export class History {
     }
     producer.commit(
       FRAME_MESSAGE,
-      writeHistoryRecord(producer.bytes, this.words, at, this.ids.bytes, view, fields, targets, hasProperties, payload),
+      writeHistoryRecord(producer.bytes, this.words, at, this.ids.words, view, fields, targets, hasProperties, payload),
     );
     this.counters[KEPT]!++;
   }

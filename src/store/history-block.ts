@@ -1,17 +1,29 @@
 /**
  * HistoryBlock: messages of one shard in the order in which they came, as bytes, and what can be asked for in them.
  *
- *   | u32 version | u32 count | record | record | …           (`journal/history-record.ts`)
+ *   | u32 version | u32 count | frame | frame | …           frame: | u32 length | u32 type | record (`journal/history-record.ts`), padded to 8 |
+ *
+ * The frames are those of the ring through which they came: thousands are copied at once, and only what the index needs is looked at.
  *
  * It is open while it is filled, and closed when it is large or old enough; then it is never changed again.
  */
-import { HistoryReader, publisherIndexHash, targetIndexHash, topicIndexHash } from '../journal/history-record.ts';
+import { RING_FRAME_HEADER_BYTES, ringFrameBytes } from '../base/ring.ts';
+import {
+  HistoryReader,
+  PUBLISHER_HASH_WORD,
+  publisherIndexHash,
+  TARGETS_WORD,
+  TOPIC_HASH_WORD,
+  targetIndexHash,
+  topicIndexHash,
+} from '../journal/history-record.ts';
 import { HashList } from './hash-list.ts';
 
 export const BLOCK_HEADER_BYTES = 8;
-const VERSION = 1;
+const VERSION = 2;
 /** A block that is being filled is closed beyond this. */
 export const BLOCK_BYTES: number = 256 * 1024;
+const HEADER_WORDS = RING_FRAME_HEADER_BYTES / 4;
 
 const reader = new HistoryReader();
 
@@ -30,6 +42,7 @@ export class HistoryBlock {
   storedBytes: number;
   storedCount: number;
   private buffer: Buffer;
+  private words: Uint32Array;
   private at: number;
 
   constructor(shard: number, sequence: number, firstMilliseconds: number) {
@@ -42,23 +55,41 @@ export class HistoryBlock {
     this.storedBytes = 0;
     this.storedCount = 0;
     this.buffer = Buffer.allocUnsafeSlow(4096);
+    this.words = new Uint32Array(this.buffer.buffer);
     this.at = BLOCK_HEADER_BYTES;
   }
 
-  /** Adds the record that `record` shows. */
-  add(record: HistoryReader): void {
-    const { bytes, at, end } = record;
-    const length = end - at;
-    if (this.at + length > this.buffer.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(this.buffer.length * 2, this.at + length));
-      this.buffer.copy(larger, 0, 0, this.at);
+  /** Adds the whole frames bytes[at, end), one behind the other as in the ring. */
+  add(bytes: Uint8Array, at: number, end: number): void {
+    const from = this.at;
+    const to = from + end - at;
+    if (to > this.buffer.length) {
+      const larger = Buffer.allocUnsafeSlow((Math.max(this.buffer.length * 2, to) + 7) & ~7);
+      this.buffer.copy(larger, 0, 0, from);
       this.buffer = larger;
+      this.words = new Uint32Array(larger.buffer);
     }
-    this.buffer.set(bytes.subarray(at, end), this.at);
-    addHashes(record, this.hashes);
-    this.at += length;
-    this.count++;
+    this.buffer.set(bytes.subarray(at, end), from);
+    this.at = to;
     this.isDirty = true;
+    this.noteFrames(from, to);
+  }
+
+  private noteFrames(from: number, to: number): void {
+    const { words, hashes } = this;
+    let frames = 0;
+    for (let frame = from; frame < to; frames++) {
+      const word = (frame >>> 2) + HEADER_WORDS;
+      hashes.add(topicIndexHash(words[word + TOPIC_HASH_WORD]!));
+      hashes.add(publisherIndexHash(words[word + PUBLISHER_HASH_WORD]!));
+      if (words[word + TARGETS_WORD]! >>> 16 > 0) this.noteTargets(frame + RING_FRAME_HEADER_BYTES);
+      frame += ringFrameBytes(words[word - HEADER_WORDS]!);
+    }
+    this.count += frames;
+  }
+
+  private noteTargets(at: number): void {
+    if (reader.read(this.buffer, at)) addTargetHashes(reader, this.hashes);
   }
 
   get bytes(): number {
@@ -73,16 +104,26 @@ export class HistoryBlock {
   }
 }
 
-function addHashes(reader: HistoryReader, hashes: HashList): void {
-  hashes.add(topicIndexHash(reader.topicHash));
-  hashes.add(publisherIndexHash(reader.publisherHash));
-  if (reader.targetCount > 0) reader.forEachTarget((at, end) => hashes.add(targetIndexHash(reader.bytes, at, end)));
+function addTargetHashes(record: HistoryReader, hashes: HashList): void {
+  const { bytes } = record;
+  let at = record.targetsAt;
+  for (let i = 0; i < record.targetCount && at + 2 <= record.targetsEnd; i++) {
+    const end = at + 2 + (bytes[at]! | (bytes[at + 1]! << 8));
+    if (end > record.targetsEnd) return;
+    hashes.add(targetIndexHash(bytes, at + 2, end));
+    at = end;
+  }
 }
 
 /** What can be asked for in the block that these bytes are. */
 export function hashesOfBlock(bytes: Buffer): HashList {
   const hashes = new HashList();
-  for (const at of recordsOfBlock(bytes)) if (reader.read(bytes, at)) addHashes(reader, hashes);
+  for (const at of recordsOfBlock(bytes)) {
+    if (!reader.read(bytes, at)) continue;
+    hashes.add(topicIndexHash(reader.topicHash));
+    hashes.add(publisherIndexHash(reader.publisherHash));
+    addTargetHashes(reader, hashes);
+  }
   return hashes;
 }
 
@@ -92,9 +133,12 @@ export function recordsOfBlock(bytes: Buffer): number[] {
   if (bytes.length < BLOCK_HEADER_BYTES || bytes.readUInt32LE(0) !== VERSION) return places;
   const count = bytes.readUInt32LE(4);
   let at = BLOCK_HEADER_BYTES;
-  for (let i = 0; i < count && reader.read(bytes, at); i++) {
-    places.push(at);
-    at = reader.end;
+  for (let i = 0; i < count && at + RING_FRAME_HEADER_BYTES <= bytes.length; i++) {
+    const length = bytes.readUInt32LE(at);
+    const record = at + RING_FRAME_HEADER_BYTES;
+    if (!reader.read(bytes, record) || reader.end - record !== length) break;
+    places.push(record);
+    at += ringFrameBytes(length);
   }
   return places;
 }

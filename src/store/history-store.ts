@@ -14,7 +14,8 @@
 import { existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
-import type { HistoryReader } from '../journal/history-record.ts';
+import { RING_FRAME_HEADER_BYTES } from '../base/ring.ts';
+import { RECORD_ID_AT } from '../journal/history-record.ts';
 import { idFloor, idMilliseconds } from '../journal/message-id.ts';
 import type { HashList } from './hash-list.ts';
 import { BLOCK_BYTES, HistoryBlock, hashesOfBlock } from './history-block.ts';
@@ -179,21 +180,20 @@ export class HistoryStore {
     return block === null ? 0 : this.directory.lastMillisecondsOf(block);
   }
 
-  /** Adds the message that `record` shows. */
-  add(shard: number, record: HistoryReader): void {
-    const length = record.end - record.at;
+  /** Adds messages of a shard: the whole frames bytes[at, end), as they stand in its ring, fewer bytes than a block has unless it is one frame. */
+  add(shard: number, bytes: Uint8Array, at: number, end: number): void {
     let block: HistoryBlock | null = this.openBlocks[shard]!;
-    if (block !== null && block.bytes + length > BLOCK_BYTES) {
+    if (block !== null && block.bytes + end - at > BLOCK_BYTES) {
       this.closed.push(block);
       block = null;
     }
     if (block === null) {
-      const milliseconds = idMilliseconds(record.bytes, record.idAt);
+      const milliseconds = idMilliseconds(bytes, at + RING_FRAME_HEADER_BYTES + RECORD_ID_AT);
       block = new HistoryBlock(shard, this.directory.of(shard).reserve(milliseconds), milliseconds);
       this.openBlocks[shard] = block;
     }
-    block.add(record);
-    this.pendingBytes += length;
+    block.add(bytes, at, end);
+    this.pendingBytes += end - at;
   }
 
   addTrace(id: string, json: Buffer): void {

@@ -71,11 +71,12 @@ test('a record has what was written, and nothing less than whole is one', () => 
       fields.targets.push(at, at + name.length);
       at += name.length;
     }
-    const id = Buffer.from(Array.from({ length: 16 }, () => random.next(256)));
+    const idWords = Uint32Array.from({ length: 4 }, () => random.next(2 ** 32));
+    const id = Buffer.from(idWords.buffer);
     const hasProperties = random.next(4) > 0;
     const kept = Math.min(payload.length, 100);
     const place = 4 * random.next(3);
-    const length = writeHistoryRecord(target, words, place, id, view, fields, targetsBytes(fields), hasProperties, kept);
+    const length = writeHistoryRecord(target, words, place, idWords, view, fields, targetsBytes(fields), hasProperties, kept);
     const bytes = target.subarray(0, place + length);
     assert.ok(reader.read(bytes, place));
     assert.equal(reader.end, place + length);
