@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
+import { Random } from '../routing/random-topics.ts';
 import { connect, type TestClient, userValues } from '../support/client.ts';
 import { type HttpBroker, startHttpBroker } from '../support/http.ts';
 import { clientIdOn } from '../support/placement.ts';
@@ -278,6 +279,48 @@ describe('the history', () => {
     assert.ok(cut!.payloadCut && cut!.bytes === 100_000, 'one that is larger than the buffer takes is cut');
     await publisher.disconnect();
     await subscriber.disconnect();
+  });
+
+  test('keeps each as it was, over many rounds of a small ring, with traces between them', async (t) => {
+    const random = new Random('history-ring');
+    const broker = await startWithHistory(t, { 'history.buffer': '64KiB' });
+    const trace = await broker.request('POST', '/api/v1/traces', { role: 'operator', body: { filter: 'round/traced', seconds: 60 } });
+    assert.equal(trace.status, 201, trace.text);
+    const publisher = await connect(broker.port, { clientId: 'rounds' });
+    const total = 1200;
+    for (let i = 0; i < total; i += 4) {
+      // A body says which message it is, and how long it must be.
+      const bodies = Array.from({ length: 4 }, (_, n) =>
+        `${i + n} `.padEnd(8 + random.next(random.next(8) === 0 ? 9000 : 700), `${(i + n) % 10}`),
+      );
+      const topics = bodies.map((_, n) => ((i + n) % 3 === 0 ? 'round/traced' : 'round/plain'));
+      await Promise.all(
+        bodies.map((body, n) => publisher.publish(topics[n]!, body, { qos: 1, properties: { contentType: `${body.length}` } })),
+      );
+    }
+    const state = (await broker.request('GET', '/api/v1/message-history', { role: 'viewer' })).json;
+    // Each event of a trace is a frame as well.
+    assert.ok(state.kept > 100 && state.kept <= total, `${state.kept} messages were kept`);
+    const found = await findAll(broker, 'limit=500&order=oldest');
+    assert.equal(found.length, state.kept);
+    let before = -1;
+    for (const { payloadBase64, topic, properties } of found) {
+      const body = Buffer.from(payloadBase64!, 'base64').toString();
+      const number = Number.parseInt(body, 10);
+      assert.ok(number > before, 'in their order, each once');
+      assert.equal(`${body.length}`, properties!['contentType']);
+      assert.ok(
+        /^\d+ +\d*$/.test(body) &&
+          body
+            .slice(8)
+            .split('')
+            .every((digit) => digit === `${number % 10}`),
+        'as it was published',
+      );
+      assert.equal(topic, number % 3 === 0 ? 'round/traced' : 'round/plain');
+      before = number;
+    }
+    await publisher.disconnect();
   });
 
   test('names messages to their receivers where that is wanted', async (t) => {
