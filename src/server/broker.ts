@@ -6,9 +6,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
+import type { BlockRule } from '../access/block-rules.ts';
 import { changeLogLevel, createLog, type Log } from '../base/log.ts';
 import type { AuthSettings, Settings } from '../base/settings.ts';
 import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
+import type { ApiKey } from '../http/api-key.ts';
 import { counter } from '../shard/counters.ts';
 import type { SupervisorEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
@@ -17,11 +19,9 @@ import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.t
 import { judgeForQuic } from '../transports/quic-door.ts';
 import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
-import { ApiKeyWatch } from './api-key-watch.ts';
 import { AskDesk } from './ask-desk.ts';
 import { AuditLog } from './audit-log.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
-import { BlockWatch } from './block-watch.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import type { LoadedConfig } from './config.ts';
 import { Editor } from './editor.ts';
@@ -37,6 +37,7 @@ import { openStore, type StoreOwner } from './store-owner.ts';
 import { answerShards } from './supervisor-asks.ts';
 import { keepTopicMeters } from './topic-meter-desk.ts';
 import { checkTransports, isHttp } from './transport-check.ts';
+import { type WatchedFile, watchApiKeys, watchBlockRules } from './watched-file.ts';
 import { type BoundListener, createLink, type FromShard, portsOf, type ShardStart, SharedMemory, type ToShard } from './wiring.ts';
 
 const RESTARTS = counter('shard/restarts');
@@ -96,9 +97,9 @@ export async function startBroker(
     }
   }
   await certificates.start();
-  const blocks = new BlockWatch(resolved.auth.blocked, log);
+  const blocks = watchBlockRules(resolved.auth.blocked, log);
   const hasHttp = resolved.listeners.some(isHttp);
-  const apiKeys = new ApiKeyWatch(hasHttp ? resolved.http.apiKeys : '', log);
+  const apiKeys = watchApiKeys(hasHttp ? resolved.http.apiKeys : '', log);
   const { auditLog, auditLogBytes, auditLogFiles } = resolved.http;
   const audit = new AuditLog({ file: hasHttp ? auditLog : '', bytesMax: auditLogBytes, filesMax: auditLogFiles }, log);
   const live = new LiveSettings(config, readAgain, log);
@@ -140,8 +141,8 @@ class Supervisor implements Broker {
   private readonly store: StoreOwner | null;
   private readonly history: HistoryOwner | null;
   private readonly certificates: CertificateWatch;
-  private readonly blocks: BlockWatch;
-  private readonly apiKeys: ApiKeyWatch;
+  private readonly blocks: WatchedFile<BlockRule>;
+  private readonly apiKeys: WatchedFile<ApiKey>;
   private readonly asks: AskDesk;
   private readonly editor: Editor;
   private readonly audit: AuditLog;
@@ -176,8 +177,8 @@ class Supervisor implements Broker {
     store: StoreOwner | null,
     history: HistoryOwner | null,
     certificates: CertificateWatch,
-    blocks: BlockWatch,
-    apiKeys: ApiKeyWatch,
+    blocks: WatchedFile<BlockRule>,
+    apiKeys: WatchedFile<ApiKey>,
     audit: AuditLog,
     desk: LoginDesk | null,
   ) {

@@ -1,12 +1,13 @@
 /**
  * SupervisorAsks: all that the supervisor answers when a shard asks, in one place; each subject has a file of its own.
  */
+
+import type { BlockRule } from '../access/block-rules.ts';
 import type { Log } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
-import type { ApiKeyWatch } from './api-key-watch.ts';
+import type { ApiKey } from '../http/api-key.ts';
 import type { AskDesk } from './ask-desk.ts';
 import type { AuditLog } from './audit-log.ts';
-import type { BlockWatch } from './block-watch.ts';
 import type { CertificateWatch } from './certificate-watch.ts';
 import { accessAsks } from './desk-access.ts';
 import { certificateAsks } from './desk-certificates.ts';
@@ -20,6 +21,7 @@ import type { Editor } from './editor.ts';
 import type { LiveSettings } from './live-settings.ts';
 import type { LoginDesk } from './login-desk.ts';
 import type { StoreOwner } from './store-owner.ts';
+import type { WatchedFile } from './watched-file.ts';
 
 /** What the supervisor has. */
 export interface SupervisorParts {
@@ -28,8 +30,8 @@ export interface SupervisorParts {
   readonly settings: Settings;
   readonly live: LiveSettings;
   readonly certificates: CertificateWatch;
-  readonly blocks: BlockWatch;
-  readonly apiKeys: ApiKeyWatch;
+  readonly blocks: WatchedFile<BlockRule>;
+  readonly apiKeys: WatchedFile<ApiKey>;
   /** Null: there are no authenticators. */
   readonly logins: LoginDesk | null;
   /** Null: nothing is stored. */

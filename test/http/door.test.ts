@@ -56,13 +56,13 @@ describe('the HTTP door', () => {
 
   test('a key counts from when it is made until it is removed or ends', async (t) => {
     const broker = await startHttpBroker(t);
-    const again = (): Promise<unknown> => broker.line(({ msg, keys }) => msg === 'the file of API keys was read again' && keys === 5);
+    const again = (): Promise<unknown> => broker.line(({ msg, count }) => msg === 'the file of API keys was read again' && count === 5);
     const token = addApiKey(broker.keyFile, { id: 'later', role: 'viewer', username: 'ann', expiresAt: 0, remark: '' });
     const headers = { authorization: `Bearer ${token}` };
     await again();
     assert.equal((await broker.request('GET', '/api/v1/me', { headers })).json.clientId, 'http-ann');
     removeApiKey(broker.keyFile, 'later');
-    await broker.line(({ msg, keys }) => msg === 'the file of API keys was read again' && keys === 4);
+    await broker.line(({ msg, count }) => msg === 'the file of API keys was read again' && count === 4);
     assert.equal((await broker.request('GET', '/api/v1/me', { headers })).status, 401);
   });
 
