@@ -3,6 +3,7 @@
  *
  * Invariant: however the program ends, the terminal is as it was.
  */
+import { setTimeout as wait } from 'node:timers/promises';
 import { note } from './output.ts';
 import { StopRequest } from './stop-request.ts';
 
@@ -74,22 +75,12 @@ export function stopSignal(): AbortController {
 }
 
 /** Resolves after a time, or when it is to stop. */
-export function pause(milliseconds: number, { signal }: AbortController): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve();
-      return;
-    }
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer);
-        resolve();
-      },
-      { once: true },
-    );
-  });
+export async function pause(milliseconds: number, { signal }: AbortController): Promise<void> {
+  try {
+    await wait(milliseconds, undefined, { signal });
+  } catch {
+    // It is to stop.
+  }
 }
 
 /** A line for people while something else is on standard output. */

@@ -179,7 +179,7 @@ function subscriptionRoutes(): readonly Route[] {
           schema: z.object({ clientId: z.string(), filter: z.string(), qos: z.int().describe('As granted.') }),
         },
       },
-      example: { params: { clientId: 'device-1', filter: 'site/1/%23' }, body: { qos: 1 } },
+      example: { params: { clientId: 'device-1', filter: 'site/1/#' }, body: { qos: 1 } },
       handle: (call, { params, body }) => {
         const { clientId, filter } = params as z.output<typeof filterPath>;
         const { identifier = 0, ...options } = body as z.output<typeof subscribeBody>;
@@ -196,7 +196,7 @@ function subscriptionRoutes(): readonly Route[] {
       params: filterPath,
       problems: ['no-session', 'not-found'],
       answers: { 200: { description: 'It has ended.', schema: z.object({ unsubscribed: z.literal(true) }) } },
-      example: { params: { clientId: 'device-1', filter: 'site/1/%23' } },
+      example: { params: { clientId: 'device-1', filter: 'site/1/#' } },
       handle: (call, { params }) => askOwner(call, nameOf(params), 'client-unsubscribe', params as object),
     }),
   ];

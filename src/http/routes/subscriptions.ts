@@ -100,7 +100,7 @@ export function subscriptionRoutes(): readonly Route[] {
           }),
         },
       },
-      example: { params: { name: 'workers', filter: 'jobs/%23' } },
+      example: { params: { name: 'workers', filter: 'jobs/#' } },
       handle: async (call, { params, query }) => {
         const { name, filter } = params as z.output<typeof groupPath>;
         const share = call.shard.interest.shareOf(name, filter);
