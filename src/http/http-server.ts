@@ -119,7 +119,7 @@ export class HttpServer {
     const { shard } = this;
     const { method, path } = call;
     if (shard.isStopping) this.send(call, STOPPING);
-    else if (this.waiting > shard.settings.http.requestsMax / shard.shards) this.send(call, BUSY);
+    else if (this.waiting >= shard.settings.http.requestsMax / shard.shards) this.send(call, BUSY);
     else if (method === 'OPTIONS') this.preflight(call, found);
     else if (found === null) this.send(call, problem('not-found', `nothing is served at ${path.slice(0, 256)}`));
     else if (!('entry' in found)) this.send(call, methodNotAllowed(method, found));
