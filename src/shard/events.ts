@@ -50,8 +50,9 @@ export class Events {
   }
 
   clientConnected(session: ClientSession, connection: Connection, cleanStart: boolean): void {
+    const { now } = this.shard.timers;
+    this.shard.recentEvents?.connection(now, session.clientId, 'connected', connection.peer.name, '');
     if (!this.hasSubscribers('client_connected')) return;
-    const now = this.shard.timers.now;
     this.publish('client_connected', {
       event: 'client.connected',
       clientid: session.clientId,
@@ -67,8 +68,9 @@ export class Events {
   }
 
   clientDisconnected(session: ClientSession, connection: Connection, reason: string): void {
+    const { now } = this.shard.timers;
+    this.shard.recentEvents?.connection(now, session.clientId, 'disconnected', connection.peer.name, reason);
     if (!this.hasSubscribers('client_disconnected')) return;
-    const now = this.shard.timers.now;
     this.publish('client_disconnected', {
       event: 'client.disconnected',
       clientid: session.clientId,
@@ -83,6 +85,7 @@ export class Events {
   }
 
   sessionSubscribed(session: ClientSession, topic: string, qos: number): void {
+    this.shard.recentEvents?.subscription(this.shard.timers.now, session.clientId, 'subscribed', topic);
     if (!this.hasSubscribers('session_subscribed')) return;
     this.publish('session_subscribed', {
       event: 'session.subscribed',
@@ -96,6 +99,7 @@ export class Events {
   }
 
   sessionUnsubscribed(session: ClientSession, topic: string): void {
+    this.shard.recentEvents?.subscription(this.shard.timers.now, session.clientId, 'unsubscribed', topic);
     if (!this.hasSubscribers('session_unsubscribed')) return;
     this.publish('session_unsubscribed', {
       event: 'session.unsubscribed',

@@ -64,7 +64,7 @@ export function onConnect(connection: Connection, bytes: Uint8Array, first: numb
   connection.version = packet.version;
   if (isBlocked(connection, packet, packet.clientId, packet.username)) return ReasonCode.Success;
   const code = connectError(connection, packet);
-  if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code);
+  if (code !== ReasonCode.Success) refuseConnect(connection, packet.version, code, refusedClient(packet));
   else if (!connection.shard.quotas.admitConnect()) {
     // Nobody has been asked yet who the client is: that is what this protects.
     refuseConnect(connection, packet.version, ReasonCode.ConnectionRateExceeded, undefined, !connection.shard.quotas.mayLog());
@@ -104,11 +104,13 @@ export function refuseConnect(
   connection: Connection,
   version: ProtocolVersion,
   code: ReasonCode,
-  details?: object,
+  details?: { readonly clientId: string; readonly cause?: string },
   isQuiet: boolean = false,
 ): void {
   const shard = connection.shard;
   shard.counters[REFUSED]!++;
+  if (details !== undefined)
+    shard.recentEvents?.refusal(shard.timers.now, details.clientId, connection.peer.name, details.cause ?? reasonName(code));
   if (!isQuiet)
     shard.clientLog.info({ peer: connection.peer.name, reason: code, name: reasonName(code), ...details }, 'connection refused at CONNECT');
   const writer = shard.packetScratch;
@@ -174,7 +176,7 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   const { authorization } = shard;
   const will = willViewOf(packet);
   if (!authorization.admit(connection, clientId, username, identity, will)) {
-    refuseConnect(connection, packet.version, ReasonCode.NotAuthorized);
+    refuseConnect(connection, packet.version, ReasonCode.NotAuthorized, refusedClient(packet));
     return;
   }
   const before = shard.sessions.get(key, 0, key.length, hash32(key, 0, key.length));
@@ -184,7 +186,7 @@ function accept(connection: Connection, packet: ConnectPacket, identity: Identit
   }
   const group = shard.quotas.joinGroup(username, identity.attributes, before?.connection ?? null);
   if (group === undefined) {
-    refuseConnect(connection, packet.version, ReasonCode.QuotaExceeded);
+    refuseConnect(connection, packet.version, ReasonCode.QuotaExceeded, refusedClient(packet));
     return;
   }
   const position = shard.journal.position;

@@ -59,6 +59,7 @@ import { beginOwn, OwnPublication } from './own.ts';
 import { publishOwn } from './publish-own.ts';
 import { Quotas } from './quotas.ts';
 import { resumeReading } from './receive.ts';
+import type { RecentEvents } from './recent-events.ts';
 import { RecordFields } from './record.ts';
 import { Relays } from './relay.ts';
 import type { RetainedMessage } from './retain.ts';
@@ -147,6 +148,8 @@ export class Shard {
   readonly messageIds: MessageIds;
   /** Where messages are kept; null: nowhere. */
   history: History | null;
+  /** What has happened to clients lately; null where nobody can ask. */
+  recentEvents: RecentEvents | null;
   readonly traces: Traces;
   /** The same while a trace runs, else null. */
   tracing: Traces | null;
@@ -300,6 +303,7 @@ export class Shard {
     this.otlp = settings.tracing.otlp === '' ? null : new OtlpSpans(this, settings.tracing);
     this.messageIds = new MessageIds(this.index);
     this.history = null;
+    this.recentEvents = null;
     this.traces = new Traces(this);
     this.tracing = null;
     this.isWatched = false;

@@ -6,6 +6,7 @@ import { addNetwork } from '../../base/network.ts';
 import { ReasonCode } from '../../protocol/reason-code.ts';
 import type { GiveAnswer } from '../../shard/asks.ts';
 import { peekQueue } from '../../shard/peek-queue.ts';
+import { RecentEvents } from '../../shard/recent-events.ts';
 import { endConnection, endSession } from '../../shard/sessions.ts';
 import type { ClientSession, Shard } from '../../shard/shard.ts';
 import { subscribeFor, unsubscribeFor } from '../../shard/subscribe-for.ts';
@@ -45,8 +46,18 @@ export interface SubscribeAsk {
   readonly identifier: number;
 }
 
+export interface EventsAsk {
+  readonly clientId: string;
+  readonly limit: number;
+}
+
 export function answerAboutClients(shard: Shard): void {
   const { asks } = shard;
+  shard.recentEvents = new RecentEvents();
+  asks.handle('client-events', (value, answer) => {
+    const { clientId, limit } = value as EventsAsk;
+    answer(shard.recentEvents!.of(clientId, limit));
+  });
   asks.handle('client-list', (value, answer) => listClients(shard, value as ListAsk<ClientQuery>, answer));
   const handle = <T extends { readonly clientId: string }>(
     name: string,

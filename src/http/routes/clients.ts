@@ -5,11 +5,12 @@ import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
 import { addNetwork } from '../../base/network.ts';
 import { counter } from '../../shard/counters.ts';
-import type { ClientQuery, KickAsk, SubscribeAsk } from '../management/client-answers.ts';
+import { newest, type RecentEvent } from '../../shard/recent-events.ts';
+import type { ClientQuery, EventsAsk, KickAsk, SubscribeAsk } from '../management/client-answers.ts';
 import { listPage, PAGE_QUERY, pageAnswer, pageOf } from '../management/pages.ts';
 import { askOwner } from '../management/reply.ts';
-import { type Route, route } from '../route.ts';
-import { client, clientDetails, clientPath, message, subscriptionOptions } from './schemas.ts';
+import { LATER, type Route, route } from '../route.ts';
+import { client, clientDetails, clientPath, message, subscriptionOptions, time } from './schemas.ts';
 
 const GROUP = 'Clients';
 const SESSIONS = counter('clients/total');
@@ -45,6 +46,13 @@ const subscribeBody = z.strictObject({
   retainAsPublished: z.boolean().default(false),
   retainHandling: z.int().min(0).max(2).default(0).describe('0: Retained Messages come, 1: only for a new subscription, 2: none.'),
   identifier: z.int().min(1).max(268_435_455).optional().describe('Subscription Identifier.'),
+});
+
+const clientEvent = z.object({
+  at: time,
+  event: z.enum(['connected', 'disconnected', 'subscribed', 'unsubscribed', 'refused']),
+  address: z.string().nullable(),
+  detail: z.string().nullable().describe('Why a connection has ended or was refused; the Topic Filter of a subscription.'),
 });
 
 export function clientRoutes(): readonly Route[] {
@@ -109,6 +117,41 @@ export function clientRoutes(): readonly Route[] {
       },
       example: { params: { clientId: 'device-1' } },
       handle: (call, { params }) => askOwner(call, nameOf(params), 'client-queue', params as object),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/clients/{clientId}/events',
+      name: 'getClientEvents',
+      group: GROUP,
+      summary: 'What has happened to a client lately',
+      description:
+        'Connections and their ends, subscriptions, refusals, with or without a session. Kept in memory: the newest 8,192 connections and ends of each shard, 4,096 subscriptions, 1,024 refusals, ' +
+        'since the shard has started.',
+      role: 'viewer',
+      params: clientPath,
+      query: z.object({ limit: z.coerce.number().int().min(1).max(1000).default(100) }),
+      answers: {
+        200: {
+          description: 'Newest first. `missing`: shards that have not answered.',
+          schema: z.object({ data: z.array(clientEvent), missing: z.array(z.int()) }),
+        },
+      },
+      example: { params: { clientId: 'device-1' }, query: { limit: 20 } },
+      handle: (call, { params, query }) => {
+        const { limit } = query as { limit: number };
+        // Who was refused may have come to any shard.
+        call.shard.asks.askAll('client-events', { clientId: nameOf(params), limit } satisfies EventsAsk, (answers) => {
+          const found = (answers as readonly (RecentEvent[] | null)[]).flatMap((events) => events ?? []);
+          const data = newest(found, limit).map(({ at, event, address, detail }) => ({
+            at: new Date(at).toISOString(),
+            event,
+            address: address || null,
+            detail: detail || null,
+          }));
+          call.answer({ status: 200, body: { data, missing: answers.flatMap((answer, shard) => (answer === null ? [shard] : [])) } });
+        });
+        return LATER;
+      },
     }),
     route({
       method: 'DELETE',
