@@ -31,6 +31,12 @@ export function accessAsks(desk: AskDesk, parts: SupervisorParts): void {
     await parts.settled();
     return { ...rule, hasEnded: hasEnded(rule) };
   });
+  desk.handle('block-rules/change', async ({ rule }: { rule: BlockRecord }) => {
+    await editor.run('block/change', { file: blockFile(parts), rule });
+    blocks.reload();
+    await parts.settled();
+    return { ...rule, hasEnded: hasEnded(rule) };
+  });
   desk.handle('block-rules/remove', async ({ name }: { name: string }) => {
     await editor.run('block/remove', { file: blockFile(parts), name });
     blocks.reload();

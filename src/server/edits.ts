@@ -150,6 +150,12 @@ export const EDITS = {
       return [...rules.filter(({ name }) => name !== rule.name), rule];
     }),
 
+  'block/change': ({ file, rule }: { file: string; rule: BlockRecord }): void =>
+    changeBlocks(file, (rules) => {
+      if (!rules.some(({ name }) => name === rule.name)) throw missing(`there is no rule ${JSON.stringify(rule.name)}`);
+      return rules.map((one) => (one.name === rule.name ? rule : one));
+    }),
+
   'block/remove': ({ file, name }: { file: string; name: string }): void =>
     changeBlocks(file, (rules) => {
       const left = rules.filter((rule) => rule.name !== name);

@@ -59,14 +59,25 @@ function authenticatorRoute(): Route {
 
 function blockRoutes(): readonly Route[] {
   const group = 'Block rules';
-  const rule = {
-    name: z.string().regex(/^[A-Za-z0-9-]{1,64}$/, { error: 'a name has 1 to 64 of A-Z a-z 0-9 and -' }),
+  const name = z.string().regex(/^[A-Za-z0-9-]{1,64}$/, { error: 'a name has 1 to 64 of A-Z a-z 0-9 and -' });
+  const facts = {
     kind: z.enum(['client-id', 'username', 'address']),
     include: z.string().min(1).max(1024).describe('Pattern with * and ?, or a network such as 10.0.0.0/8.'),
     excludes: z.array(z.string().max(1024)).max(16).default([]).describe('Who may connect all the same.'),
     remark: z.string().max(128).default(''),
   };
-  const shown = z.object({ ...rule, expiresAt: z.string().describe('Empty: never.'), hasEnded: z.boolean() });
+  const shown = z.object({ name, ...facts, expiresAt: z.string().describe('Empty: never.'), hasEnded: z.boolean() });
+  const recordOf = ({
+    expiresAt,
+    seconds,
+    ...rest
+  }: {
+    readonly expiresAt?: string | undefined;
+    readonly seconds?: number | undefined;
+  }): Record<string, unknown> => {
+    const end = endOf({ expiresAt, seconds });
+    return { ...rest, expiresAt: end === 0 ? '' : new Date(end).toISOString() };
+  };
   return [
     route({
       method: 'GET',
@@ -87,16 +98,33 @@ function blockRoutes(): readonly Route[] {
       summary: 'Block clients',
       description: 'Those that are connected are disconnected.',
       role: 'admin',
-      body: z.strictObject({ ...rule, ...until }),
+      body: z.strictObject({ name, ...facts, ...until }),
       problems: ['not-implemented', 'conflict', 'unprocessable'],
       answers: { 201: { description: 'It holds.', schema: shown } },
       example: { body: { name: 'stolen', kind: 'client-id', include: 'pump-*', excludes: ['pump-1'], seconds: 7200 } },
       handle: (call, { body }) => {
-        const { expiresAt, seconds, ...facts } = body;
-        const end = endOf({ expiresAt, seconds });
-        call.facts = facts;
-        const added = { ...facts, expiresAt: end === 0 ? '' : new Date(end).toISOString() };
-        return askSupervisor(call, 'block-rules/add', { rule: added }, (result: object) => ({ status: 201, body: result }));
+        const rule = recordOf(body);
+        call.facts = rule;
+        return askSupervisor(call, 'block-rules/add', { rule }, (result: object) => ({ status: 201, body: result }));
+      },
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/block-rules/{name}',
+      name: 'changeBlockRule',
+      group,
+      summary: 'Another rule in place of one',
+      description: 'Without a moment in which neither holds. Those whom it blocks now are disconnected.',
+      role: 'admin',
+      params: z.object({ name: z.string().min(1).max(64) }),
+      body: z.strictObject({ ...facts, ...until }),
+      problems: ['not-found', 'not-implemented', 'unprocessable'],
+      answers: { 200: { description: 'It holds.', schema: shown } },
+      example: { params: { name: 'stolen' }, body: { kind: 'client-id', include: 'pump-*', excludes: ['pump-1', 'pump-2'] } },
+      handle: (call, { params, body }) => {
+        const rule = { name: params.name, ...recordOf(body) };
+        call.facts = rule;
+        return askSupervisor(call, 'block-rules/change', { rule });
       },
     }),
     route({
@@ -109,6 +137,7 @@ function blockRoutes(): readonly Route[] {
       params: z.object({ name: z.string().min(1).max(64) }),
       problems: ['not-found', 'not-implemented'],
       answers: { 204: { description: 'It holds no more.' } },
+      example: { params: { name: 'stolen' } },
       handle: (call, { params }) => askSupervisor(call, 'block-rules/remove', params, done),
     }),
   ];
