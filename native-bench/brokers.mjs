@@ -12,11 +12,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
+import { listClients, makeSessions, readMetrics } from './onlookers.mjs';
 
 const root = join(import.meta.dirname, '..');
 const startTimeoutMilliseconds = 15_000;
 const stopTimeoutMilliseconds = 5_000;
-const watchMilliseconds = 1_000;
 
 /** CONNECT, MQTT 3.1.1, Clean Session, client ID `bench-first`. */
 const connectPacket = Buffer.from([0x10, 23, 0, 4, ...Buffer.from('MQTT'), 4, 2, 0, 60, 0, 11, ...Buffer.from('bench-first')]);
@@ -138,7 +138,25 @@ function quotas() {
 function onehopWatched() {
   const listeners = ['tcp', 'http'].map((type) => ({ type, bind: '127.0.0.1:0' }));
   const settings = [`listeners=${JSON.stringify(listeners)}`, 'metrics.public=true'];
-  return { ...onehop(1, 'metrics read each second', settings), isWatched: true };
+  return { ...onehop(1, 'metrics read each second', settings), hasHttp: true, onlooker: readMetrics };
+}
+
+/** A broker with 100,000 sessions, whose clients are listed all the time or not at all. */
+function onehopWithSessions(isListed) {
+  const listeners = ['tcp', 'http'].map((type) => ({ type, bind: '127.0.0.1:0' }));
+  const settings = [`listeners=${JSON.stringify(listeners)}`, 'store.enabled=false', 'http.apiKeys=api-keys.json'];
+  const broker = onehop(1, isListed ? 'all clients listed again and again' : '100,000 sessions', settings);
+  let key;
+  const command = (ports, directory, more) => {
+    const [node, main, ...args] = broker.command(ports, directory, more);
+    const made = spawnSync(node, [main, 'apikey', 'add', 'bench', '--role', 'viewer', '--file', join(directory, 'api-keys.json')], {
+      encoding: 'utf8',
+    });
+    if (made.status !== 0) throw new Error(`no API key: ${made.stderr}`);
+    key = made.stdout.trim();
+    return [node, main, ...args];
+  };
+  return { ...broker, command, hasHttp: true, onlooker: isListed ? (ports) => listClients(ports, key) : makeSessions };
 }
 
 /** onehop with one shard as it comes, by another door than TCP. */
@@ -236,6 +254,8 @@ export const brokers = {
   'onehop-1-rules': onehopWithRules(),
   'onehop-1-quotas': onehop(1, 'quotas', quotas()),
   'onehop-1-watched': onehopWatched(),
+  'onehop-1-sessions': onehopWithSessions(false),
+  'onehop-1-listed': onehopWithSessions(true),
   'onehop-1-history': onehop(1, 'history', ['history.enabled=true']),
   'onehop-2': onehop(2),
   'onehop-tls': onehopBy('tls'),
@@ -303,13 +323,6 @@ async function choosePorts(types) {
   return ports;
 }
 
-/** Reads what Prometheus would. A broker that does not answer is no broker that is measured. */
-async function readMetrics(url) {
-  const answer = await fetch(url);
-  if (!answer.ok) throw new Error(`${url} answered ${answer.status}`);
-  await answer.arrayBuffer();
-}
-
 /**
  * Starts a broker and waits for its first CONNACK.
  * @param {string} name a key of `brokers`
@@ -324,7 +337,7 @@ export async function startBroker(name, options = {}) {
   const broker = brokers[name];
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'bench-'));
   const timeout = options.timeoutMilliseconds ?? startTimeoutMilliseconds;
-  const types = [...new Set([...(broker.hasNoMqtt ? [] : ['tcp']), broker.transport, ...(broker.isWatched ? ['http'] : [])])];
+  const types = [...new Set([...(broker.hasNoMqtt ? [] : ['tcp']), broker.transport, ...(broker.hasHttp ? ['http'] : [])])];
   const chosen = broker.printsPort ? {} : await choosePorts(types);
   const [file, ...args] = broker.command(chosen, directory, options.settings?.[broker.family] ?? []);
   const spawned = performance.now();
@@ -346,9 +359,9 @@ export async function startBroker(name, options = {}) {
     await ended;
     clearTimeout(timer);
   };
-  let watch;
+  let leave;
   const stop = async () => {
-    clearInterval(watch);
+    await leave?.();
     await end('SIGTERM');
     rmSync(directory, { recursive: true, force: true });
   };
@@ -369,8 +382,9 @@ export async function startBroker(name, options = {}) {
   if (broker.hasNoMqtt && ports[broker.transport] > 0) return started();
   while (ports.tcp > 0 && !hasEnded && performance.now() < deadline) {
     if (await isAccepting(ports.tcp, timeout)) {
-      if (broker.isWatched) watch = setInterval(readMetrics, watchMilliseconds, `http://127.0.0.1:${ports.http}/metrics`);
-      return started();
+      const result = started();
+      leave = await broker.onlooker?.(ports);
+      return result;
     }
     await wait(2);
   }

@@ -30,7 +30,9 @@ function passedRounds(run, workload, name) {
 /** The values of a metric (default: the workload's own), one per round, or undefined. Start times are the pseudo-workload `start`. */
 function metricValues(run, workload, name, metric = workloads.find((one) => one.name === workload)?.metric) {
   if (workload === 'start') return run.starts[name]?.length > 0 ? run.starts[name] : undefined;
-  return passedRounds(run, workload, name)?.map((result) => result[metric]);
+  return passedRounds(run, workload, name)?.map((result) =>
+    metric === 'p99Milliseconds' ? (result.p99Milliseconds ?? result.latencyMicroseconds.p99 / 1000) : result[metric],
+  );
 }
 
 /** The median of what `combine` makes of the values of two brokers in the same round, or undefined. */

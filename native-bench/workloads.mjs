@@ -257,6 +257,17 @@ const eyeWorkloads = askedWorkloads.map((workload) => ({
   ...askedRounds,
 }));
 
+/** Whether lists of much hold up messages. */
+const listWorkload = {
+  ...memoryWorkloads.find(({ name }) => name === 'p2p-rate'),
+  name: 'listed-p2p-rate',
+  title: 'P2P among 1,000 clients at a fixed 10,000 messages per second (open loop), QoS 0, beside 100,000 sessions of others',
+  note: 'While messages pass, a program lists all clients over HTTP, 1,000 a page, one page after the other without a pause. What that costs counts as the broker.',
+  ...askedRounds,
+  roundsAtLeast: 3,
+  brokers: ['onehop-1-sessions', 'onehop-1-listed'],
+};
+
 const httpRequests = {
   'publish-qos0': 'publish a message, QoS 0',
   'publish-qos1': 'publish a message, QoS 1',
@@ -283,6 +294,7 @@ export const workloads = [
   ...ruleWorkloads.map((workload) => ({ brokers: ['onehop-1', 'onehop-1-rules'], ...workload })),
   ...quotaWorkloads.map((workload) => ({ brokers: ['onehop-1', 'onehop-1-quotas'], ...workload })),
   ...eyeWorkloads.map((workload) => ({ brokers: ['onehop-1', 'onehop-1-watched', 'onehop-1-history'], ...workload })),
+  listWorkload,
   ...httpWorkloads,
   ...doorWorkloads.map((workload) => ({ brokers: doors, isDoors: true, ...workload })),
   ...durableWorkloads.map((workload) => ({ brokers: durable, settings: longQueues, isDurable: true, ...workload })),
@@ -333,6 +345,14 @@ export const targets = [
     of: 'onehop-1-history',
     to: 'onehop-1',
     max: 1.15,
+  },
+  {
+    text: 'P2P at a fixed rate, p99, while 100,000 clients are listed again and again, against the same without lists',
+    workload: 'listed-p2p-rate',
+    metric: 'p99Milliseconds',
+    of: 'onehop-1-listed',
+    to: 'onehop-1-sessions',
+    max: 3,
   },
   {
     text: 'HTTP publish QoS 0, requests/s, against a bare uWebSockets.js server',
