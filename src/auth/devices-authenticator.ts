@@ -21,11 +21,14 @@ export interface DeviceChanges {
   readonly properties: readonly (readonly [deviceId: string, pairs: readonly Pair[]])[];
 }
 
+/** Devices as they are from now on; null: it is there no more. */
+export type DeviceChange = ReadonlyMap<string, Device | null>;
+
 type Pair = readonly [key: string, value: string];
 
 export class DevicesAuthenticator implements Authenticator {
   readonly name = 'devices';
-  private devices: ReadonlyMap<string, Device>;
+  private devices: Map<string, Device>;
   private readonly maxTokenAgeMilliseconds: number;
   private readonly key: Buffer;
   /** Stands for the key of a device that there is not: the time must not say which ones there are. */
@@ -33,7 +36,7 @@ export class DevicesAuthenticator implements Authenticator {
   private readonly clock: () => number;
 
   /** @param clock wall time in milliseconds */
-  constructor(devices: ReadonlyMap<string, Device>, maxTokenAgeMilliseconds: number, clock: () => number = Date.now) {
+  constructor(devices: Map<string, Device>, maxTokenAgeMilliseconds: number, clock: () => number = Date.now) {
     this.devices = devices;
     this.maxTokenAgeMilliseconds = maxTokenAgeMilliseconds;
     this.key = randomBytes(32);
@@ -75,19 +78,35 @@ export class DevicesAuthenticator implements Authenticator {
   }
 
   /** Goes on with another registry. */
-  replace(devices: ReadonlyMap<string, Device>): DeviceChanges {
+  replace(devices: Map<string, Device>): DeviceChanges {
     const before = this.devices;
     this.devices = devices;
     const revoked: string[] = [];
     const properties: [string, readonly Pair[]][] = [];
-    for (const [deviceId, device] of before) {
-      if (!device.isEnabled) continue;
-      const now = devices.get(deviceId);
-      const kept = now === undefined || !now.isEnabled || !hasSameAttributes(now, device) ? [] : keysOf(now);
-      for (const key of keysOf(device)) if (!kept.includes(key)) revoked.push(this.proofOf(deviceId, key));
-      if (now?.isEnabled && !hasSameProperties(now, device)) properties.push([deviceId, pairsOf(now)]);
+    for (const device of before.values()) this.compare(device, devices.get(device.deviceId), revoked, properties);
+    return { revoked, properties };
+  }
+
+  /** Goes on with the same registry, in which these are others. */
+  change(changed: DeviceChange): DeviceChanges {
+    const revoked: string[] = [];
+    const properties: [string, readonly Pair[]][] = [];
+    for (const [deviceId, device] of changed) {
+      const before = this.devices.get(deviceId);
+      if (before !== undefined) this.compare(before, device ?? undefined, revoked, properties);
+      if (device === null) this.devices.delete(deviceId);
+      else this.devices.set(deviceId, device);
     }
     return { revoked, properties };
+  }
+
+  /** Adds what a device that is another one now means for its client. */
+  private compare(before: Device, now: Device | undefined, revoked: string[], properties: [string, readonly Pair[]][]): void {
+    if (!before.isEnabled) return;
+    const { deviceId } = before;
+    const kept = now === undefined || !now.isEnabled || !hasSameAttributes(now, before) ? [] : keysOf(now);
+    for (const key of keysOf(before)) if (!kept.includes(key)) revoked.push(this.proofOf(deviceId, key));
+    if (now?.isEnabled && !hasSameProperties(now, before)) properties.push([deviceId, pairsOf(now)]);
   }
 
   /** Names a key without telling it. */

@@ -6,16 +6,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { text as readAll } from 'node:stream/consumers';
-import {
-  changeDevices,
-  type Device,
-  deviceRows,
-  importDevices,
-  newDevice,
-  newKey,
-  readDevices,
-  tokenOf,
-} from '../server/device-commands.ts';
+import { changeDevices, type Device, newDevice, newKey, readDevices, tokenOf } from '../server/device-commands.ts';
+import { importDevices } from '../server/device-import.ts';
+import { deviceRows } from '../server/device-rows.ts';
 import { millisecondsOf } from './duration.ts';
 import { Failure } from './failure.ts';
 
@@ -146,13 +139,19 @@ export async function importFleet(source: string | undefined, options: DeviceOpt
   const file = fileOf(options);
   const rows = await deviceRows(await textOf(source));
   if (rows.length === 0) throw new Failure('there is no device in it');
-  const { devices, replaced, made } = importDevices(file, rows, options.replace === true);
+  const { isDone, added, replaced, rows: results } = importDevices(file, rows, { replaces: options.replace === true, skipsWrong: false });
+  if (!isDone) {
+    const { line, problem } = results.find(({ outcome }) => outcome === 'refused')!;
+    const hint = /^there is a device .* already$/.test(problem!) ? '; --replace takes the new one' : '';
+    throw new Failure(`line ${line}: ${problem}${hint}; nothing was changed`);
+  }
+  const made = results.filter(({ primaryKey, secondaryKey }) => primaryKey !== undefined || secondaryKey !== undefined);
   if (options.json === true) {
     const lines = made.map(({ deviceId, primaryKey, secondaryKey }) => JSON.stringify({ deviceId, primaryKey, secondaryKey }));
     if (lines.length > 0) print(lines.join('\n'));
     return;
   }
-  print(`imported ${devices} devices into ${file}: ${devices - replaced} new, ${replaced} replaced; keys were made for ${made.length}`);
+  print(`imported ${rows.length} devices into ${file}: ${added} new, ${replaced} replaced; keys were made for ${made.length}`);
 }
 
 async function textOf(source: string | undefined): Promise<string> {

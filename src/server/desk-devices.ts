@@ -1,13 +1,18 @@
 /**
  * What the API does with devices: those in the file of the `devices` authenticator. Keys are told to whoever makes them, and to admins who ask for them.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { Device } from '../auth/device.ts';
 import { type AskDesk, Refusal } from './ask-desk.ts';
+import type { ImportAsked, ImportDone } from './fleet-import.ts';
 import type { LoginDesk } from './login-desk.ts';
 import { orderedNames, type Page, type PageAsked, pageOf } from './page.ts';
 import type { SupervisorParts } from './supervisor-asks.ts';
 
 type ShownDevice = Omit<Device, 'primaryKey' | 'secondaryKey'> & Partial<Pick<Device, 'primaryKey' | 'secondaryKey'>>;
+
+/** What a route is told of an import. */
+export interface ImportTold extends Pick<ImportDone, 'counts' | 'answer'> {}
 
 interface Place {
   /** Of the authenticator; absent: the first that has devices. */
@@ -30,8 +35,8 @@ export function deviceAsks(desk: AskDesk, parts: SupervisorParts): void {
   });
   desk.handle('devices/add', async ({ fields, ...asked }: Place & { fields: Record<string, unknown> }): Promise<Device> => {
     const { logins, file } = fileOf(parts, asked);
-    const device = await parts.editor.run('device/add', { file, fields });
-    logins.readFile(file);
+    const { device, stamps } = await parts.editor.run('device/add', { file, fields });
+    logins.takeDevices(file, new Map([[device.deviceId, device]]), stamps);
     await parts.settled();
     return device;
   });
@@ -42,8 +47,8 @@ export function deviceAsks(desk: AskDesk, parts: SupervisorParts): void {
     ): Promise<ShownDevice> => {
       const { logins, file } = fileOf(parts, asked);
       const { deviceId, fields, rotate } = asked;
-      const device = await parts.editor.run('device/change', { file, deviceId, fields, rotate });
-      logins.readFile(file);
+      const { device, stamps } = await parts.editor.run('device/change', { file, deviceId, fields, rotate });
+      logins.takeDevices(file, new Map([[deviceId, device]]), stamps);
       await parts.settled();
       const { primaryKey, secondaryKey } = device;
       return {
@@ -55,11 +60,32 @@ export function deviceAsks(desk: AskDesk, parts: SupervisorParts): void {
   );
   desk.handle('devices/remove', async ({ deviceId, ...asked }: Place & { deviceId: string }): Promise<object> => {
     const { logins, file } = fileOf(parts, asked);
-    await parts.editor.run('device/remove', { file, deviceId });
-    logins.readFile(file);
+    const stamps = await parts.editor.run('device/remove', { file, deviceId });
+    logins.takeDevices(file, new Map([[deviceId, null]]), stamps);
     await parts.settled();
     return {};
   });
+  desk.handle(
+    'devices/import',
+    async ({ text, replaces, skipsWrong, ...asked }: Place & Omit<ImportAsked, 'file'>): Promise<ImportTold> => {
+      const { logins, file } = fileOf(parts, asked);
+      const { counts, faults, answer, pieces, stamps } = await parts.editor.run('device/import', { file, text, replaces, skipsWrong });
+      if (faults.length > 0)
+        throw new Refusal(
+          'unprocessable',
+          `nothing was changed: of the rows ${counts.refused} are wrong; correct them, or send skipWrong=true`,
+          faults,
+        );
+      const changed = new Map<string, Device>();
+      for (const piece of pieces) {
+        for (const device of JSON.parse(piece) as Device[]) changed.set(device.deviceId, device);
+        await setImmediate();
+      }
+      logins.takeDevices(file, changed, stamps);
+      await parts.settled();
+      return { counts, answer };
+    },
+  );
 }
 
 /** The file that is meant. @throws Refusal */

@@ -30,10 +30,16 @@ const PROBLEMS: Readonly<Record<StartError['kind'], ProblemCode>> = {
 assert(parentPort !== null, 'files are changed on a thread');
 const port = parentPort;
 
-port.on('message', ({ id, name, asked }: ToEditThread) => {
+/** Settles when the change before is done. */
+let before: Promise<void> = Promise.resolve();
+port.on('message', (message: ToEditThread) => {
+  before = before.then(() => edit(message));
+});
+
+async function edit({ id, name, asked }: ToEditThread): Promise<void> {
   const tell = (message: FromEditThread): void => port.postMessage(message);
   try {
-    tell({ id, result: EDITS[name](asked as never) });
+    tell({ id, result: await EDITS[name](asked as never) });
   } catch (error) {
     if (error instanceof StatementProblem) {
       const faults = error.issues.map(({ path, message }) => ({ at: ['statements', ...path].join('.'), message }));
@@ -41,4 +47,4 @@ port.on('message', ({ id, name, asked }: ToEditThread) => {
     } else if (error instanceof StartError) tell({ id, problem: PROBLEMS[error.kind], detail: error.message, faults: [] });
     else tell({ id, problem: 'internal', detail: `${name}: ${(error as Error).message}`, faults: [] });
   }
-});
+}

@@ -22,7 +22,8 @@ import {
 } from './certificate-commands.ts';
 import { changeDevices, newDevice, newKey } from './device-commands.ts';
 import { deviceOf } from './device-file.ts';
-import { forCommand, whileLocked } from './record-file.ts';
+import { type ImportAsked, type ImportDone, importFleet } from './fleet-import.ts';
+import { type FileStamps, forCommand, whileLocked } from './record-file.ts';
 import { StartError } from './start-error.ts';
 import { readStatementFile, statementList, type WrittenStatement, writeStatementFile } from './statement-file.ts';
 import { changeUsers, isScramName, type ScramVerifier, scramVerifier } from './user-commands.ts';
@@ -107,14 +108,16 @@ export const EDITS = {
       if (!users.delete(username)) throw missing(`there is no user ${JSON.stringify(username)}`);
     }),
 
-  'device/add': ({ file, fields }: { file: string; fields: Readonly<Record<string, unknown>> }): Device => {
+  'device/add': ({ file, fields }: { file: string; fields: Readonly<Record<string, unknown>> }): { device: Device; stamps: FileStamps } => {
     const device = newDevice({ ...checkedDevice(fields) });
-    changeDevices(file, (devices) => {
+    const stamps = changeDevices(file, (devices) => {
       if (devices.has(device.deviceId)) throw conflict(`there is a device ${JSON.stringify(device.deviceId)} already`);
       devices.set(device.deviceId, device);
     });
-    return device;
+    return { device, stamps };
   },
+
+  'device/import': (asked: ImportAsked): Promise<ImportDone> => importFleet(asked),
 
   /** @property rotate keys that are made anew */
   'device/change': ({
@@ -127,19 +130,19 @@ export const EDITS = {
     deviceId: string;
     fields: Readonly<Record<string, unknown>>;
     rotate: readonly ('primary' | 'secondary')[];
-  }): Device => {
+  }): { device: Device; stamps: FileStamps } => {
     let changed: Device | null = null;
-    changeDevices(file, (devices) => {
+    const stamps = changeDevices(file, (devices) => {
       const before = devices.get(deviceId);
       if (before === undefined) throw missing(`there is no device ${JSON.stringify(deviceId)}`);
       const keys = Object.fromEntries(rotate.map((name) => [`${name}Key`, newKey()]));
       changed = checkedDevice({ ...before, ...fields, ...keys, deviceId });
       devices.set(deviceId, changed);
     });
-    return changed!;
+    return { device: changed!, stamps };
   },
 
-  'device/remove': ({ file, deviceId }: { file: string; deviceId: string }): void =>
+  'device/remove': ({ file, deviceId }: { file: string; deviceId: string }): FileStamps =>
     changeDevices(file, (devices) => {
       if (!devices.delete(deviceId)) throw missing(`there is no device ${JSON.stringify(deviceId)}`);
     }),

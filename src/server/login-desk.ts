@@ -3,13 +3,13 @@
  *
  * No message of a client passes through here, only its CONNECT; and nothing here computes for long: passwords are checked on threads of their own.
  */
-import { statSync, unwatchFile, watchFile } from 'node:fs';
+import { unwatchFile, watchFile } from 'node:fs';
 import type { Authenticator } from '../auth/authenticator.ts';
 import { CertificateAuthenticator } from '../auth/certificate-authenticator.ts';
 import type { CertificateRegistry } from '../auth/certificate-registry.ts';
 import { Chain, type LoginStep, type LoginTally } from '../auth/chain.ts';
 import type { Device } from '../auth/device.ts';
-import { DevicesAuthenticator } from '../auth/devices-authenticator.ts';
+import { type DeviceChange, type DeviceChanges, DevicesAuthenticator } from '../auth/devices-authenticator.ts';
 import { FailedLogins } from '../auth/failed-logins.ts';
 import { HttpAuthenticator } from '../auth/http-authenticator.ts';
 import { JwtAuthenticator } from '../auth/jwt-authenticator.ts';
@@ -33,6 +33,8 @@ import type { Login, LoginVerdict } from '../shard/login.ts';
 import type { UserPropertyChange } from '../shard/shard-life.ts';
 import { CertificateDesk, type CertificateEars } from './certificate-desk.ts';
 import { isOpenToOthers, readDeviceFile } from './device-file.ts';
+import { namesChanged } from './page.ts';
+import { type FileStamps, stampOf } from './record-file.ts';
 import { StartError } from './start-error.ts';
 import { readUserFile } from './user-file.ts';
 
@@ -63,15 +65,26 @@ export interface OpenLogin {
   leave(): void;
 }
 
+/** A file that is read again when it changes. */
+interface Watched {
+  readonly file: string;
+  /** What it was known by when it was last read. */
+  seen: string;
+  readonly poll: () => void;
+  readonly readNow: () => void;
+  /** Takes devices that are others now, without reading the file; null for files of another kind. */
+  takeDevices: ((changed: DeviceChange) => void) | null;
+}
+
 export class LoginDesk {
   private readonly log: Log;
   private readonly chain: Chain;
   private readonly pool: PasswordPool;
-  private readonly watched: { readonly file: string; readonly poll: () => void; readonly readNow: () => void }[];
+  private readonly watched: Watched[];
   private readonly authenticators: readonly Authenticator[];
   /** By file. */
   private readonly users: Map<string, ReadonlyMap<string, User>>;
-  private readonly deviceLists: Map<string, ReadonlyMap<string, Device>>;
+  private readonly deviceLists: Map<string, Map<string, Device>>;
   private readonly readers: (() => void)[];
   private readonly services: HttpAuthenticator[];
   private troubledAt: number;
@@ -135,7 +148,7 @@ export class LoginDesk {
     return list;
   }
 
-  private readDevices(file: string): ReadonlyMap<string, Device> {
+  private readDevices(file: string): Map<string, Device> {
     const list = readDeviceFile(file);
     this.deviceLists.set(file, list);
     return list;
@@ -166,16 +179,20 @@ export class LoginDesk {
     };
     const devices = new DevicesAuthenticator(this.readDevices(file), maxTokenAgeMilliseconds);
     look();
-    this.watch([file], () => {
-      const began = performance.now();
-      const list = this.readDevices(file);
-      const { revoked, properties } = devices.replace(list);
+    const tell = ({ revoked, properties }: DeviceChanges): void => {
       if (revoked.length > 0) this.revoked(devices.name, revoked);
       if (properties.length > 0) this.propertiesChanged(devices.name, properties);
+    };
+    const watched = this.watch([file], () => {
+      const began = performance.now();
+      const list = this.readDevices(file);
+      const changes = devices.replace(list);
+      tell(changes);
       const milliseconds = Math.round(performance.now() - began);
-      this.log.info({ file, devices: list.size, revoked: revoked.length, milliseconds }, 'the file of devices was read again');
+      this.log.info({ file, devices: list.size, revoked: changes.revoked.length, milliseconds }, 'the file of devices was read again');
       look();
     });
+    for (const one of watched) one.takeDevices = (changed) => tell(devices.change(changed));
     return devices;
   }
 
@@ -199,22 +216,24 @@ export class LoginDesk {
   }
 
   /** @param read reads the files again, or throws what is wrong with them */
-  private watch(files: readonly string[], read: () => void): void {
+  private watch(files: readonly string[], read: () => void): Watched[] {
     // The broker itself adds to some of them, which is no reason to read the others.
     this.readers.push(() => this.attempt(read));
-    for (const file of files) {
-      let seen = stampOf(file);
+    const added = files.map((file): Watched => {
       const readNow = (): void => {
-        seen = stampOf(file);
+        watched.seen = stampOf(file);
         read();
       };
       // What was read when the broker itself changed it need not be read again.
       const poll = (): void => {
-        if (stampOf(file) !== seen) this.attempt(readNow);
+        if (stampOf(file) !== watched.seen) this.attempt(readNow);
       };
-      this.watched.push({ file, poll, readNow });
+      const watched: Watched = { file, seen: stampOf(file), poll, readNow, takeDevices: null };
       watchFile(file, { interval: POLL_MILLISECONDS, persistent: false }, poll);
-    }
+      return watched;
+    });
+    this.watched.push(...added);
+    return added;
   }
 
   /** Judges a login; nothing is told before this returns, and nothing after its `leave`. */
@@ -247,6 +266,25 @@ export class LoginDesk {
   /** Reads one file again, now. @throws with one line; then what was read before holds */
   readFile(file: string): void {
     for (const watched of this.watched) if (watched.file === file) watched.readNow();
+  }
+
+  /**
+   * Takes what the broker itself has changed in a file of devices; the whole file is read only where somebody else has changed it, too.
+   * @throws with one line; then what was read before holds
+   */
+  takeDevices(file: string, changed: DeviceChange, { before, after }: FileStamps): void {
+    const of = this.watched.filter((one) => one.file === file);
+    // A file that was not there may stand for a list that still holds.
+    if (before === '' || of.some(({ seen, takeDevices }) => seen !== before || takeDevices === null)) {
+      this.readFile(file);
+      return;
+    }
+    // Each authenticator has the list that it has read, and the last of these is the one that is shown.
+    for (const one of of) {
+      one.takeDevices!(changed);
+      one.seen = after;
+    }
+    namesChanged(this.devicesOf(file));
   }
 
   /** The users of a file, as they were last read. */
@@ -299,10 +337,4 @@ export class LoginDesk {
     for (const registry of this.registries) registry.close();
     await this.pool.close();
   }
-}
-
-/** What a file is known by, as long as it stays the same; '': it is not there. */
-function stampOf(file: string): string {
-  const stats = statSync(file, { throwIfNoEntry: false });
-  return stats === undefined ? '' : `${stats.ino} ${stats.size} ${stats.mtimeMs}`;
 }

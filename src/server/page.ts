@@ -15,7 +15,7 @@ export interface Page<T> {
   readonly total: number;
 }
 
-/** Names in order, made once for each map: maps of what files hold are replaced and never changed. */
+/** Names in order, made once for each map, until somebody says that it has others. */
 const ordered: WeakMap<ReadonlyMap<string, unknown>, readonly string[]> = new WeakMap();
 
 /** The names of a map, in order. */
@@ -26,6 +26,11 @@ export function orderedNames(map: ReadonlyMap<string, unknown>): readonly string
     ordered.set(map, names);
   }
   return names;
+}
+
+/** The names of a map are others now. */
+export function namesChanged(map: ReadonlyMap<string, unknown>): void {
+  ordered.delete(map);
 }
 
 /** A page of names in order. @param prefix '' for all */

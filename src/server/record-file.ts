@@ -93,3 +93,15 @@ export function forCommand<T>(read: () => T, kind: StartError['kind'] = 'failed'
     throw new StartError((error as Error).message, 1, kind);
   }
 }
+
+/** What a file was known by before a change, and after it. */
+export interface FileStamps {
+  readonly before: string;
+  readonly after: string;
+}
+
+/** What a file is known by, as long as it stays the same; '': it is not there. */
+export function stampOf(file: string): string {
+  const stats = statSync(file, { throwIfNoEntry: false });
+  return stats === undefined ? '' : `${stats.ino} ${stats.size} ${stats.mtimeMs}`;
+}

@@ -36,11 +36,11 @@ function device(facts: Partial<Device> = {}): Device {
   };
 }
 
-function registry(...devices: Device[]): ReadonlyMap<string, Device> {
+function registry(...devices: Device[]): Map<string, Device> {
   return new Map(devices.map((one) => [one.deviceId, one]));
 }
 
-function authenticator(devices: ReadonlyMap<string, Device>, maxAge = 24 * HOUR): DevicesAuthenticator {
+function authenticator(devices: Map<string, Device>, maxAge = 24 * HOUR): DevicesAuthenticator {
   return new DevicesAuthenticator(devices, maxAge * 1000, () => NOW * 1000);
 }
 
@@ -168,5 +168,22 @@ describe('token of a device', () => {
     assert.deepEqual(judge.replace(registry()).revoked, [], 'it was nobody before');
     judge.replace(registry(device()));
     assert.deepEqual(judge.replace(registry()).revoked, [first, second]);
+  });
+
+  test('the same registry with others in it: the same follows', async () => {
+    const judge = authenticator(registry(device(), device({ deviceId: 'pump-8' })));
+    const change = (now: Device | null): ReturnType<typeof judge.change> => judge.change(new Map([['pump-7', now]]));
+    const newKey = Buffer.alloc(32, 9).toString('base64');
+    assert.deepEqual(change(device()), { revoked: [], properties: [] });
+    assert.equal(change(device({ primaryKey: newKey })).revoked.length, 1);
+    assert.equal((await judge.judge(login(deviceToken('pump-7', newKey, NOW + HOUR)))).effect, 'allow');
+    assert.deepEqual(change(device({ primaryKey: newKey, propagatingProperties: [{ key: 'k', value: 'v' }] })).properties, [
+      ['pump-7', [['k', 'v']]],
+    ]);
+    assert.equal(change(null).revoked.length, 2);
+    assert.equal((await judge.judge(login(deviceToken('pump-7', newKey, NOW + HOUR)))).effect, 'ignore');
+    assert.deepEqual(change(device()), { revoked: [], properties: [] }, 'it was nobody before');
+    const { revoked } = judge.replace(registry());
+    assert.equal(revoked.length, 4, 'the others have stayed');
   });
 });

@@ -38,6 +38,32 @@ const device = z.object({
   createdAt: z.string(),
 });
 
+/** Longest list of an import. */
+const IMPORT_BYTES_MAX = 8 * 1024 * 1024;
+
+const imported = z.object({
+  added: z.int(),
+  replaced: z.int(),
+  refused: z.int().describe('Rows that were passed over.'),
+  rows: z.array(
+    z.object({
+      line: z.int().describe('Line of the body, from 1; of a list its place.'),
+      deviceId: z.string(),
+      outcome: z.enum(['added', 'replaced', 'refused']),
+      problem: z.string().optional().describe('Why it was refused.'),
+      primaryKey: z.string().optional().describe('Where it was made.'),
+      secondaryKey: z.string().optional().describe('Where it was made.'),
+    }),
+  ),
+});
+
+/** What the supervisor says of an import. */
+interface ImportTold {
+  readonly counts: Readonly<Record<string, number>>;
+  /** As JSON already: it may be megabytes. */
+  readonly answer: Uint8Array;
+}
+
 /** @throws Problem */
 function checkKeys(call: Call, wantsKeys: boolean): void {
   if (wantsKeys && !mayAs(call.caller!.role, 'admin')) throw new Problem('forbidden', 'only admins see keys');
@@ -82,6 +108,39 @@ export function deviceRoutes(): readonly Route[] {
           body: added,
           headers: [['Location', `/api/v1/devices/${encodeURIComponent(deviceId)}`]],
         }));
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/device-imports',
+      name: 'importDevices',
+      group: GROUP,
+      summary: 'Add many devices, or replace them, in one write',
+      description: [
+        'The body is what `onehop device import` takes: CSV with names in its first line (`deviceId`, `isEnabled`, `primaryKey`, `secondaryKey`, `property.KEY`, `attribute.NAME`), a line of JSON for each device, or one list of JSON.',
+        'Keys that are missing are made, and are in the answer, which has a result for each row. A row that is wrong, or whose device is there already, is enough that nothing is changed; with `skipWrong` it is passed over.',
+        `At most 20,000 rows of together ${IMPORT_BYTES_MAX / 1024 / 1024} MB.`,
+      ].join('\n\n'),
+      role: 'admin',
+      query: z.strictObject({
+        ...place,
+        replace: flagQuery.describe('A device that is there already becomes what its row says; it keeps its keys where the row has none.'),
+        skipWrong: flagQuery.describe('Rows that are wrong are passed over, and the others taken.'),
+      }),
+      body: 'bytes',
+      bodyBytesMax: IMPORT_BYTES_MAX,
+      problems: [...PROBLEMS],
+      answers: { 200: { description: 'What has become of each row; those that were taken may log in.', schema: imported } },
+      example: { query: { replace: 'true' }, body: 'deviceId,property.site,attribute.group\npump-7,hall-2,a\npump-8,hall-3,a\n' },
+      handle: (call, { query, body }) => {
+        const { replace: replaces, skipWrong: skipsWrong, authenticator } = query;
+        // Shared memory: it goes through the supervisor to the thread that reads it, and nobody copies it again.
+        const text = new Uint8Array(new SharedArrayBuffer(body.length));
+        text.set(body);
+        return askSupervisor(call, 'devices/import', { authenticator, text, replaces, skipsWrong }, (told: ImportTold) => {
+          call.facts = { ...told.counts };
+          return { status: 200, body: told.answer, type: 'application/json' };
+        });
       },
     }),
     route({
