@@ -24,6 +24,7 @@ import type { Caller } from './caller.ts';
 import { Callers, type Shown } from './callers.ts';
 import { PROBLEM_TYPE, Problem, problem } from './problem.ts';
 import { readAsked } from './read-asked.ts';
+import { RefusalRate } from './refusal-rate.ts';
 import { mayAs } from './role.ts';
 import type { Answer, Handled, Method, Route } from './route.ts';
 import type { Entry, Found, Router } from './router.ts';
@@ -39,6 +40,9 @@ const BYTES_RECEIVED = counter('http/bytes/received');
 const BYTES_SENT = counter('http/bytes/sent');
 const SUPPRESSED = counter('http/log/suppressed');
 
+const UNRECORDED = counter('audit/refusals/suppressed');
+
+const FORBIDDEN = 403;
 const JSON_TYPE = 'application/json';
 /** Smaller answers are not worth the work. */
 const GZIP_BYTES_MIN = 4096;
@@ -66,6 +70,7 @@ export class HttpServer {
   private readonly idPrefix: string;
   private idCount: number;
   private readonly logRate: LineRate;
+  private readonly refusals: RefusalRate;
   /** Requests that have no answer yet. */
   private waiting: number;
   private streams: number;
@@ -86,6 +91,7 @@ export class HttpServer {
     this.idPrefix = `${shard.index}-${randomBytes(4).toString('hex')}-`;
     this.idCount = 0;
     this.logRate = new LineRate(LOG_LINES_PER_SECOND);
+    this.refusals = new RefusalRate();
     this.waiting = 0;
     this.streams = 0;
     this.bodyBytes = 0;
@@ -373,8 +379,10 @@ export class HttpServer {
   /** Sends an answer; the first one counts. */
   send(call: Call, answer: Answer): void {
     // Also where nobody is there any more to hear of it.
-    if (answer.status < 400 && call.route?.isChange === true && call.caller !== null && call.route.role !== 'service')
-      this.audit(call, call.route, answer.status);
+    const { route } = call;
+    if (route?.isChange === true && route.role !== 'service')
+      if (answer.status < 400 && call.caller !== null) this.audit(call, route, answer.status);
+      else if (answer.status === FORBIDDEN) this.auditRefusal(call, route);
     if (call.isOver) return;
     const { body } = answer;
     const isObject = typeof body === 'object' && !(body instanceof Uint8Array);
@@ -519,6 +527,13 @@ export class HttpServer {
     );
   }
 
+  /** Whoever is refused may try without end: only the first of these are told. */
+  private auditRefusal(call: Call, route: Route): void {
+    if (call.isOver || call.isAudited) return;
+    if (this.refusals.take(call.caller?.name ?? '', performance.now())) this.audit(call, route, FORBIDDEN);
+    else this.shard.counters[UNRECORDED]!++;
+  }
+
   private audit(call: Call, { name }: Route, status: number): void {
     if (call.isAudited) return;
     call.isAudited = true;
@@ -536,7 +551,7 @@ export class HttpServer {
       ...(facts !== null && { facts }),
     };
     this.shard.asks.ask(SUPERVISOR, 'audit', entry, (answer) => {
-      if (answer === null) this.shard.log.warn(entry, 'the audit log has not answered: this change may not be in it');
+      if (answer === null) this.shard.log.warn(entry, 'the audit log has not answered: this may not be in it');
     });
   }
 }

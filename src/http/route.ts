@@ -67,7 +67,7 @@ export interface Route {
   readonly bodyBytesMax: number;
   readonly answers: Readonly<Record<number, AnswerFacts>>;
   readonly problems: readonly ProblemCode[];
-  /** Whether a success is written to the audit log. */
+  /** Whether a success, and a refusal of the caller, is written to the audit log. */
   readonly isChange: boolean;
   /** Values for the contract test and the documents. */
   readonly example: { readonly params?: object; readonly query?: object; readonly body?: unknown } | null;

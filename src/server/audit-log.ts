@@ -1,22 +1,26 @@
 /**
- * AuditLog: who has changed what through the API, as lines of JSON in a file, and the last of them in memory.
+ * AuditLog: who has changed what through the API, or was not allowed to, as lines of JSON in a file, and the last of them in memory.
  *
  *   change → memory ─┬─▶ GET /api/v1/audit
  *                    └─▶ lines that wait → one write for all of them → audit.log ── at its size ──▶ audit.log.1 → audit.log.2 → …
  *
- * Nobody waits for the disk. A file that cannot be written is said in the log, once in a while, and the memory goes on.
+ * Refusals have bounds of their own, so that changes stay. Nobody waits for the disk. A file that cannot be written is said in the log, once in a while, and the memory goes on.
  */
 import { readFileSync } from 'node:fs';
 import { appendFile, rename, rm, stat } from 'node:fs/promises';
 import type { Log } from '../base/log.ts';
+import { RefusalRate } from '../http/refusal-rate.ts';
 
 /** What is remembered. */
 const ENTRIES_MAX = 1_000;
+/** Refusals among them. */
+const REFUSALS_REMEMBERED_MAX = 200;
+const FORBIDDEN = 403;
 /** Lines that wait for a disk that does not take them; further ones are in memory only. */
 const WAITING_MAX = 10_000;
 const TROUBLE_MILLISECONDS = 60_000;
 const FILE_MODE = 0o600;
-const QUERY_LENGTH_MAX = 512;
+const TEXT_LENGTH_MAX = 512;
 
 /** One change. */
 export interface AuditEntry {
@@ -49,6 +53,8 @@ export interface AuditAsked {
   readonly cursor?: string | undefined;
   readonly caller?: string | undefined;
   readonly action?: string | undefined;
+  /** Only what was refused, or only what was not. */
+  readonly refused?: boolean | undefined;
   /** Wall milliseconds. */
   readonly from?: number | undefined;
   readonly to?: number | undefined;
@@ -62,6 +68,10 @@ interface Numbered extends AuditEntry {
 export class AuditLog {
   /** Told of a line that is in memory only. */
   dropped: () => void;
+  /** Told of a refusal too many. */
+  suppressed: () => void;
+  private readonly refusals: RefusalRate;
+  private remembered: number;
   private readonly settings: AuditSettings;
   private readonly log: Log;
   private readonly entries: Numbered[];
@@ -73,6 +83,9 @@ export class AuditLog {
 
   constructor(settings: AuditSettings, log: Log) {
     this.dropped = () => {};
+    this.suppressed = () => {};
+    this.refusals = new RefusalRate();
+    this.remembered = 0;
     this.settings = settings;
     this.log = log;
     this.entries = [];
@@ -85,8 +98,13 @@ export class AuditLog {
   }
 
   add(entry: AuditEntry): void {
-    const { query, ...same } = entry;
-    const kept = { ...same, query: query.slice(0, QUERY_LENGTH_MAX) };
+    // Each shard has counted its own already.
+    if (entry.status === FORBIDDEN && !this.refusals.take(entry.caller, performance.now())) {
+      this.suppressed();
+      return;
+    }
+    const { path, query, ...same } = entry;
+    const kept = { ...same, path: path.slice(0, TEXT_LENGTH_MAX), query: query.slice(0, TEXT_LENGTH_MAX) };
     this.remember(kept);
     if (this.settings.file === '') return;
     if (this.waiting.length >= WAITING_MAX) {
@@ -102,7 +120,13 @@ export class AuditLog {
 
   private remember(entry: AuditEntry): void {
     this.entries.push({ ...entry, number: this.next++ });
-    if (this.entries.length > ENTRIES_MAX) this.entries.shift();
+    if (isRefusal(entry) && ++this.remembered > REFUSALS_REMEMBERED_MAX) this.forget(this.entries.findIndex(isRefusal));
+    if (this.entries.length > ENTRIES_MAX) this.forget(0);
+  }
+
+  private forget(at: number): void {
+    const [entry] = this.entries.splice(at, 1);
+    if (isRefusal(entry!)) this.remembered--;
   }
 
   private async write(): Promise<void> {
@@ -144,7 +168,10 @@ export class AuditLog {
   }
 
   /** A page of what is remembered. */
-  list({ limit, cursor, caller, action, from, to }: AuditAsked): { readonly data: readonly object[]; readonly next: string | null } {
+  list({ limit, cursor, caller, action, refused, from, to }: AuditAsked): {
+    readonly data: readonly object[];
+    readonly next: string | null;
+  } {
     const before = cursor === undefined ? Number.POSITIVE_INFINITY : Number(cursor);
     const data: object[] = [];
     let last = 0;
@@ -152,6 +179,7 @@ export class AuditLog {
       const { number, ...entry } = this.entries[at]!;
       if (number >= before || (caller !== undefined && entry.caller !== caller) || (action !== undefined && entry.action !== action))
         continue;
+      if (refused !== undefined && refused !== isRefusal(entry)) continue;
       if ((from !== undefined && entry.at < from) || (to !== undefined && entry.at > to)) continue;
       if (data.length === limit) return { data, next: String(last) };
       data.push({ ...entry, at: new Date(entry.at).toISOString() });
@@ -164,6 +192,10 @@ export class AuditLog {
   async stop(): Promise<void> {
     await this.writing;
   }
+}
+
+function isRefusal({ status }: Pick<AuditEntry, 'status'>): boolean {
+  return status === FORBIDDEN;
 }
 
 /** What the end of a file has told before this process; what cannot be read is none. */

@@ -42,6 +42,7 @@ import { type BoundListener, createLink, type FromShard, portsOf, type ShardStar
 
 const RESTARTS = counter('shard/restarts');
 const AUDIT_DROPPED = counter('audit/dropped');
+const AUDIT_SUPPRESSED = counter('audit/refusals/suppressed');
 /** A shard that dies this often within the window has a fault that a restart does not mend. */
 const RESTARTS_MAX = 5;
 const RESTART_WINDOW_MILLISECONDS = 60_000;
@@ -217,6 +218,9 @@ class Supervisor implements Broker {
     this.editor = new Editor(log, counters);
     audit.dropped = () => {
       counters[AUDIT_DROPPED]!++;
+    };
+    audit.suppressed = () => {
+      counters[AUDIT_SUPPRESSED]!++;
     };
     desk?.attach({
       revoked: (authenticator, proofs) => this.tellAll({ kind: 'revoked', authenticator, proofs }),

@@ -61,6 +61,10 @@ export const COUNTER_FACTS: Readonly<Record<CounterName, CounterFacts>> = {
   'publish/dropped/deleted': dropped('deleted'),
   'edits/refused': count('edits_refused', 'Changes of files that were refused because too many waited.'),
   'audit/dropped': count('audit_dropped', 'Entries of the audit log that were not written.'),
+  'audit/refusals/suppressed': count(
+    'audit_refusals_suppressed',
+    'Refused changes that are not in the audit log because there were too many.',
+  ),
   'history/kept': count('history_kept', 'Messages that were given to the history.'),
   'history/dropped': count('history_dropped', 'Messages that the history was too slow for, or had no room for.'),
   'traces/count': gauge('traces', 'Traces that run.'),

@@ -119,6 +119,7 @@ export const COUNTERS = [
   'http/log/suppressed',
   'edits/refused',
   'audit/dropped',
+  'audit/refusals/suppressed',
   'reads/paused',
   'log/suppressed',
   'takeovers',

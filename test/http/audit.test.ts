@@ -8,9 +8,12 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { createLog } from '../../src/base/log.ts';
+import { REFUSALS_MAX, REFUSALS_OF_CALLER_MAX } from '../../src/http/refusal-rate.ts';
 import { AuditLog } from '../../src/server/audit-log.ts';
 import { type HttpBroker, startHttpBroker } from '../support/http.ts';
 import { storeDirectory } from '../support/store-directory.ts';
+
+const ASKED_MAX = 10_000;
 
 interface Entry {
   readonly action: string;
@@ -27,10 +30,11 @@ async function audit(broker: HttpBroker, query = ''): Promise<{ data: Entry[]; n
 
 /** Waits until the supervisor has heard of so many changes. */
 async function entries(broker: HttpBroker, count: number): Promise<Entry[]> {
-  for (;;) {
+  for (let asked = 0; asked < ASKED_MAX; asked++) {
     const { data } = await audit(broker);
     if (data.length >= count) return data;
   }
+  throw new Error(`there are fewer than ${count} entries`);
 }
 
 function entry(n: number): Parameters<AuditLog['add']>[0] {
@@ -58,7 +62,12 @@ describe('the audit log', { concurrency: 3 }, () => {
     await broker.request('DELETE', '/api/v1/api-keys/nobody', { role: 'admin' });
     await broker.request('DELETE', '/api/v1/api-keys/k1?reason=x', { role: 'admin' });
     process.kill(broker.pid, 'SIGHUP');
-    const all = await entries(broker, 4);
+    const all = await entries(broker, 5);
+    assert.equal((await audit(broker, '?refused=false')).data.length, 4);
+    assert.deepEqual(
+      (await audit(broker, '?refused=true')).data.map(({ action, caller, status }) => [action, caller, status]),
+      [['changeLogLevel', 'api key testviewer', 403]],
+    );
     assert.deepEqual(
       all
         .map(({ action, caller, status, facts }) => [action, caller, status, facts])
@@ -67,6 +76,7 @@ describe('the audit log', { concurrency: 3 }, () => {
       [
         ['addApiKey', 'api key testadmin', 201, { id: 'k1', role: 'viewer', username: 'api-key-k1' }],
         ['changeLogLevel', 'api key testoperator', 200, { level: 'info' }],
+        ['changeLogLevel', 'api key testviewer', 403, undefined],
         ['reload', 'signal', 0, undefined],
         ['removeApiKey', 'api key testadmin', 204, undefined],
       ],
@@ -81,10 +91,10 @@ describe('the audit log', { concurrency: 3 }, () => {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as Entry);
-    assert.equal(lines.length, 4);
+    assert.equal(lines.length, 5);
     assert.ok(!text.includes(made.json.token));
     const again = await startHttpBroker(t, options);
-    assert.equal((await entries(again, 4)).length, 4);
+    assert.equal((await entries(again, 5)).length, 5);
   });
 
   test('pages, bounds, and files that are put aside', async () => {
@@ -119,6 +129,33 @@ describe('the audit log', { concurrency: 3 }, () => {
     const none = new AuditLog({ file: '', bytesMax: 1, filesMax: 1 }, createLog('silent', {}));
     none.add(entry(1));
     assert.equal(none.list({ limit: 10 }).data.length, 1);
+  });
+
+  test('a flood of refused changes fills neither the file nor the list, and whoever else is refused is in it', async (t) => {
+    const file = join(storeDirectory(), 'audit.log');
+    const broker = await startHttpBroker(t, { shards: 2, 'http.auditLog': file });
+    const change = (role: 'viewer' | 'service' | 'operator'): Promise<{ status: number }> =>
+      broker.request('PUT', '/api/v1/log-level', { role, body: { level: 'info' } });
+    assert.equal((await change('operator')).status, 200);
+    const statuses = await Promise.all(Array.from({ length: 300 }, () => change('viewer')));
+    assert.ok(statuses.every(({ status }) => status === 403));
+    assert.equal((await change('service')).status, 403);
+    const known = await entries(broker, 1 + REFUSALS_OF_CALLER_MAX + 1);
+    const count = (name: string): number => known.filter(({ caller }) => caller === `api key test${name}`).length;
+    assert.deepEqual([count('operator'), count('viewer'), count('service')], [1, REFUSALS_OF_CALLER_MAX, 1]);
+    const { text } = await broker.request('GET', '/metrics', { role: 'viewer' });
+    const suppressed = [...text.matchAll(/^onehop_audit_refusals_suppressed_total\S* (\d+)$/gm)].reduce((sum, [, n]) => sum + Number(n), 0);
+    assert.equal(suppressed, 300 - REFUSALS_OF_CALLER_MAX);
+    assert.equal(await broker.stop(), 0);
+    assert.equal(readFileSync(file, 'utf8').trim().split('\n').length, 1 + REFUSALS_OF_CALLER_MAX + 1);
+  });
+
+  test('refusals that are remembered leave room for changes', () => {
+    const log = new AuditLog({ file: '', bytesMax: 1, filesMax: 1 }, createLog('silent', {}));
+    for (let n = 0; n < 900; n++) log.add(entry(n));
+    for (let n = 0; n < 900; n++) log.add({ ...entry(n), caller: `c${n}`, status: 403 });
+    assert.equal(log.list({ limit: 1000, refused: false }).data.length, 900);
+    assert.equal(log.list({ limit: 1000, refused: true }).data.length, REFUSALS_MAX);
   });
 
   test('a file that cannot be written stops nobody', async (t) => {

@@ -253,8 +253,9 @@ function auditRoute(): Route {
     path: '/api/v1/audit',
     name: 'listAudit',
     group: 'Audit',
-    summary: 'Who has changed what, the newest first',
-    description: 'The last 1,000 changes; the file `http.auditLog` has more.',
+    summary: 'Who has changed what, or was not allowed to, the newest first',
+    description:
+      'The last 1,000 entries; the file `http.auditLog` has more. A change that the caller may not make has the status 403; of these only the first are told, so that nobody fills the log with them.',
     role: 'viewer',
     query: z.strictObject({
       ...pageQuery,
@@ -264,14 +265,16 @@ function auditRoute(): Route {
         .optional(),
       caller: z.string().max(256).optional(),
       action: z.string().max(128).optional(),
+      refused: z.enum(['true', 'false']).optional().describe('Only changes that were refused, or only those that were made.'),
       from: isoTime.optional(),
       to: isoTime.optional(),
     }),
     answers: { 200: { description: 'A page.', schema: z.object({ data: z.array(entry), next: z.string().nullable() }) } },
     handle: (call, { query }) => {
-      const { from, to, ...same } = query;
+      const { from, to, refused, ...same } = query;
       return askSupervisor(call, 'audit/list', {
         ...same,
+        refused: refused === undefined ? undefined : refused === 'true',
         from: from === undefined ? undefined : Date.parse(from),
         to: to === undefined ? undefined : Date.parse(to),
       });
