@@ -28,7 +28,7 @@ limits:
   sessionExpiry: 7d
 \`\`\`
 
-\`onehop check-config onehop.yaml\` says whether a file is right, without starting anything.
+\`onehop check-config onehop.yaml\` says whether a file is right, and with it the files of statements, users, devices, block rules and API keys that it names, without starting anything.
 
 ## Values
 

@@ -61,7 +61,7 @@ export function readStatementFile(file: string): StatementList {
   try {
     return statementList(statements);
   } catch (error) {
-    throw new Error(`${file}: ${(error as Error).message}`);
+    throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
   }
 }
 

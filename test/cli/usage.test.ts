@@ -91,6 +91,62 @@ describe('configuration', () => {
     }
   });
 
+  test('check-config reads the files that the configuration names, and says all that is wrong with them', async () => {
+    const place = (name: string): string => join(folder, name);
+    const file = place('files.yaml');
+    writeFileSync(
+      file,
+      [
+        'listeners: [{ type: tcp, bind: 127.0.0.1:1883 }, { type: http, bind: 127.0.0.1:8080 }]',
+        'authorization: { file: ./statements.json }',
+        'auth: { blocked: ./blocked.json, authenticators: [{ type: users, file: ./users.json }, { type: devices, file: ./devices.json }] }',
+        'http: { apiKeys: ./keys.json }',
+        '',
+      ].join('\n'),
+    );
+    const run = async (): Promise<[number | string, string[]]> => {
+      const { exit, stdout, stderr } = await runCommand(['check-config', file]);
+      return [exit, (stdout + stderr).trimEnd().split('\n')];
+    };
+    const missing = await run();
+    assert.equal(missing[0], 1);
+    assert.deepEqual(
+      missing[1].map((line) => line.slice(0, line.indexOf(';'))),
+      [
+        `onehop: authorization.file: ${place('statements.json')}: no such file`,
+        `onehop: auth.authenticators[0]: ${place('users.json')}: no such file`,
+        `onehop: auth.authenticators[1]: ${place('devices.json')}: no such file`,
+      ],
+    );
+    writeFileSync(place('users.json'), '{ "version": 1, "users": [] }');
+    writeFileSync(place('devices.json'), '{ "version": 1, "devices": [{ "deviceId": "" }] }');
+    writeFileSync(place('blocked.json'), '{');
+    writeFileSync(place('keys.json'), '[]');
+    const wrong = [
+      { effect: 'maybe', actions: ['publish'], topics: ['a/#/b'] },
+      { effect: 'allow', actions: ['publish'], topic: 'x' },
+    ];
+    writeFileSync(place('statements.json'), JSON.stringify({ version: 1, statements: wrong }));
+    const [exit, lines] = await run();
+    assert.equal(exit, 1);
+    for (const [index, expected] of [
+      /^onehop: authorization\.file: .*\/statements\.json: statements\.0\.effect: expected one of allow, deny, not "maybe"$/,
+      /^onehop: authorization\.file: .*\/statements\.json: statements\.0\.topics: .*#/,
+      /^onehop: authorization\.file: .*\/statements\.json: statements\.1: unknown key topic$/,
+      /^onehop: auth\.authenticators\[1\]: .*\/devices\.json: devices\.0: deviceId/,
+      /^onehop: auth\.blocked: .*\/blocked\.json: this is no JSON/,
+      /^onehop: http\.apiKeys: .*\/keys\.json: /,
+    ].entries())
+      assert.match(lines[index]!, expected, lines.join('\n'));
+    for (const name of ['blocked', 'keys']) rmSync(place(`${name}.json`));
+    writeFileSync(place('devices.json'), '{ "version": 1, "devices": [] }');
+    writeFileSync(
+      place('statements.json'),
+      '{ "version": 1, "statements": [{ "effect": "allow", "actions": ["publish"], "topics": ["a/#"] }] }',
+    );
+    assert.deepEqual((await run())[0], 0);
+  });
+
   test('a file that cannot be read is a failure', async () => {
     const file = join(folder, 'missing.yaml');
     for (const args of [
