@@ -1,8 +1,7 @@
 /**
  * `onehop trace`: what becomes of messages, printed while it happens. Over the HTTP API.
  *
- * Shards tell of the same message one after the other, so an event may come in between those that are printed already; it is printed when it comes. Invariant: the trace ends with the
- * command, however that ends, unless it is to be kept.
+ * Invariant: the trace ends with the command, however that ends, unless it is to be kept.
  */
 import { Api, type ApiOptions, type Page, type Query, route } from './api-client.ts';
 import { Failure } from './failure.ts';
@@ -39,11 +38,14 @@ interface TraceEvent {
   readonly bytes?: number;
 }
 
+interface TracePage extends Page<TraceEvent> {
+  /** Where what happens later comes behind. */
+  readonly last: string;
+}
+
 const POLL_MILLISECONDS = 300;
 /** Events that one trace keeps, the most that a broker allows. */
 const EVENTS_MAX = 10_000;
-/** An event that comes late comes among so many last ones. */
-const OVERLAP = 1000;
 const PAGE = 1000;
 
 const COLOURS = { published: 'cyan', delivered: 'green', acknowledged: 'green', queued: 'yellow', dropped: 'red', expired: 'red' } as const;
@@ -82,43 +84,27 @@ export async function trace(options: TraceOptions): Promise<void> {
 class Events {
   private readonly api: Api;
   private readonly path: string;
-  /** What was printed, in the order of the broker's last answer. */
-  private known: string[];
+  /** Behind what was printed; null: nothing was. */
+  private cursor: string | null;
 
   constructor(api: Api, id: string) {
     this.api = api;
     this.path = route`/api/v1/traces/${id}/events`;
-    this.known = [];
+    this.cursor = null;
   }
 
   /** Those that were not there before. */
   async fresh(): Promise<TraceEvent[]> {
-    const from = Math.max(0, this.known.length - OVERLAP);
-    const seen = new Map<string, number>();
-    for (const key of this.known.slice(from)) seen.set(key, (seen.get(key) ?? 0) + 1);
-    const keys = this.known.slice(0, from);
     const fresh: TraceEvent[] = [];
-    let cursor: string | null = String(from);
-    while (cursor !== null) {
-      const query: Query = { limit: PAGE, cursor };
-      const page: Page<TraceEvent> = await this.api.get(this.path, query);
-      for (const event of page.data) {
-        const key = keyOf(event);
-        keys.push(key);
-        const before = seen.get(key) ?? 0;
-        if (before > 0) seen.set(key, before - 1);
-        else fresh.push(event);
-      }
-      cursor = page.next;
+    for (let hasMore = true; hasMore; ) {
+      const query: Query = { limit: PAGE, ...(this.cursor !== null && { cursor: this.cursor }) };
+      const page: TracePage = await this.api.get(this.path, query);
+      fresh.push(...page.data);
+      this.cursor = page.last;
+      hasMore = page.next !== null;
     }
-    this.known = keys;
     return fresh;
   }
-}
-
-/** Without the time: a broker reckons that anew for each answer, and may come to another millisecond. */
-function keyOf({ event, shard, messageId, topic, clientId = '', reason = '' }: TraceEvent): string {
-  return `${event} ${shard} ${messageId} ${topic} ${clientId} ${reason}`;
 }
 
 function eventText({ at, event, shard, messageId, topic, qos, clientId, reason, shards, bytes }: TraceEvent): string {

@@ -2,7 +2,9 @@
  * Events of traces as the API shows them: those of all shards, and those that the history has kept, in the order in which they happened.
  */
 import { z } from 'zod';
+import { compareTracePlaces, placeOfEvent, TRACE_BEGINNING, type TracePage, type TracePlace } from '../shard/trace-page.ts';
 import { type TraceEvent, wallOffset } from '../shard/tracing.ts';
+import { Problem } from './problem.ts';
 
 export const traceEventSchema: z.ZodType = z.object({
   at: z.iso.datetime(),
@@ -15,12 +17,8 @@ export const traceEventSchema: z.ZodType = z.object({
   reason: z.string().optional(),
   shards: z.array(z.int()).optional(),
   bytes: z.int().optional(),
-  /** Since the first event of the answer. */
-  microseconds: z.int(),
+  microseconds: z.int().describe('Since the first event of all.'),
 });
-
-/** In which order events of one microsecond are shown. */
-const ORDER = ['published', 'routed', 'queued', 'delivered', 'acknowledged', 'expired', 'dropped'];
 
 /**
  * Merges events.
@@ -33,7 +31,60 @@ export function mergeEvents(shards: readonly unknown[], kept: readonly TraceEven
   for (const event of kept) all.set(event.number, event);
   for (const events of shards)
     for (const event of (events ?? []) as TraceEvent[]) all.set(event.number, { ...event, at: event.at + offset });
-  return [...all.values()].sort((a, b) => a.at - b.at || ORDER.indexOf(a.event) - ORDER.indexOf(b.event));
+  return [...all.values()].sort((a, b) => compareTracePlaces(placeOfEvent(a), placeOfEvent(b)));
+}
+
+/** What is shown of a trace at once. */
+export interface ShownPage {
+  readonly data: readonly object[];
+  readonly next: string | null;
+  readonly last: string;
+  readonly total: number;
+}
+
+/**
+ * Merges the pages of all shards.
+ * @param pages by shard; null: it knows nothing of the trace
+ * @param after where the page begins
+ */
+export function mergeTracePages(pages: readonly (TracePage | null)[], after: TracePlace, limit: number): ShownPage {
+  const known = pages.filter((page) => page !== null);
+  let reached: TracePlace | null = null;
+  let firstAt = Number.POSITIVE_INFINITY;
+  for (const page of known) {
+    if (reached === null || compareTracePlaces(page.reached, reached) < 0) reached = page.reached;
+    if (page.firstAt !== 0) firstAt = Math.min(firstAt, page.firstAt);
+  }
+  const all = known.flatMap(({ events }) => events).sort((a, b) => compareTracePlaces(placeOfEvent(a), placeOfEvent(b)));
+  // What one shard has not looked at may come before what another has shown.
+  const shown = all.filter((event) => compareTracePlaces(placeOfEvent(event), reached!) <= 0).slice(0, limit);
+  const last = shown.length === 0 ? after : placeOfEvent(shown.at(-1)!);
+  const hasMore = shown.length < all.length || known.some((page) => page.hasMore);
+  const offset = wallOffset();
+  return {
+    data: shown.map((event) => eventJson({ ...event, at: event.at + offset }, firstAt + offset)),
+    next: hasMore ? traceCursor(last) : null,
+    last: traceCursor(last),
+    total: known.reduce((sum, { total }) => sum + total, 0),
+  };
+}
+
+function traceCursor(place: TracePlace): string {
+  return Buffer.from(JSON.stringify(place)).toString('base64url');
+}
+
+/** @throws Problem */
+export function readTraceCursor(text: string | undefined): TracePlace {
+  if (text === undefined) return TRACE_BEGINNING;
+  let place: unknown;
+  try {
+    place = JSON.parse(Buffer.from(text, 'base64url').toString());
+  } catch {
+    place = null;
+  }
+  if (!Array.isArray(place) || place.length !== 3 || !place.every((part) => typeof part === 'number'))
+    throw new Problem('bad-request', 'query.cursor: expected `next` or `last` of the page before');
+  return place as unknown as TracePlace;
 }
 
 /** @param first wall milliseconds of the first event of all */

@@ -19,6 +19,7 @@ import { TraceTag } from '../protocol/trace-tag.ts';
 import { type Message, viewMessage } from '../session/message.ts';
 import { counter } from './counters.ts';
 import type { ClientSession, Shard } from './shard.ts';
+import { pageOfTrace, type TracePage, type TracePageAsked } from './trace-page.ts';
 
 const RUNNING = counter('traces/count');
 const EVENTS = counter('traces/events');
@@ -30,6 +31,8 @@ export const TRACES_MAX = 16;
 const ENDED_MAX = 16;
 /** Events that one shard holds for all traces. */
 const SHARD_EVENTS_MAX = 50_000;
+/** Events of one message that a shard tells: as many as a message to all its clients may have is no answer for people. */
+const MESSAGE_EVENTS_MAX = 1000;
 const TEXT_MAX = 256;
 const DOLLAR = 0x24;
 const KEY = utf8Bytes(MESSAGE_ID_KEY);
@@ -136,7 +139,8 @@ export class Traces {
     shard.asks.handle('trace-end', (value, answer) => answer(this.end(value as number)));
     shard.asks.handle('trace-remove', (value, answer) => answer(this.remove(value as number)));
     shard.asks.handle('trace-list', (_, answer) => answer(this.list()));
-    shard.asks.handle('trace-events', (value, answer) => answer(this.events(value as { number?: number; messageId?: string })));
+    shard.asks.handle('trace-page', (value, answer) => answer(this.page(value as TracePageAsked)));
+    shard.asks.handle('trace-of-message', (value, answer) => answer(this.ofMessage(value as string)));
   }
 
   /** Begins a trace; one that is known goes on. @returns false when too many run */
@@ -195,13 +199,23 @@ export class Traces {
     return [...[...this.running.values()].map(state(true)), ...this.ended.map(state(false))];
   }
 
-  /** Those of one trace, or of one message in whatever trace. */
-  events({ number, messageId }: { readonly number?: number; readonly messageId?: string }): TraceEvent[] {
-    const all = [...this.running.values(), ...this.ended];
-    if (number !== undefined) return all.find(({ definition }) => definition.number === number)?.events ?? [];
+  /** Some of the events of one trace; null: it is not known here. */
+  private page(asked: TracePageAsked): TracePage | null {
+    const { number } = asked;
+    const trace = this.running.get(number) ?? this.ended.find(({ definition }) => definition.number === number);
+    return trace === undefined ? null : pageOfTrace(trace.events, asked, this.clock());
+  }
+
+  /** Those of one message in whatever trace. */
+  private ofMessage(messageId: string): TraceEvent[] {
     const found = new Set<TraceEvent>();
-    for (const { events } of all) for (const event of events) if (event.messageId === messageId) found.add(event);
+    for (const { events } of [...this.running.values(), ...this.ended])
+      for (const event of events) if (event.messageId === messageId && found.size < MESSAGE_EVENTS_MAX) found.add(event);
     return [...found];
+  }
+
+  private clock(): number {
+    return performance.now() + this.clockOffset;
   }
 
   /** Tells a shard that was started anew what runs. */
@@ -301,7 +315,7 @@ export class Traces {
     const { shard } = this;
     const noted: TraceEvent = {
       number: this.nextEvent++,
-      at: performance.now() + this.clockOffset,
+      at: this.clock(),
       event,
       shard: shard.index,
       messageId: tag.id.length === 0 ? '' : idText(tag.id, 0),

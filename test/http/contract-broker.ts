@@ -59,10 +59,14 @@ export class ContractBroker {
   /** Every shard serves and the administrator is one; else another broker begins. */
   async ready(t: TestContext): Promise<void> {
     let isGone = false;
-    const me = await this.json('GET', '/api/v1/me', 'admin').catch(() => {
-      isGone = true;
-      return null;
-    });
+    const ask = (): Promise<unknown> => this.json('GET', '/api/v1/me', 'admin');
+    // A connection that has been quiet for long may have been ended, and is noticed only when it is used.
+    const me = await ask()
+      .catch(ask)
+      .catch(() => {
+        isGone = true;
+        return null;
+      });
     if ((me as { readonly role?: string } | null)?.role !== 'admin') {
       t.diagnostic(`another broker begins: ${JSON.stringify(me)}`);
       await this.stop();

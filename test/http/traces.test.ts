@@ -266,8 +266,9 @@ describe('a trace', () => {
     assert.equal(trace.eventCount, 5);
     assert.equal(trace.lost, 25, 'published, routed and dropped, ten times');
     const page = await broker.request('GET', `/api/v1/traces/${full}/events?limit=2`, { role: 'viewer' });
-    assert.deepEqual([page.json.data.length, page.json.next, page.json.total], [2, '2', 5]);
-    assert.equal((await eventsOf(broker, full, 'limit=3&cursor=2')).length, 3);
+    assert.deepEqual([page.json.data.length, page.json.next, page.json.total], [2, page.json.last, 5]);
+    assert.equal((await eventsOf(broker, full, `limit=3&cursor=${page.json.next}`)).length, 3);
+    assert.equal((await broker.request('GET', `/api/v1/traces/${full}/events?cursor=x`, { role: 'viewer' })).status, 400);
 
     const ids = [full];
     for (let i = 1; i < 16; i++) ids.push(await begin(broker, { filter: 'x', seconds: i === 1 ? 1 : 60 }));

@@ -171,7 +171,7 @@ export const messageRoutes: readonly Route[] = [
     group: GROUP,
     summary: 'What became of one message',
     description:
-      'Everything that traces have noted about it: those that run or have ended lately, and those that the history keeps. A message that nobody traced has no more than its publication.',
+      'Everything that traces have noted about it: those that run or have ended lately, and those that the history keeps. A message that nobody traced has no more than its publication. Each shard tells at most 1,000 of its events.',
     role: 'viewer',
     params: z.object({ id: idSchema }),
     problems: ['not-found'],
@@ -181,7 +181,7 @@ export const messageRoutes: readonly Route[] = [
     example: { params: { id: '0193752d8c00000000000000000000a1' } },
     handle: (call, { params }) => {
       const id = params.id.toLowerCase();
-      call.shard.asks.askAll('trace-events', { messageId: id }, (shards) => {
+      call.shard.asks.askAll('trace-of-message', id, (shards) => {
         if (!call.shard.settings.history.enabled) {
           answerTrace(call, id, mergeEvents(shards, []), null);
           return;

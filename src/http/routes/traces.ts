@@ -4,11 +4,12 @@
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import { filterError } from '../../protocol/topic.ts';
-import { TRACES_MAX, type TraceDefinition, type TraceEvent, type TraceState } from '../../shard/tracing.ts';
+import type { TracePage, TracePageAsked } from '../../shard/trace-page.ts';
+import { TRACES_MAX, type TraceDefinition, type TraceState } from '../../shard/tracing.ts';
 import type { Call } from '../call.ts';
 import { problem } from '../problem.ts';
 import { LATER, type Route, route } from '../route.ts';
-import { eventJson, mergeEvents, traceEventSchema } from '../trace-events.ts';
+import { mergeTracePages, readTraceCursor, traceEventSchema } from '../trace-events.ts';
 
 const GROUP = 'Traces';
 const SECONDS_MAX = 3600;
@@ -21,7 +22,7 @@ const traceSchema = z.object({
   filter: z.string().nullable(),
   messageId: z.string().nullable(),
   sample: z.int(),
-  events: z.int().describe('Events that it may hold.'),
+  events: z.int().describe('Events that each shard may hold.'),
   eventCount: z.int(),
   lost: z.int().describe('Events that did not fit.'),
   beginsAt: z.iso.datetime(),
@@ -47,7 +48,7 @@ const definition = z
       .describe('One message that waits somewhere. It must carry its ID: see `history.messageId`.'),
     sample: z.int().min(1).max(1_000_000).default(1).describe('One message in so many.'),
     seconds: z.int().min(1).max(SECONDS_MAX).default(60),
-    events: z.int().min(1).max(EVENTS_MAX).default(1000).describe('Events that each shard keeps, and that are shown.'),
+    events: z.int().min(1).max(EVENTS_MAX).default(1000).describe('Events that each shard keeps.'),
     keep: z.boolean().default(true).describe('Write the events to the history too, where there is one.'),
   })
   .refine(
@@ -187,7 +188,7 @@ export const traceRoutes: readonly Route[] = [
     name: 'listTraceEvents',
     group: GROUP,
     summary: 'What a trace has seen',
-    description: 'In the order in which it happened, on whatever shard.',
+    description: 'In the order in which it happened, on whatever shard. A page may be shorter than `limit` where there is more.',
     role: 'viewer',
     params: idParams,
     query: z.strictObject({
@@ -196,43 +197,34 @@ export const traceRoutes: readonly Route[] = [
         .regex(/^[0-9a-fA-F]{32}$/, 'expected 32 hexadecimal digits')
         .optional(),
       limit: z.coerce.number().int().min(1).max(1000).default(100),
-      cursor: z
-        .string()
-        .regex(/^\d{1,9}$/, 'expected `next` of the page before')
-        .optional(),
+      cursor: z.string().max(256).optional().describe('`next` or `last` of the page before; absent: the beginning.'),
     }),
     problems: ['not-found'],
     answers: {
       200: {
         description: 'A page of events.',
-        schema: z.object({ data: z.array(traceEventSchema), next: z.string().nullable(), total: z.int() }),
+        schema: z.object({
+          data: z.array(traceEventSchema),
+          next: z.string().nullable().describe('`cursor` of the next page; null: there is no more for now.'),
+          last: z.string().describe('The same, and there always: what happens later comes behind it.'),
+          total: z.int(),
+        }),
       },
     },
     example: { params: { id: '5f3a9c01' } },
     handle: (call, { params, query }) => {
-      const number = Number.parseInt(params.id, 16);
-      listTraces(call, (traces) => {
-        const states = traces.get(number);
-        if (states === undefined) {
-          call.answer(noTrace(params.id));
-          return;
-        }
-        call.shard.asks.askAll('trace-events', { number }, (answers) => {
-          let events: TraceEvent[] = mergeEvents(answers, []).slice(0, states[0]!.definition.events);
-          const id = query.messageId?.toLowerCase();
-          if (id !== undefined) events = events.filter(({ messageId }) => messageId === id);
-          const from = Number(query.cursor ?? 0);
-          const end = from + query.limit;
-          const first = events[0]?.at ?? 0;
-          call.answer({
-            status: 200,
-            body: {
-              data: events.slice(from, end).map((event) => eventJson(event, first)),
-              next: end < events.length ? String(end) : null,
-              total: events.length,
-            },
-          });
-        });
+      const after = readTraceCursor(query.cursor);
+      const { limit } = query;
+      const asked: TracePageAsked = {
+        number: Number.parseInt(params.id, 16),
+        after,
+        limit,
+        messageId: query.messageId?.toLowerCase() ?? '',
+      };
+      call.shard.asks.askAll('trace-page', asked, (answers) => {
+        const pages = answers as readonly (TracePage | null)[];
+        if (pages.every((page) => page === null)) call.answer(noTrace(params.id));
+        else call.answer({ status: 200, body: mergeTracePages(pages, after, limit) });
       });
       return LATER;
     },
