@@ -28,6 +28,7 @@ const BYTES_MAX = 32 * 1024 * 1024;
 /** What a key costs beside its texts. */
 const KEY_BYTES = 300;
 
+const NO_BODY = new Uint8Array(0);
 const KEY = /^[\x21-\x7e]{1,255}$/;
 const BEGIN = 'idempotency/begin';
 const END = 'idempotency/end';
@@ -179,12 +180,16 @@ function withText(answer: Answer): Answer {
  * @param body it is in place; `run` gets it, or a copy
  * @param run answers at once, or later (null) through the Replier
  */
-export function once(call: Call, body: Uint8Array, run: (reply: Replier, body: Uint8Array) => Answer | null): Answer | null {
+export function once(
+  call: Call,
+  body: Uint8Array | (() => Uint8Array),
+  run: (reply: Replier, body: Uint8Array) => Answer | null,
+): Answer | null {
   const key = call.header('idempotency-key');
-  if (key === '') return run(call, body);
+  if (key === '') return run(call, typeof body === 'function' ? NO_BODY : body);
   if (!KEY.test(key)) throw new Problem('bad-request', 'Idempotency-Key: expected 1 to 255 characters of visible ASCII');
   const { shard } = call;
-  const kept = body.slice();
+  const kept = typeof body === 'function' ? body() : body.slice();
   const print = createHash('sha256').update(`${call.method} ${call.path}?${call.queryText}\n`).update(kept).digest('base64');
   const facts = { key: `${call.caller!.name}\n${key}`, print };
   const bytes = utf8Bytes(facts.key);

@@ -3,6 +3,8 @@
  */
 import { z } from 'zod';
 import { CONFIRM_MILLISECONDS, CONFIRM_MILLISECONDS_MAX, EXPIRY_MAX, MessageInput, USER_PROPERTIES_MAX } from './message-input.ts';
+import { Problem } from './problem.ts';
+import { checked } from './read-asked.ts';
 
 const TEXT_MAX = 65_535;
 
@@ -60,6 +62,38 @@ const messageFields = {
 export const messageSchema: z.ZodType<JsonMessage> = z
   .strictObject({ topic: mqttText.min(1), retain: z.boolean().default(false), ...messageFields })
   .refine(hasOnePayload, 'payload and payloadBase64 exclude each other');
+
+/** Messages of one request. */
+export const BATCH_MAX = 1000;
+/** User Properties of all messages of one request: each costs as much as a short message. */
+const BATCH_USER_PROPERTIES_MAX = 10_000;
+
+/** A batch, for the documents: see `readBatch`. */
+export const batchSchema: z.ZodType<{ readonly messages: readonly JsonMessage[] }> = z.strictObject({
+  messages: z.array(messageSchema).min(1).max(BATCH_MAX),
+});
+const unreadBatch = z.strictObject({ messages: z.array(z.unknown()).min(1).max(BATCH_MAX) });
+
+/** A batch whose messages are still to be checked, each by `checkedMessage`: all of them at once hold up others for 20 ms. @throws Problem */
+export function readBatch(value: unknown): { readonly messages: readonly JsonMessage[] } {
+  const { messages } = checked(unreadBatch, value, 'body');
+  let count = 0;
+  for (const message of messages) {
+    const { userProperties } = (message ?? {}) as { readonly userProperties?: unknown };
+    if (Array.isArray(userProperties)) count += userProperties.length;
+  }
+  if (count > BATCH_USER_PROPERTIES_MAX)
+    throw new Problem(
+      'too-large',
+      `the messages of one request may have ${BATCH_USER_PROPERTIES_MAX} User Properties together, these have ${count}: send them in several requests`,
+    );
+  return { messages: messages as readonly JsonMessage[] };
+}
+
+/** A message of a batch, checked. @throws Problem */
+export function checkedMessage(message: unknown, index: number): JsonMessage {
+  return checked(messageSchema, message, `body.messages.${index}`);
+}
 
 /** One message to many clients. */
 export const clientMessagesSchema: z.ZodType<JsonClientMessages> = z

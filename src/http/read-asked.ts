@@ -20,8 +20,14 @@ export function readAsked(
   return {
     params: route.params === null ? params : checked(route.params, params, 'path'),
     query: queryOfRoute(call, route),
-    body: route.body === null || route.body === 'bytes' ? body : checked(route.body, parsed(body), 'body'),
+    body: bodyOfRoute(route, body),
   };
+}
+
+function bodyOfRoute({ body: schema, readBody }: Route, body: Uint8Array): unknown {
+  if (schema === null || schema === 'bytes') return body;
+  const value = parsed(body);
+  return readBody === null ? checked(schema, value, 'body') : readBody(value);
 }
 
 function queryOfRoute(call: Call, { query, readQuery }: Route): unknown {
@@ -50,7 +56,8 @@ function parsed(body: Uint8Array): unknown {
   }
 }
 
-function checked(schema: z.ZodType, value: unknown, where: string): unknown {
+/** A value as its schema reads it. @param where `path`, `query`, `body`, or what is below that @throws Problem with everything that is wrong */
+export function checked<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const errors: Fault[] = result.error.issues.slice(0, FAULTS_MAX).map((issue) => ({
@@ -58,5 +65,5 @@ function checked(schema: z.ZodType, value: unknown, where: string): unknown {
     message: issue.message,
   }));
   const first = errors[0]!;
-  throw new Problem(where === 'body' ? 'unprocessable' : 'bad-request', `${first.at}: ${first.message}`, { errors });
+  throw new Problem(where.startsWith('body') ? 'unprocessable' : 'bad-request', `${first.at}: ${first.message}`, { errors });
 }

@@ -63,6 +63,8 @@ export interface Route {
   readonly headerFacts: Readonly<Record<string, string>>;
   /** Of JSON; `bytes`: as they are; null: the request has no body. */
   readonly body: z.ZodType | 'bytes' | null;
+  /** Reads the parsed JSON instead of `body`, which then is for the documents; the handler checks what this has left. @throws Problem */
+  readonly readBody: ((value: unknown) => unknown) | null;
   /** Longest body; 0: `http.requestSize`. */
   readonly bodyBytesMax: number;
   readonly answers: Readonly<Record<number, AnswerFacts>>;
@@ -90,6 +92,8 @@ export interface RouteDefinition<P extends z.ZodType, Q extends z.ZodType, B ext
   readonly headers?: readonly string[];
   readonly headerFacts?: Readonly<Record<string, string>>;
   readonly body?: B;
+  /** For routes whose bodies are so large that their check must be spread over several turns. */
+  readonly readBody?: (value: unknown) => B extends z.ZodType ? z.output<B> : never;
   readonly bodyBytesMax?: number;
   readonly answers: Readonly<Record<number, AnswerFacts>>;
   readonly problems?: readonly ProblemCode[];
@@ -112,6 +116,7 @@ export function route<
     headers: [],
     headerFacts: {},
     body: null,
+    readBody: null,
     bodyBytesMax: 0,
     problems: [],
     isChange: definition.method !== 'GET',

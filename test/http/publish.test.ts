@@ -214,10 +214,26 @@ describe('publishing over HTTP', () => {
       [{ messages: [{ topic, more: 1 }] }, 422],
       [{ messages: [{ topic: '\ud800' }] }, 422],
       [{ messages: [{ topic: 'a\0' }] }, 422],
+      [{ messages: [null] }, 422],
+      [{ messages: [{ topic, userProperties: Array.from({ length: 101 }, () => ['k', 'v']) }] }, 422],
+      [{ messages: Array.from({ length: 101 }, () => ({ topic, userProperties: Array.from({ length: 100 }, () => ['k', 'v']) })) }, 413],
     ] as const) {
       const answer = await broker.request('POST', '/v1/publish', { role, body, headers: { 'content-type': 'application/json' } });
       assert.equal(answer.status, status, JSON.stringify(body).slice(0, 80));
     }
+    // The last of many is wrong, long after the first could have been published.
+    const receiver = await connect(broker.port, { clientId: clientIdOn(1, 3) });
+    await receiver.subscribe('whole/#', { qos: 1 });
+    const messages = Array.from({ length: 1000 }, (_, index) => ({ topic: 'whole/x', qos: index === 999 ? 7 : 0 }));
+    const late = await broker.request('POST', '/v1/publish', { role, body: { messages } });
+    assert.equal(late.status, 422);
+    assert.deepEqual(
+      late.json.errors.map(({ at }: { at: string }) => at),
+      ['body.messages.999.qos'],
+    );
+    assert.equal((await broker.request('POST', '/v1/publish', { role, body: { messages: [{ topic: 'whole/end', qos: 1 }] } })).status, 200);
+    assert.equal((await receiver.next()).topic, 'whole/end', 'nothing came before it');
+    await receiver.disconnect();
     const type = await broker.request('POST', '/v1/publish', { role, body: '{}', headers: { 'content-type': 'text/plain' } });
     assert.equal(type.status, 415);
   });

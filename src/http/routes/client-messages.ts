@@ -76,6 +76,7 @@ function sendToMany(call: Call, many: JsonClientMessages, reply: Replier): null 
     const message = new ClientMessage(shard, caller!, clientIds[index]!, input, one);
     if (input.confirm) sent.push(message);
     message.send();
+    return undefined;
   });
   if (input.confirm && reply === call)
     call.gone = () => {
@@ -166,7 +167,11 @@ export const clientMessageRoutes: readonly Route[] = [
     example: { body: { clientIds: ['dev-1', 'dev-2'], topic: 'cmd/reboot', payload: 'now', qos: 1 } },
     handle: (call, { body }) => {
       mustHaveP2p(call);
-      return once(call, printOf(body), (reply) => sendToMany(call, body, reply));
+      return once(
+        call,
+        () => printOf(body),
+        (reply) => sendToMany(call, body, reply),
+      );
     },
   }),
 ];

@@ -7,7 +7,8 @@ import { publishFor, TOLD_LATER } from '../../shard/publish-for.ts';
 import type { Call } from '../call.ts';
 import { once, type Replier } from '../idempotency.ts';
 import { type MessageInput, publishQuery, readPublishQuery, takeUserPropertyHeader } from '../message-input.ts';
-import { type JsonMessage, messageOfJson, messageSchema } from '../message-json.ts';
+import { batchSchema, checkedMessage, type JsonMessage, messageOfJson, readBatch } from '../message-json.ts';
+import { Problem, problem } from '../problem.ts';
 import { isSuccess, publishAnswer, publishProblem } from '../publish-outcome.ts';
 import { type Answer, LATER, type Route, route } from '../route.ts';
 import { inSlices } from '../slices.ts';
@@ -76,10 +77,23 @@ class BatchedMessage implements Told {
 function publishBatch(call: Call, messages: readonly JsonMessage[], reply: Replier): null {
   const { shard, caller } = call;
   const batch = new Batch(messages.length, reply);
-  inSlices(shard, messages.length, (index) => {
-    const code = publishFor(shard, caller!.connection, messageOfJson(messages[index]!), new BatchedMessage(batch, index));
+  const checked: MessageInput[] = [];
+  const check = (index: number): boolean => {
+    try {
+      checked.push(messageOfJson(checkedMessage(messages[index], index)));
+      return true;
+    } catch (error) {
+      // Not thrown on: in a later turn nobody would catch it.
+      reply.answer(error instanceof Problem ? error.answer : problem('internal', `message ${index} could not be read`));
+      return false;
+    }
+  };
+  const publishOne = (index: number): undefined => {
+    const code = publishFor(shard, caller!.connection, checked[index]!, new BatchedMessage(batch, index));
     if (code !== TOLD_LATER) batch.take(index, code, code < 0 ? 0 : shard.outcome.worst);
-  });
+  };
+  // A message that is wrong keeps all of them back, so nothing is published before the last is read.
+  inSlices(shard, messages.length, check, () => inSlices(shard, messages.length, publishOne));
   return LATER;
 }
 
@@ -120,15 +134,22 @@ export const publishRoutes: readonly Route[] = [
     name: 'publishBatch',
     group: GROUP,
     summary: 'Publish up to 1,000 messages',
-    description: 'They are published in their order, and each has a result of its own; one that is refused does not keep the others back.',
+    description:
+      'They are published in their order, and each has a result of its own; one that is refused does not keep the others back. One that is no message keeps all of them back. Together they may have 10,000 User Properties.',
     role: 'service',
     headers: ['idempotency-key'],
     headerFacts: { 'Idempotency-Key': IDEMPOTENCY_FACT },
-    body: z.strictObject({ messages: z.array(messageSchema).min(1).max(1000) }),
+    body: batchSchema,
+    readBody: readBatch,
     problems: ['conflict', 'timeout'],
     answers: { 200: { description: 'What became of each.', schema: z.object({ results: z.array(resultSchema) }) } },
     example: { body: { messages: [{ topic: 'plant/7/temperature', payload: '21.5', qos: 1 }] } },
-    handle: (call, { body }) => once(call, printOf(body), (reply) => publishBatch(call, body.messages, reply)),
+    handle: (call, { body }) =>
+      once(
+        call,
+        () => printOf(body),
+        (reply) => publishBatch(call, body.messages, reply),
+      ),
   }),
 ];
 
