@@ -4,7 +4,7 @@
  *
  *   publishToClient ─ refused ─▶ problem
  *        └─ taken ─┬─▶ 202 delivered │ queued │ mailbox
- *                  └─ confirm ─▶ 200 acknowledged │ 409 expired, dropped, session-ended │ 504 nothing in time
+ *                  └─ confirm ─▶ 200 acknowledged │ 409 expired, dropped, session-ended │ 504 nothing in time, or the client's shard has died
  */
 import { utf8Bytes } from '../base/bytes.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
@@ -81,7 +81,8 @@ export class ClientMessage implements Told {
     const { clientId, input } = this;
     if (isSuccess(code) && wasTaken) {
       this.state = STATUS_WORDS[taken]!;
-      if (!input.confirm) this.end({ status: 202, body: { clientId, status: this.state } });
+      if (input.confirm) this.shard.confirmations.taken(this.waiter);
+      else this.end({ status: 202, body: { clientId, status: this.state } });
       return;
     }
     // A client without a session is not connected either, and that is what was asked.
@@ -98,6 +99,10 @@ export class ClientMessage implements Told {
     } else if (status === null) {
       const detail = `the client has not acknowledged within ${input.timeoutMilliseconds / 1000} s; the message stays under its own rules`;
       this.end(problem('timeout', detail, state === '' ? {} : { state }));
+    } else if (status === 'shard-failed') {
+      const detail =
+        'the shard of the client failed after it had taken the message, which stays under its own rules; nobody can tell whether it is acknowledged';
+      this.end(problem('timeout', detail, { state }));
     } else {
       const [code, detail] = ENDS[status] ?? ['dropped', 'the client did not get the message'];
       this.end(problem(code, detail));

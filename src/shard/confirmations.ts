@@ -6,9 +6,12 @@
  *
  * A number may come again after 2^25 others, and a message may wait longer than that: so the target is compared as well. How many wait is bounded.
  */
+import { utf8Bytes } from '../base/bytes.ts';
+import { hash32 } from '../base/hash.ts';
 import { Timer } from '../base/timers.ts';
 import { WRITERS_MAX } from '../journal/record.ts';
 import { RECEIPT_TO_WAITER } from '../protocol/publish.ts';
+import { shardOfSlot, slotOf } from '../routing/slot.ts';
 import { counter } from './counters.ts';
 import type { Shard } from './shard.ts';
 
@@ -20,11 +23,18 @@ const TIMED_OUT = counter('p2p/confirmations/timed-out');
 const WAITING_MAX = 20_000;
 const SERIALS = 2 ** 25;
 
-/** What became of the message: `acknowledged`, `expired`, `dropped`, `session-ended`; null: nothing in time. */
+/**
+ * What became of the message: `acknowledged`, `expired`, `dropped`, `session-ended`; `shard-failed`, the target's shard took it and has died, so that nobody can tell;
+ * null: nothing in time.
+ */
 export type Confirmed = (status: string | null) => void;
 
 interface Waiter {
   readonly target: string;
+  /** Shard of the target. */
+  readonly owner: number;
+  /** That shard has answered for the message. Before that, a successor is sent the message again, number and all. */
+  isTaken: boolean;
   readonly done: Confirmed;
   readonly timer: Timer;
 }
@@ -62,10 +72,23 @@ export class Confirmations {
       shard.startTurn();
       this.end(waiter)?.done(null);
     });
-    waiters.set(waiter, { target, done, timer });
+    const id = utf8Bytes(target);
+    const owner = shardOfSlot(slotOf(hash32(id, 0, id.length)), shard.shards);
+    waiters.set(waiter, { target, owner, isTaken: false, done, timer });
     shard.counters[WAITING] = waiters.size;
     shard.timers.arm(timer, milliseconds);
     return waiter;
+  }
+
+  /** The shard of the target has the message. */
+  taken(waiter: number): void {
+    const found = this.waiters.get(waiter);
+    if (found !== undefined) found.isTaken = true;
+  }
+
+  /** A shard has died: the number of a waiter is not stored, so what it took is acknowledged to nobody. */
+  peerDied(peer: number): void {
+    for (const [waiter, { owner, isTaken }] of [...this.waiters]) if (owner === peer && isTaken) this.end(waiter)?.done('shard-failed');
   }
 
   /** Tells the waiter, on whichever shard it is. */

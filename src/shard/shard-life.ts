@@ -22,6 +22,7 @@ export function peerDied(shard: Shard, peer: number): void {
   shard.mesh.peerDied(peer);
   shard.relays.peerDied(peer);
   shard.asks.peerDied(peer);
+  shard.confirmations.peerDied(peer);
   // With a store its sessions come back, and what is published meanwhile waits for them.
   if (!shard.journal.isOn) shard.interest.clearShard(peer);
   shard.retainedQueries.forgetAsker(peer);

@@ -101,6 +101,49 @@ describe('the HTTP door', () => {
     assert.ok(statuses.includes(401) && statuses.includes(503), String(statuses));
   });
 
+  test('many requests with one wrong password are one check, and each is refused', async (t) => {
+    // A service that answers when everybody waits.
+    const checks: http.ServerResponse[] = [];
+    const service = http.createServer((_, response) => checks.push(response)).listen(0, '127.0.0.1');
+    await once(service, 'listening');
+    t.after(() => service.close());
+    const { port } = service.address() as net.AddressInfo;
+    const broker = await startHttpBroker(t, {
+      'auth.authenticators': [{ type: 'http', url: `http://127.0.0.1:${port}/`, readTimeout: '30s' }],
+      'http.timeout': '60s',
+    });
+    const headers = { authorization: `Basic ${Buffer.from('ann:wrong').toString('base64')}` };
+    const asked = Array.from({ length: 50 }, () => broker.request('GET', '/api/v1/me', { headers }));
+    const end = Date.now() + 20_000;
+    for (let isAll = false; !isAll; ) {
+      const { text } = await broker.request('GET', '/metrics', { role: 'viewer' });
+      isAll = Number(/^onehop_http_requests_waiting\S* (\d+)$/m.exec(text)![1]) > asked.length;
+      assert.ok(Date.now() < end, 'all of them wait in time');
+    }
+    for (const response of checks) response.writeHead(401).end();
+    assert.deepEqual(new Set((await Promise.all(asked)).map(({ status }) => status)), new Set([401]));
+    assert.equal(checks.length, 1);
+  });
+
+  test('places in groups of quotas are given back when a caller is remembered no more', async (t) => {
+    const broker = await startHttpBroker(t, { 'quotas.groups.by': 'username', 'quotas.groups.connections': 10 });
+    const groups = async (): Promise<number> => {
+      const { text } = await broker.request('GET', '/metrics', { role: 'viewer' });
+      return Number(/^onehop_quota_groups\S* (\d+)$/m.exec(text)![1]);
+    };
+    assert.equal(await groups(), 1, 'who looks is one himself');
+    // What is remembered ends with the key.
+    const expiresAt = Date.now() + 3_000;
+    const key = addApiKey(broker.keyFile, { id: 'short', role: 'service', username: 'short', expiresAt, remark: '' });
+    const ask = async (): Promise<number> =>
+      (await broker.request('POST', '/topics/t', { body: 'x', headers: { authorization: `Bearer ${key}` } })).status;
+    while ((await ask()) !== 200) assert.ok(Date.now() < expiresAt, 'the key is known in time');
+    assert.equal(await groups(), 2);
+    const end = Date.now() + 30_000;
+    while ((await groups()) !== 1) assert.ok(Date.now() < end, 'the place is given back');
+    assert.equal(await ask(), 401);
+  });
+
   test('pages of others may not ask, unless they are named', async (t) => {
     const broker = await startHttpBroker(t, { 'http.origins': ['https://friend.example'] });
     const from = (origin: string): ReturnType<HttpBroker['request']> => broker.request('GET', '/healthz', { headers: { origin } });

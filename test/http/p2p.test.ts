@@ -3,7 +3,12 @@
  * client acknowledges, is late, refuses, goes or comes back, and many clients at once.
  */
 import assert from 'node:assert/strict';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { hashPassword } from '../../src/server/user-commands.ts';
+import { writeUserFile } from '../../src/server/user-file.ts';
 import { type ConnectOptions, connect, payloadText, type TestClient, userValues } from '../support/client.ts';
 import { type HttpBroker, type HttpReply, startHttpBroker, suite } from '../support/http.ts';
 import { clientIdOn } from '../support/placement.ts';
@@ -19,6 +24,17 @@ function send(broker: HttpBroker, clientId: string, query: string, body = 'x', h
 /** Status and code of a problem, as one text. */
 function told({ status, json }: HttpReply): string {
   return `${status} ${json.code ?? json.status}`;
+}
+
+/** Requests that wait for a client, on all shards. */
+async function waiting(broker: HttpBroker): Promise<number> {
+  const { text } = await broker.request('GET', '/metrics', { role: 'viewer' });
+  return [...text.matchAll(/^onehop_p2p_confirmations_waiting\S* (\d+)$/gm)].reduce((sum, [, n]) => sum + Number(n), 0);
+}
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  const end = Date.now() + 20_000;
+  while (!(await holds())) assert.ok(Date.now() < end, 'it came in time');
 }
 
 describe('messages to one client over HTTP', () => {
@@ -175,11 +191,32 @@ describe('messages to one client over HTTP', () => {
       signal: abort.signal,
     });
     const got = await client.next();
+    assert.equal(await waiting(broker), 1);
     abort.abort();
     await assert.rejects(gone);
+    // Its place is free long before its time is over.
+    await until(async () => (await waiting(broker)) === 0);
     client.ack(got);
     await client.ping();
     await client.disconnect();
+  });
+
+  test('many that nobody waits for any more are all taken out', async () => {
+    const clients = await Promise.all([0, 1, 2].map((shard) => device({ autoAck: false }, shard)));
+    const abort = new AbortController();
+    const clientIds = clients.map(({ clientId }) => clientId);
+    const gone = fetch(`${broker.url}/v1/clients/messages`, {
+      method: 'POST',
+      body: JSON.stringify({ clientIds, payload: 'x', confirm: true, timeoutMilliseconds: 600_000 }),
+      headers: { authorization: `Bearer ${broker.keys.service}`, 'content-type': 'application/json' },
+      signal: abort.signal,
+    });
+    for (const client of clients) await client.next();
+    assert.equal(await waiting(broker), SHARDS);
+    abort.abort();
+    await assert.rejects(gone);
+    await until(async () => (await waiting(broker)) === 0);
+    for (const client of clients) await client.destroy();
   });
 
   test('too large for the client, a full queue, a wrong topic, and what is no request', async () => {
@@ -357,6 +394,27 @@ describe('messages to one client where it is not that simple', () => {
       Array.from({ length: 6 }, () => '404 no-session'),
     );
     assert.deepEqual(answers.slice(6), ['429 too-many-requests', '429 too-many-requests']);
+  });
+
+  test('who tries which clients there are is stopped, under however many names it asks', async (t) => {
+    const file = join(mkdtempSync(join(tmpdir(), 'onehop-users-')), 'users.json');
+    const facts = { attributes: {}, isSuperuser: false, remark: '' };
+    writeUserFile(file, [
+      { ...facts, username: 'ann', password: await hashPassword(Buffer.from('secret')) },
+      { ...facts, username: 'bob', password: await hashPassword(Buffer.from('secret')) },
+    ]);
+    const broker = await startHttpBroker(t, { 'p2p.missesPerMinute': 5, 'auth.authenticators': [{ type: 'users', file }] });
+    const guess = async (n: number, name: string): Promise<string> => {
+      const headers = { authorization: `Basic ${Buffer.from(`${name}:secret`).toString('base64')}` };
+      return told(await broker.request('POST', `/v1/clients/guess-${n}/messages?client_id=name-${n}`, { body: 'x', headers }));
+    };
+    const answers: string[] = [];
+    for (let i = 0; i < 8; i++) answers.push(await guess(i, 'ann'));
+    assert.deepEqual(
+      answers,
+      Array.from({ length: 8 }, (_, i) => (i < 6 ? '404 no-session' : '429 too-many-requests')),
+    );
+    assert.equal(await guess(9, 'bob'), '404 no-session', 'somebody else is not meant');
   });
 
   test('a quota counts each client', async (t) => {
