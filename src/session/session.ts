@@ -61,6 +61,8 @@ export class Session<C extends object, S extends object> implements StoredHolder
   isMailbox: boolean;
   nextSequence: number;
   snapshotRecord: number;
+  /** Wall milliseconds at which the session began; 0: not known, of a store that was written without it. */
+  createdAt: number;
   /** Wall milliseconds at which the connection ended; 0 while there is one. */
   closedAt: number;
   /** Other shards remember QoS 2 messages of this publisher, until they hear that they need not. */
@@ -93,6 +95,7 @@ export class Session<C extends object, S extends object> implements StoredHolder
     this.isMailbox = false;
     this.nextSequence = 1;
     this.snapshotRecord = 0;
+    this.createdAt = 0;
     this.closedAt = 0;
     this.hasOrigins = false;
     this.root = this;

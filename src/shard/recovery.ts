@@ -90,6 +90,7 @@ class Recovered {
   expirySeconds: number;
   username: string | undefined;
   attributes: Readonly<Record<string, string>> | undefined;
+  createdAt: number;
   closedAt: number;
   will: WillObject | undefined;
   readonly received: Set<number>;
@@ -112,6 +113,7 @@ class Recovered {
     this.expirySeconds = 0;
     this.username = undefined;
     this.attributes = undefined;
+    this.createdAt = 0;
     this.closedAt = 0;
     this.will = undefined;
     this.received = new Set();
@@ -372,6 +374,7 @@ export class Recovery {
     holder.expirySeconds = object.expirySeconds;
     holder.username = object.username;
     holder.attributes = object.attributes;
+    holder.createdAt = object.createdAt ?? 0;
     holder.closedAt = object.closedAt;
     holder.will = object.will;
     holder.received.clear();
@@ -488,6 +491,7 @@ export class Recovery {
     session.username = holder.username;
     session.attributes = packAttributes(holder.attributes ?? {});
     session.expirySeconds = holder.expirySeconds;
+    session.createdAt = holder.createdAt;
     session.closedAt = holder.closedAt;
     session.will = willOfObject(holder.will);
     shard.sessions.set(clientIdBytes, hash, session);

@@ -67,6 +67,7 @@ export function openSession(
     if (!existing.hasEnded) endSession(shard, existing, 'discarded'); // [MQTT-3.1.2-4]
   }
   const session: ClientSession = new Session(clientId, clientIdBytes, hash, version, shard.nextSessionId());
+  session.createdAt = shard.timers.now;
   shard.sessions.set(clientIdBytes, hash, session);
   shard.counters[SESSIONS]!++;
   return { session, isPresent: false }; // [MQTT-3.1.2-6]

@@ -26,6 +26,8 @@ export interface SessionObject {
   readonly expirySeconds: number;
   readonly username?: string | undefined;
   readonly attributes?: Readonly<Record<string, string>> | undefined;
+  /** Wall milliseconds; absent: not known. */
+  readonly createdAt?: number | undefined;
   /** Wall milliseconds; 0: connected when this was written. */
   readonly closedAt: number;
   readonly will?: WillObject | undefined;
@@ -129,6 +131,7 @@ export function packSession(session: ClientSession): Uint8Array {
     closedAt: session.closedAt,
     nextSequence: session.nextSequence,
   };
+  if (session.createdAt !== 0) object['createdAt'] = session.createdAt;
   if (session.username !== undefined) object['username'] = session.username;
   if (session.attributes !== null) object['attributes'] = unpackAttributes(session.attributes);
   const will = willObject(session.will);

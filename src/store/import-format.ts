@@ -252,6 +252,7 @@ export class Importer {
       closedAt: fields.whole('closedAt', 0, LARGEST, 0),
       nextSequence: fields.whole('nextSequence', 1, LARGEST, 1),
     };
+    if (fields.has('createdAt')) object['createdAt'] = fields.whole('createdAt', 0, LARGEST);
     if (fields.has('username')) object['username'] = fields.text('username');
     if (fields.has('attributes')) object['attributes'] = fields.inner('attributes').allTexts(ATTRIBUTES_BYTES_MAX);
     if (fields.has('will')) {

@@ -22,6 +22,7 @@ import { Authority, pem } from '../support/certificates.ts';
 import { connackCode, connect } from '../support/client.ts';
 import { type HttpBroker, startHttpBroker } from '../support/http.ts';
 import { storeDirectory } from '../support/store-directory.ts';
+import { until } from '../support/until.ts';
 
 function row(reply: { json: { data: { key: string }[] } }, key: string): Record<string, unknown> {
   return reply.json.data.find((one) => one.key === key)! as Record<string, unknown>;
@@ -238,7 +239,10 @@ alarms: { webhook: { url: 'https://hooks.example/services/hunter2' } }
     const [made, busy] = await Promise.all([as('POST', '/backup', { path: 'monday' }), as('POST', '/backup', { path: 'tuesday' })]);
     let copy = made.status === 409 ? busy : made;
     assert.deepEqual([made.status, busy.status].sort().at(-1), 409);
-    while (copy.json.state === 'running') copy = { ...copy, json: (await as('GET', '')).json.backup };
+    await until('the copy is made', async () => {
+      if (copy.json.state === 'running') copy = { ...copy, json: (await as('GET', '')).json.backup };
+      return copy.json.state !== 'running';
+    });
     assert.equal(copy.json.state, 'done', copy.text);
     const again = await as('POST', '/backup', { path: copy.json.path.split('/').at(-1) });
     assert.deepEqual([again.status, again.json.code], [409, 'conflict']);

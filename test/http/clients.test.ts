@@ -70,8 +70,9 @@ for (const shards of [1, 3])
       await client.nextMany(2);
       const reply = await broker.request('GET', `/api/v1/clients/${encodeURIComponent(odd)}`, { role: 'operator' });
       assert.equal(reply.status, 200, reply.text);
-      const { connectedAt, address, shard, queuedBytes, subscriptionList, will, ...rest } = reply.json;
+      const { createdAt, connectedAt, address, shard, queuedBytes, subscriptionList, will, ...rest } = reply.json;
       assert.ok(Date.parse(connectedAt) >= before - 1000 && Date.parse(connectedAt) <= Date.now() + 1000, connectedAt);
+      assert.ok(Date.parse(createdAt) >= before - 1000 && createdAt <= connectedAt, createdAt);
       assert.match(address, /^127\.0\.0\.1:\d+$/);
       assert.ok(shard >= 0 && shard < shards);
       assert.ok(queuedBytes > 0);
@@ -339,17 +340,30 @@ test('a subscription on behalf outlives the broker with its session, and limits 
   const refused = await put('three');
   assert.equal(refused.status, 429);
   assert.equal(refused.json.code, 'quota-exceeded');
+  const createdAt = async (of: HttpBroker): Promise<string> =>
+    (await of.request('GET', '/api/v1/clients/kept', { role: 'viewer' })).json.createdAt;
+  const madeAt = await createdAt(broker);
   await client.destroy();
+  // The session goes on, so its time does; a Clean Start begins another.
+  const back = await connect(broker.port, { clientId: 'kept', cleanStart: false, properties: { sessionExpiryInterval: 1000 } });
+  assert.equal(await createdAt(broker), madeAt);
+  await back.destroy();
   await broker.kill();
   const again = await startHttpBroker(t, options);
+  assert.equal(await createdAt(again), madeAt, 'a restart is no beginning');
   const { items } = await pages(again, '/api/v1/clients/kept/subscriptions', '');
   assert.equal(items.length, 2);
+  const anew = await connect(again.port, { clientId: 'kept', cleanStart: true });
+  assert.ok((await createdAt(again)) > madeAt);
+  await anew.destroy();
 });
 
 /** Asks for a client until it is as wanted: what happens to a connection is not known to the one who ended it at once. */
 async function lookFor(broker: HttpBroker, clientId: string, isWanted: (reply: HttpReply) => boolean): Promise<HttpReply> {
+  const end = Date.now() + 20_000;
   for (;;) {
     const reply = await broker.request('GET', `/api/v1/clients/${encodeURIComponent(clientId)}`, { role: 'operator' });
     if (isWanted(reply)) return reply;
+    assert.ok(Date.now() < end, `it becomes as wanted in time: ${reply.text}`);
   }
 }

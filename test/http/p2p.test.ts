@@ -12,6 +12,7 @@ import { writeUserFile } from '../../src/server/user-file.ts';
 import { type ConnectOptions, connect, payloadText, type TestClient, userValues } from '../support/client.ts';
 import { type HttpBroker, type HttpReply, startHttpBroker, suite } from '../support/http.ts';
 import { clientIdOn } from '../support/placement.ts';
+import { until } from '../support/until.ts';
 
 const role = 'service';
 const SHARDS = 3;
@@ -30,11 +31,6 @@ function told({ status, json }: HttpReply): string {
 async function waiting(broker: HttpBroker): Promise<number> {
   const { text } = await broker.request('GET', '/metrics', { role: 'viewer' });
   return [...text.matchAll(/^onehop_p2p_confirmations_waiting\S* (\d+)$/gm)].reduce((sum, [, n]) => sum + Number(n), 0);
-}
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + 20_000;
-  while (!(await holds())) assert.ok(Date.now() < end, 'it came in time');
 }
 
 describe('messages to one client over HTTP', () => {
@@ -136,7 +132,7 @@ describe('messages to one client over HTTP', () => {
       await client.disconnect();
       const answer = send(broker, client.clientId, '?confirm=true&timeout=30', 'later');
       // The next one finds the first one waiting: it was queued before the client comes back.
-      while ((await send(broker, client.clientId, '?expiry=0')).status !== 202);
+      await until('the first is queued', async () => (await send(broker, client.clientId, '?expiry=0')).status === 202);
       const back = await connect(broker.port, { clientId: client.clientId, cleanStart: false, properties: stays, autoAck: false });
       const got = await back.next();
       await back.destroy();
@@ -195,7 +191,7 @@ describe('messages to one client over HTTP', () => {
     abort.abort();
     await assert.rejects(gone);
     // Its place is free long before its time is over.
-    await until(async () => (await waiting(broker)) === 0);
+    await until('nobody waits', async () => (await waiting(broker)) === 0);
     client.ack(got);
     await client.ping();
     await client.disconnect();
@@ -215,7 +211,7 @@ describe('messages to one client over HTTP', () => {
     assert.equal(await waiting(broker), SHARDS);
     abort.abort();
     await assert.rejects(gone);
-    await until(async () => (await waiting(broker)) === 0);
+    await until('nobody waits', async () => (await waiting(broker)) === 0);
     for (const client of clients) await client.destroy();
   });
 
@@ -351,8 +347,10 @@ describe('messages to one client where it is not that simple', () => {
       const answer = send(broker, clientId, '?confirm=true&timeout=30', 'second');
       let over = await send(broker, clientId, '?ifOnline=true');
       assert.equal(told(over), '409 offline');
-      do over = await send(broker, clientId, '');
-      while (over.status === 202);
+      await until('the mailbox is full', async () => {
+        over = await send(broker, clientId, '');
+        return over.status !== 202;
+      });
       assert.equal(told(over), '429 quota-exceeded');
       const client = await connect(broker.port, { clientId });
       assert.equal((await client.next()).qos, 1);

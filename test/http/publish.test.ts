@@ -7,6 +7,7 @@ import { connect, payloadText, userValues } from '../support/client.ts';
 import { type HttpBroker, type HttpReply, startHttpBroker, suite } from '../support/http.ts';
 import { clientIdOn } from '../support/placement.ts';
 import { storeDirectory } from '../support/store-directory.ts';
+import { until } from '../support/until.ts';
 
 const role = 'service';
 
@@ -330,7 +331,7 @@ describe('idempotency keys', () => {
     for (let i = 0; answer.status === 200; i++) answer = await post(broker, '/topics/t', `over-${i}`, '2');
     assert.equal(answer.status, 429);
     const key = 'over-again';
-    while ((await post(broker, '/topics/t', key, '3')).status === 429);
+    await until('the quota has room again', async () => (await post(broker, '/topics/t', key, '3')).status !== 429);
     assert.equal((await post(broker, '/topics/t', key, '3')).headers.get('idempotency-replayed'), 'true');
   });
 });

@@ -10,6 +10,11 @@ import { connect } from '../support/client.ts';
 import { type HttpBroker, startHttpBroker, suite } from '../support/http.ts';
 import { clientIdOn } from '../support/placement.ts';
 
+/** Pieces of a stream that are waited for until there is an event in them. */
+const WAITS_MAX = 10_000;
+const EVENTS_MAX = 1_000;
+const MESSAGES_MAX = 10_000;
+
 interface StreamEvent {
   readonly name: string;
   // biome-ignore lint/suspicious/noExplicitAny: tests look into it.
@@ -41,7 +46,7 @@ class Reader {
 
   /** The next event; waits for it. Null: the stream has ended. */
   async next(): Promise<StreamEvent | null> {
-    for (;;) {
+    for (let waits = 0; waits < WAITS_MAX; waits++) {
       const end = this.text.indexOf('\n\n');
       if (end >= 0) {
         const block = this.text.slice(0, end);
@@ -55,6 +60,7 @@ class Reader {
           this.wake = resolve;
         });
     }
+    throw new Error(`no event in ${WAITS_MAX} pieces`);
   }
 
   /** The data of the next event, which is a message. */
@@ -143,7 +149,7 @@ describe('Server-Sent Events', () => {
     for (let i = 0; i < 10; i++) await broker.request('POST', '/topics/work', { role: 'service', body: String(i) });
     const got = new Set<string>();
     const read = async (member: Reader): Promise<void> => {
-      for (;;) {
+      for (let read = 0; read <= 10; read++) {
         const one = await member.next();
         if (one === null) return;
         got.add(one.data.payload);
@@ -160,10 +166,11 @@ describe('Server-Sent Events', () => {
     const reader = await subscribe(broker, 'filter=nothing');
     assert.match(reader.clientId, /^http-api-key-testservice-[0-9a-f]{16}$/);
     const heard = async (event: string): Promise<void> => {
-      for (;;) {
+      for (let events = 0; events < EVENTS_MAX; events++) {
         const found = JSON.parse(Buffer.from((await watcher.next()).payload).toString());
         if (found.event === event && found.clientid === reader.clientId) return;
       }
+      assert.fail(`${event} is among ${EVENTS_MAX} events`);
     };
     await heard('client.connected');
     const status = `/client-id/${reader.clientId}/status`;
@@ -247,7 +254,7 @@ describe('Server-Sent Events that end', () => {
     for (; count < 60; count++) await publish(body);
     let got = 0;
     const read = async (): Promise<void> => {
-      for (;;) {
+      while (got <= count) {
         const one = await reader.next();
         if (one === null || one.data.payload === 'last') return;
         got++;
@@ -255,7 +262,10 @@ describe('Server-Sent Events that end', () => {
     };
     reader.reply.resume();
     const reading = read();
-    for (; reader.comments.length === 0; count++) await publish('more');
+    for (; reader.comments.length === 0; count++) {
+      assert.ok(count < MESSAGES_MAX, 'something is dropped');
+      await publish('more');
+    }
     await publish('last');
     await reading;
     const lost = reader.comments.reduce((sum, comment) => sum + Number(/^: dropped (\d+)$/.exec(comment)?.[1] ?? 0), 0);

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { connect, type TestClient } from '../support/client.ts';
 import { endAllClients, type HttpBroker, startHttpBroker } from '../support/http.ts';
+import { until } from '../support/until.ts';
 
 interface Row {
   readonly clientId: string;
@@ -101,10 +102,11 @@ for (const shards of [1, 3])
       assert.equal(inflight, 4);
       await members[3]!.destroy();
       const path = `/api/v1/groups/work/${encodeURIComponent('jobs/#')}`;
-      let detail = await broker.request('GET', `${path}?limit=2`, { role: 'viewer' });
-      while (detail.json.online !== 3) detail = await broker.request('GET', `${path}?limit=2`, { role: 'viewer' });
+      const isNoticed = async (): Promise<boolean> =>
+        (await broker.request('GET', `${path}?limit=2`, { role: 'viewer' })).json.online === 3;
+      await until('the member that has gone is noticed', isNoticed);
       // The members of that answer may have been looked up a moment before they were counted.
-      detail = await broker.request('GET', `${path}?limit=2`, { role: 'viewer' });
+      const detail = await broker.request('GET', `${path}?limit=2`, { role: 'viewer' });
       assert.equal(detail.json.strategy, 'round-robin');
       assert.equal(detail.json.total, 4);
       const rest = await broker.request('GET', `${path}?limit=2&cursor=${detail.json.next}`, { role: 'viewer' });

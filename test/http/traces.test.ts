@@ -10,6 +10,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { connect, userValues } from '../support/client.ts';
 import { type HttpBroker, startHttpBroker } from '../support/http.ts';
 import { clientIdOn } from '../support/placement.ts';
+import { until } from '../support/until.ts';
 
 interface Event {
   readonly at: string;
@@ -276,7 +277,7 @@ describe('a trace', () => {
     assert.equal(refused.status, 429);
     const state = async (id: string): Promise<string> =>
       (await broker.request('GET', `/api/v1/traces/${id}`, { role: 'viewer' })).json.state;
-    while ((await state(ids[1]!)) !== 'ended');
+    await until('the trace ends', async () => (await state(ids[1]!)) === 'ended');
     assert.equal((await broker.request('POST', `/api/v1/traces/${full}/end`, { role: 'operator' })).status, 200);
     assert.equal((await broker.request('POST', `/api/v1/traces/${full}/end`, { role: 'operator' })).status, 404);
     assert.equal((await eventsOf(broker, full)).length, 5, 'what it has seen stays');

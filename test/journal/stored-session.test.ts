@@ -123,6 +123,7 @@ const sessions: fc.Arbitrary<ClientSession> = fc
     expirySeconds: seconds,
     username: fc.option(texts, { nil: undefined }),
     attributes: fc.dictionary(shortTexts, shortTexts, { maxKeys: 4, noNullPrototype: true }).map(packAttributes),
+    createdAt: times,
     closedAt: times,
     nextSequence: ids,
     will: fc.option(wills),
@@ -140,8 +141,8 @@ const sessions: fc.Arbitrary<ClientSession> = fc
       fields.version,
       fields.id,
     );
-    const { expirySeconds, username, attributes, closedAt, nextSequence, will } = fields;
-    Object.assign(session, { expirySeconds, username, attributes, closedAt, nextSequence, will });
+    const { expirySeconds, username, attributes, createdAt, closedAt, nextSequence, will } = fields;
+    Object.assign(session, { expirySeconds, username, attributes, createdAt, closedAt, nextSequence, will });
     if (fields.received !== null) {
       session.received = new ReceiveWindow();
       for (const [packetId, isStored] of fields.received) {

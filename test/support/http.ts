@@ -8,6 +8,9 @@ import { ROLES, type Role } from '../../src/http/role.ts';
 import { addApiKey } from '../../src/server/api-key-commands.ts';
 import { type BrokerOptions, startBroker, type TestBroker } from './broker.ts';
 
+/** For all sessions to end. */
+const END_MILLISECONDS = 30_000;
+
 export interface HttpReply {
   readonly status: number;
   readonly headers: Headers;
@@ -79,10 +82,12 @@ export function suite(): { after(stop: () => Promise<unknown>): void; stop(): Pr
 
 /** Ends every session, so that the next part of a test begins with none. */
 export async function endAllClients(broker: HttpBroker): Promise<void> {
-  for (;;) {
+  const end = Date.now() + END_MILLISECONDS;
+  while (Date.now() < end) {
     const { json } = await broker.request('GET', '/api/v1/clients', { role: 'viewer' });
     if (json.data.length === 0) return;
     for (const { clientId } of json.data as { clientId: string }[])
       await broker.request('DELETE', `/api/v1/clients/${encodeURIComponent(clientId)}?session=true&will=false`, { role: 'operator' });
   }
+  throw new Error('the sessions do not end');
 }

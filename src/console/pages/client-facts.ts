@@ -21,6 +21,7 @@ export interface ClientFacts {
   readonly listener?: string | number | null;
   readonly protocol?: number;
   readonly keepAliveSeconds?: number | null;
+  readonly createdAt?: string | null;
   readonly connectedAt?: string | null;
   readonly disconnectedAt?: string | null;
   readonly sessionExpirySeconds?: number | null;

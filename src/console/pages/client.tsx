@@ -71,6 +71,7 @@ function Detail({ client, reload }: { readonly client: ClientDetail; readonly re
           ['Protocol', client.protocol === undefined ? NONE : (VERSIONS[client.protocol] ?? String(client.protocol))],
           ['Keep alive', client.keepAliveSeconds === 0 ? 'off' : duration(client.keepAliveSeconds)],
           [isConnected ? 'Connected since' : 'Disconnected since', time(isConnected ? client.connectedAt : client.disconnectedAt)],
+          ['Session began', time(client.createdAt)],
           [
             'Session ends',
             client.sessionExpirySeconds === FOREVER ? 'never' : `${duration(client.sessionExpirySeconds)} after the connection`,

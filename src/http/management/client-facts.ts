@@ -22,6 +22,7 @@ export interface ClientFacts {
   readonly transport: string | null;
   readonly protocol: number;
   readonly keepAliveSeconds: number | null;
+  readonly createdAt: string | null;
   readonly connectedAt: string | null;
   readonly disconnectedAt: string | null;
   readonly sessionExpirySeconds: number;
@@ -57,6 +58,7 @@ export function clientFacts(shard: Shard, session: ClientSession): ClientFacts {
     transport: listener === null ? null : (shard.settings.listeners[listener]?.type ?? null),
     protocol: session.version,
     keepAliveSeconds: connection?.keepAliveSeconds ?? null,
+    createdAt: timeOf(session.createdAt),
     connectedAt: connection === null ? null : timeOf(connection.connectedAt),
     disconnectedAt: connection === null ? timeOf(session.closedAt) : null,
     sessionExpirySeconds: session.expirySeconds,

@@ -17,6 +17,11 @@ function clientShape(): Record<string, z.ZodType> {
     transport: z.string().nullable().describe('`tcp`, `tls`, `ws`, `wss`, `quic` or `unix`.'),
     protocol: z.int().describe('3: MQTT 3.1, 4: 3.1.1, 5: 5.0. While the client is away: of its last connection.'),
     keepAliveSeconds: z.int().nullable(),
+    createdAt: time
+      .nullable()
+      .describe(
+        'When the session began. It outlives a restart with the session; null where it was stored by a version that did not note it.',
+      ),
     connectedAt: time.nullable(),
     disconnectedAt: time.nullable().describe('Null also where the broker ended before the client did.'),
     sessionExpirySeconds: z.int().describe('4294967295: never.'),
