@@ -64,7 +64,8 @@ const NO_BODY = new Uint8Array(0);
 export class HttpServer {
   readonly shard: Shard;
   readonly callers: Callers;
-  private readonly router: Router;
+  private readonly routerOf: (isMetricsPublic: boolean) => Router;
+  private router: Router;
   private readonly origins: '*' | ReadonlySet<string>;
   /** First part of the request IDs of this shard. */
   private readonly idPrefix: string;
@@ -82,9 +83,11 @@ export class HttpServer {
   /** The request in whose call back the library is: what is written to it then leaves in one write anyway. */
   private current: Call | null;
 
-  constructor(shard: Shard, router: Router, keys: readonly ApiKey[]) {
+  /** @param routerOf finds routes; they depend on whether `/metrics` needs credentials */
+  constructor(shard: Shard, routerOf: (isMetricsPublic: boolean) => Router, keys: readonly ApiKey[]) {
     this.shard = shard;
-    this.router = router;
+    this.routerOf = routerOf;
+    this.router = routerOf(shard.settings.metrics.public);
     this.callers = new Callers(shard, keys);
     const { origins } = shard.settings.http;
     this.origins = origins === '*' ? '*' : new Set(origins);
@@ -98,6 +101,11 @@ export class HttpServer {
     this.lastWord = -1;
     this.lastAddress = '';
     this.current = null;
+  }
+
+  /** Goes on with other routes; requests under way keep theirs. */
+  replaceRoutes(isMetricsPublic: boolean): void {
+    this.router = this.routerOf(isMetricsPublic);
   }
 
   /** Serves one request. */

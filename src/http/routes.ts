@@ -66,5 +66,5 @@ export function createHttpServer(shard: Shard, keys: readonly ApiKey[]): HttpSer
   answerTrials(shard);
   answerManagement(shard);
   handleMetricsAsks(shard);
-  return new HttpServer(shard, new Router(allRoutes(shard.settings.metrics.public)), keys);
+  return new HttpServer(shard, (isMetricsPublic) => new Router(allRoutes(isMetricsPublic)), keys);
 }

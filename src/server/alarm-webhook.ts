@@ -55,7 +55,8 @@ export class AlarmWebhook {
   }
 }
 
-function readSecret(file: string): string {
+/** @throws StartError when there is none in the file */
+export function readSecret(file: string): string {
   let secret: string;
   try {
     secret = readFileSync(file, 'utf8').trim();

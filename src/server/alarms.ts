@@ -58,7 +58,7 @@ export class Alarms {
   /** Told of each alarm that is raised or cleared. */
   changed: (event: AlarmEvent, alarm: Alarm) => void;
   private readonly rules: readonly AlarmRule[];
-  private readonly settings: Readonly<Record<AlarmRuleName, AlarmRuleSettings>>;
+  private settings: Readonly<Record<AlarmRuleName, AlarmRuleSettings>>;
   private readonly watches: Map<string, Watch>;
   /** Newest last. */
   private readonly cleared: Alarm[];
@@ -74,6 +74,18 @@ export class Alarms {
     // Those of an earlier start have others.
     this.idPrefix = Date.now().toString(36);
     this.count = 0;
+  }
+
+  /** Goes on with other thresholds: they count from the next look on. What nobody looks at any more is no alarm. */
+  replace(settings: Readonly<Record<AlarmRuleName, AlarmRuleSettings>>): void {
+    this.settings = settings;
+    for (const { name } of this.rules)
+      if (!settings[name].enabled)
+        for (const [key, { alarm }] of this.watches)
+          if (key.startsWith(`${name} `)) {
+            this.watches.delete(key);
+            if (alarm !== null) this.clear(alarm, alarm.value);
+          }
   }
 
   /** Looks at all values. @param now milliseconds of a clock that only runs forward */

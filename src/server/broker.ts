@@ -209,6 +209,7 @@ class Supervisor implements Broker {
     this.live = live;
     live.changed = (change) => {
       if (change.log !== undefined) changeLogLevel(log, change.log.level);
+      this.observatory.replace(change);
       this.tellAll({ kind: 'settings', change });
     };
     this.ticketSecret = randomBytes(48);
@@ -247,6 +248,7 @@ class Supervisor implements Broker {
       certificates: () => certificates.current,
       event: (name, facts) => this.publish(name, facts),
     });
+    live.check = this.observatory.check;
     this.transit = new Transit(this.memory.transit);
     this.clock = clockOrigin();
     this.threads = [];

@@ -10,7 +10,7 @@ import { type LiveSettings, merged } from './live-settings.ts';
 import type { SupervisorParts } from './supervisor-asks.ts';
 
 /** What the API may change. Statements have a way of their own. */
-export const LIVE_KEYS: readonly string[] = ['log.level', 'authorization.deniedV3', 'quotas'];
+export const LIVE_KEYS: readonly string[] = ['log.level', 'authorization.deniedV3', 'quotas', 'alarms', 'metrics', 'tracing'];
 
 const HIDDEN = '***';
 /** Names of what nobody is told. */

@@ -17,8 +17,8 @@ import type { ConfigIssue } from './config-schema.ts';
 import { StartError } from './start-error.ts';
 import { readStatementFile, type StatementList } from './statement-file.ts';
 
-/** Sections that shards take while they run. */
-export const LIVE_SECTIONS = ['authorization', 'quotas', 'log'] as const;
+/** Sections that the broker takes while it runs. */
+export const LIVE_SECTIONS = ['authorization', 'quotas', 'log', 'alarms', 'metrics', 'tracing'] as const;
 /** A poll sees every kind of replacement, links included. */
 const POLL_MILLISECONDS = 2000;
 
@@ -42,6 +42,8 @@ export class LiveSettings {
   statements: StatementList | null;
   /** Told of live sections that are others now; `current` has them already. */
   changed: (change: LiveChange) => void;
+  /** Says what is wrong with settings beside their form: a file that cannot be read. They are not taken then. */
+  check: (settings: Settings) => readonly ConfigIssue[];
   /** The configuration alone. */
   private written: LoadedConfig;
   private readonly read: () => Promise<LoadedConfig>;
@@ -61,6 +63,7 @@ export class LiveSettings {
     this.config = config;
     this.patch = {};
     this.changed = () => {};
+    this.check = () => [];
     this.read = read;
     this.log = log;
     this.reading = Promise.resolve();
@@ -95,6 +98,8 @@ export class LiveSettings {
       const written = await this.read();
       const config = this.patched(written, this.patch);
       if (!('settings' in config)) throw new Error(`with what the API has changed it is wrong: ${config[0]!.message}`);
+      const [wrong] = this.check(config.settings);
+      if (wrong !== undefined) throw new Error(`${wrong.path.join('.')}: ${wrong.message}`);
       const statements = statementsOf(config.settings);
       this.written = written;
       this.take(config, statements);
@@ -112,6 +117,8 @@ export class LiveSettings {
   change(patch: Readonly<Tree>): readonly ConfigIssue[] | null {
     const config = this.patched(this.written, patch);
     if (!('settings' in config)) return config;
+    const issues = this.check(config.settings);
+    if (issues.length > 0) return issues;
     this.patch = patch;
     this.take(config, this.statements);
     return null;

@@ -2,17 +2,21 @@
  * Observatory: what the supervisor sees of the whole broker. Once a second it looks at the memory that all threads share, judges alarms, and takes samples for charts; it also
  * passes spans on to a collector of traces.
  */
+
+import { isDeepStrictEqual } from 'node:util';
 import type { Log } from '../base/log.ts';
-import type { Settings } from '../base/settings.ts';
+import type { Settings, TracingSettings, WebhookSettings } from '../base/settings.ts';
 import { counter, countersRow } from '../shard/counters.ts';
 import { Measures, supervisorRow } from '../shard/measures.ts';
 import type { OtlpSpan } from '../shard/otlp-spans.ts';
 import { Vitals } from '../shard/vitals.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { alarmRules } from './alarm-rules.ts';
-import { AlarmWebhook } from './alarm-webhook.ts';
+import { AlarmWebhook, readSecret } from './alarm-webhook.ts';
 import { type Alarm, type AlarmEvent, Alarms } from './alarms.ts';
 import type { AskDesk } from './ask-desk.ts';
+import type { ConfigIssue } from './config-schema.ts';
+import type { LiveChange } from './live-settings.ts';
 import { OtlpExporter } from './otlp-exporter.ts';
 import { SAMPLE_SECONDS, Samples } from './samples.ts';
 import type { SharedMemory } from './wiring.ts';
@@ -36,8 +40,11 @@ export class Observatory {
   private readonly vitals: Vitals;
   private readonly samples: Samples;
   private readonly alarms: Alarms;
-  private readonly webhook: AlarmWebhook | null;
-  private readonly exporter: OtlpExporter | null;
+  private webhook: AlarmWebhook | null;
+  private exporter: OtlpExporter | null;
+  /** Those that hold now. */
+  private webhookSettings: WebhookSettings;
+  private tracing: TracingSettings;
   private timer: NodeJS.Timeout | null;
   private looks: number;
 
@@ -53,6 +60,8 @@ export class Observatory {
     this.samples = new Samples(counters, measures, shards);
     this.alarms = new Alarms(alarmRules({ settings, counters, measures, certificates: ways.certificates }), alarms.rules);
     this.alarms.changed = (event, alarm) => this.alarmChanged(event, alarm);
+    this.webhookSettings = alarms.webhook;
+    this.tracing = tracing;
     this.webhook = alarms.webhook.url === '' ? null : new AlarmWebhook(alarms.webhook, this.counters, log);
     this.exporter = tracing.otlp === '' ? null : new OtlpExporter(tracing, node, this.counters, log);
     this.timer = null;
@@ -69,6 +78,37 @@ export class Observatory {
   start(): void {
     this.timer = setInterval(() => this.look(), LOOK_MILLISECONDS);
     this.timer.unref();
+  }
+
+  /** What is wrong with settings that are to hold from now on. */
+  readonly check = ({ alarms }: Settings): readonly ConfigIssue[] => {
+    const { url, secret } = alarms.webhook;
+    if (url === '' || secret === '') return [];
+    try {
+      readSecret(secret);
+      return [];
+    } catch (error) {
+      return [{ path: ['alarms', 'webhook', 'secret'], message: (error as Error).message }];
+    }
+  };
+
+  /** Goes on with other settings, which `check` has passed. What waits for the old receivers is still sent, or lost with them. */
+  replace({ alarms, tracing }: Pick<LiveChange, 'alarms' | 'tracing'>): void {
+    if (alarms !== undefined) {
+      if (!isDeepStrictEqual(alarms.webhook, this.webhookSettings)) {
+        this.webhookSettings = alarms.webhook;
+        const before = this.webhook;
+        this.webhook = alarms.webhook.url === '' ? null : new AlarmWebhook(alarms.webhook, this.counters, this.log);
+        void before?.stop();
+      }
+      this.alarms.replace(alarms.rules);
+    }
+    if (tracing !== undefined && !isDeepStrictEqual(tracing, this.tracing)) {
+      this.tracing = tracing;
+      const before = this.exporter;
+      this.exporter = tracing.otlp === '' ? null : new OtlpExporter(tracing, this.settings.node, this.counters, this.log);
+      void before?.stop();
+    }
   }
 
   private look(): void {

@@ -70,7 +70,9 @@ if (start.settings.auth.authenticators.length > 0)
   };
 
 /** Takes the sections of the settings that have changed. */
-function applySettings({ authorization, quotas, log: logging }: LiveChange): void {
+function applySettings({ authorization, quotas, metrics, tracing, log: logging }: LiveChange): void {
+  shard.measureAnew(metrics, tracing);
+  if (metrics !== undefined) http?.replaceRoutes(metrics.public);
   if (logging !== undefined) changeLogLevel(log, logging.level);
   if (quotas !== undefined) {
     shard.quotas.replace(quotas);

@@ -13,7 +13,7 @@ import { ByteMap } from '../base/byte-map.ts';
 import { Writer } from '../base/bytes.ts';
 import { Fifo } from '../base/fifo.ts';
 import type { Log } from '../base/log.ts';
-import type { Settings } from '../base/settings.ts';
+import type { MetricsSettings, Settings, TracingSettings } from '../base/settings.ts';
 import { type Clock, SLOT_MILLISECONDS, TimerWheel } from '../base/timers.ts';
 import { MessageIds } from '../journal/message-id.ts';
 import { WRITERS_MAX } from '../journal/record.ts';
@@ -142,9 +142,9 @@ export class Shard {
   /** Who waits here for the acknowledgement of a client. */
   readonly confirmations: Confirmations;
   /** Topics whose messages cost most; null: they are not looked for. */
-  readonly slowRoutes: SlowRoutes | null;
+  slowRoutes: SlowRoutes | null;
   /** Spans of messages for a collector; null: nothing is traced. */
-  readonly otlp: OtlpSpans | null;
+  otlp: OtlpSpans | null;
   readonly messageIds: MessageIds;
   /** Where messages are kept; null: nowhere. */
   history: History | null;
@@ -298,9 +298,8 @@ export class Shard {
     this.events = new Events(this);
     this.asks = new Asks(this);
     this.confirmations = new Confirmations(this);
-    const { routeSample } = settings.metrics;
-    this.slowRoutes = routeSample === 0 ? null : new SlowRoutes(routeSample);
-    this.otlp = settings.tracing.otlp === '' ? null : new OtlpSpans(this, settings.tracing);
+    this.slowRoutes = slowRoutesOf(settings.metrics);
+    this.otlp = otlpOf(this, settings.tracing);
     this.messageIds = new MessageIds(this.index);
     this.history = null;
     this.recentEvents = null;
@@ -435,6 +434,14 @@ export class Shard {
     this.topicMeters = prefixes.length === 0 ? null : new TopicMeters(prefixes, this.topicMeters);
     // Routes know their meters.
     this.routes.clear();
+  }
+
+  /** Looks at messages in another way from now on; what was seen so far begins anew. */
+  measureAnew(metrics: MetricsSettings | undefined, tracing: TracingSettings | undefined): void {
+    if (metrics !== undefined) this.slowRoutes = slowRoutesOf(metrics);
+    if (tracing === undefined) return;
+    this.otlp?.flush();
+    this.otlp = otlpOf(this, tracing);
   }
 
   /** Messages are kept from now on. */
@@ -631,3 +638,11 @@ const GAUGES: readonly number[] = COUNTERS.map((name, index) => ({ name, index }
   )
   .map(({ index }) => index)
   .concat(Array.from({ length: LISTENERS_MAX }, (_, listener) => listenerCounter(listener)));
+
+function slowRoutesOf({ routeSample }: MetricsSettings): SlowRoutes | null {
+  return routeSample === 0 ? null : new SlowRoutes(routeSample);
+}
+
+function otlpOf(shard: Shard, tracing: TracingSettings): OtlpSpans | null {
+  return tracing.otlp === '' ? null : new OtlpSpans(shard, tracing);
+}

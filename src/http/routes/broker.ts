@@ -104,12 +104,17 @@ function configRoutes(): readonly Route[] {
         log: z.strictObject({ level: z.enum(LEVELS).nullable() }).optional(),
         authorization: z.strictObject({ deniedV3: z.enum(['acknowledge', 'close']).nullable() }).optional(),
         quotas: z.record(z.string(), z.unknown()).nullable().optional(),
+        alarms: z.record(z.string(), z.unknown()).nullable().optional(),
+        metrics: z.record(z.string(), z.unknown()).nullable().optional(),
+        tracing: z.record(z.string(), z.unknown()).nullable().optional(),
       }),
       problems: ['unprocessable'],
       answers: { 200: { description: 'All keys as they are now.', schema: config } },
       example: { body: { log: { level: 'info' } } },
       handle: (call, { body }) => {
-        call.facts = body;
+        // Addresses and headers of services may hold keys: of those only the names are told.
+        const { alarms, tracing, ...shown } = body;
+        call.facts = { ...shown, ...(alarms && { alarms: Object.keys(alarms) }), ...(tracing && { tracing: Object.keys(tracing) }) };
         const patch = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
         return askSupervisor(call, 'config/change', { patch });
       },
