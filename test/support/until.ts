@@ -2,7 +2,6 @@
  * Waiting in tests for what comes by itself: it is asked again and again, and not for ever.
  */
 import assert from 'node:assert/strict';
-import { setImmediate } from 'node:timers/promises';
 
 const MILLISECONDS_MAX = 20_000;
 
@@ -12,6 +11,6 @@ export async function until(what: string, holds: () => Promise<boolean>): Promis
   while (!(await holds())) {
     assert.ok(Date.now() < end, `${what}: not within ${MILLISECONDS_MAX / 1000} s`);
     // Else what is looked at could not change where the question needs no answer from elsewhere.
-    await setImmediate();
+    await new Promise((resolve) => setImmediate(resolve));
   }
 }
