@@ -204,6 +204,7 @@ function apiKeyRoutes(): readonly Route[] {
       params: z.object({ id: z.string().min(1).max(32) }),
       problems: ['not-found', 'not-implemented'],
       answers: { 204: { description: 'Removed.' } },
+      example: { params: { id: 'backup' } },
       handle: (call, { params }) => askSupervisor(call, 'api-keys/remove', params, done),
     }),
   ];

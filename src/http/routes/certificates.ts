@@ -28,6 +28,9 @@ const certificate = z.object({
   ...times,
 });
 
+/** In examples. */
+const PEM = '-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n';
+
 const authority = z.object({
   fingerprint: z.string(),
   serial: z.string(),
@@ -85,6 +88,7 @@ function deviceCertificateRoutes(): readonly Route[] {
       }),
       problems: PROBLEMS,
       answers: { 201: { description: 'Registered.', schema: certificate } },
+      example: { body: { certificate: PEM, clientId: 'pump-7' } },
       handle: (call, { body }) => {
         const { certificate: text, ...facts } = body;
         call.facts = facts;
@@ -101,6 +105,7 @@ function deviceCertificateRoutes(): readonly Route[] {
       params: id,
       problems: ['not-found', 'not-implemented', 'conflict'],
       answers: { 200: { description: 'The certificate.', schema: certificate } },
+      example: { params: { id: '3F2A' } },
       handle: (call, { params }) => askSupervisor(call, 'certificates/read', params),
     }),
     route({
@@ -137,6 +142,7 @@ function deviceCertificateRoutes(): readonly Route[] {
           schema: z.object({ comesAgain: z.boolean().describe('Whether it will be registered when it comes again.') }),
         },
       },
+      example: { params: { id: '3F2A' } },
       handle: (call, { params }) => askSupervisor(call, 'certificates/remove', params),
     }),
   ];
@@ -184,6 +190,7 @@ function authorityRoutes(): readonly Route[] {
       }),
       problems: PROBLEMS,
       answers: { 201: { description: 'Registered.', schema: authority } },
+      example: { body: { ca: PEM, verification: PEM } },
       handle: (call, { body }) => {
         const { ca: _ca, verification: _verification, ...facts } = body;
         call.facts = facts;
@@ -224,6 +231,7 @@ function authorityRoutes(): readonly Route[] {
       query: z.strictObject({ withCertificates: flagQuery.describe('Also the certificates that it has signed.') }),
       problems: ['not-found', 'not-implemented', 'conflict'],
       answers: { 204: { description: 'Removed.' } },
+      example: { params: { id: '3F2A' }, query: { withCertificates: 'true' } },
       handle: (call, { params, query }) =>
         askSupervisor(call, 'authorities/remove', { ...params, withDevices: query.withCertificates }, done),
     }),

@@ -154,6 +154,7 @@ export function deviceRoutes(): readonly Route[] {
       query: z.strictObject({ ...place, keys }),
       problems: ['not-found', 'not-implemented'],
       answers: { 200: { description: 'The device.', schema: device } },
+      example: { params: { deviceId: 'sensor-1' } },
       handle: (call, { params, query }) => {
         checkKeys(call, query.keys);
         return askSupervisor(call, 'devices/read', { ...query, ...params });
@@ -212,6 +213,7 @@ export function deviceRoutes(): readonly Route[] {
       query: z.strictObject(place),
       problems: ['not-found', 'not-implemented'],
       answers: { 204: { description: 'Removed.' } },
+      example: { params: { deviceId: 'sensor-1' } },
       handle: (call, { params, query }) => askSupervisor(call, 'devices/remove', { ...query, ...params }, done),
     }),
   ];

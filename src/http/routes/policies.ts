@@ -156,6 +156,7 @@ export function policyRoutes(): readonly Route[] {
       query: seen,
       problems: [...PROBLEMS, 'not-found'],
       answers: { 200: { description: 'It holds no more.', schema: changed } },
+      example: { params: { statement: 'no-secrets' } },
       handle: (call, { params, query }) => change(call, query, { kind: 'remove', at: params.statement }),
     }),
     testRoute(),

@@ -79,6 +79,7 @@ export function userRoutes(): readonly Route[] {
       query: place,
       problems: ['not-found', 'not-implemented'],
       answers: { 200: { description: 'The user.', schema: user } },
+      example: { params: { username: 'ann' } },
       handle: (call, { params, query }) => askSupervisor(call, 'users/read', { ...query, ...params }),
     }),
     route({
@@ -116,6 +117,7 @@ export function userRoutes(): readonly Route[] {
       query: place,
       problems: ['not-found', 'not-implemented'],
       answers: { 204: { description: 'Removed.' } },
+      example: { params: { username: 'ann' } },
       handle: (call, { params, query }) => askSupervisor(call, 'users/remove', { ...query, ...params }, done),
     }),
   ];
