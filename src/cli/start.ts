@@ -8,6 +8,7 @@ import { basename, relative } from 'node:path';
 import { addressName } from '../base/network.ts';
 import type { Broker } from '../server/broker.ts';
 import type { LoadedConfig } from '../server/config.ts';
+import { EarlyThreads } from '../server/early-threads.ts';
 import { StopRequest } from './stop-request.ts';
 import { programVersion } from './version.ts';
 
@@ -24,6 +25,7 @@ export interface StartOptions {
  * @throws ConfigError when the configuration is wrong, StartError when the broker cannot start
  */
 export async function start(options: StartOptions): Promise<number> {
+  const early = new EarlyThreads();
   const [{ loadConfig }, { startBroker }] = await Promise.all([import('../server/config.ts'), import('../server/broker.ts')]);
   const read = (): Promise<LoadedConfig> =>
     loadConfig({ file: options.config, env: process.env, set: options.set, shards: options.shards });
@@ -35,7 +37,7 @@ export async function start(options: StartOptions): Promise<number> {
   });
   const request = new StopRequest(stop, () => process.exit(1));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => request.signal(performance.now()));
-  const broker = await startBroker(config, read);
+  const broker = await startBroker(config, read, early);
   process.on('SIGHUP', () => broker.reload());
   process.stderr.write(`${greeting(broker, config.settings.shards, commandName())}\n`);
   const stopped = isAskedToStop.then(() => broker.stop());

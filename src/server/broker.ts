@@ -5,7 +5,7 @@
  *   bind → start N threads → all ready → serve          a thread dies → detach it everywhere → new rings → new thread → snapshots → serve
  */
 import { randomBytes } from 'node:crypto';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { BlockRule } from '../access/block-rules.ts';
 import { changeLogLevel, createLog, type Log } from '../base/log.ts';
 import type { AuthSettings, Settings } from '../base/settings.ts';
@@ -24,6 +24,8 @@ import { AuditLog } from './audit-log.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import type { LoadedConfig } from './config.ts';
+import type { EarlyThread } from './early-thread.ts';
+import { EarlyThreads, loadShard } from './early-threads.ts';
 import { Editor } from './editor.ts';
 import { type HistoryOwner, openHistory } from './history-owner.ts';
 import type { HistoryAsk } from './history-thread.ts';
@@ -46,11 +48,6 @@ const AUDIT_SUPPRESSED = counter('audit/refusals/suppressed');
 /** A shard that dies this often within the window has a fault that a restart does not mend. */
 const RESTARTS_MAX = 5;
 const RESTART_WINDOW_MILLISECONDS = 60_000;
-/**
- * Young generation of a shard's heap. Its pages count as memory of idle connections: 15,000 of them took 7.5 KB each at 64 MB and 5.9 KB at 16 MB;
- * at 4 MB fan-in cost 12 % more CPU, because the nursery was collected too often (native-bench/build/load, workloads idle and fan-in).
- */
-const YOUNG_GENERATION_MEGABYTES = 16;
 
 /** A listener as it runs. */
 export interface BrokerAddress {
@@ -74,13 +71,23 @@ export interface Broker {
 /**
  * Starts the broker.
  * @param readAgain reads the configuration again for `reload`; without it, its sections stay as they are
+ * @param early threads that load already
  * @returns when every listener accepts connections
  * @throws StartError with one clear line when an address cannot be bound
  */
 export async function startBroker(
   config: LoadedConfig,
   readAgain: () => Promise<LoadedConfig> = () => Promise.resolve(config),
+  early: EarlyThreads = new EarlyThreads(),
 ): Promise<Broker> {
+  try {
+    return await startWith(early, config, readAgain);
+  } finally {
+    early.discard();
+  }
+}
+
+async function startWith(early: EarlyThreads, config: LoadedConfig, readAgain: () => Promise<LoadedConfig>): Promise<Broker> {
   const { settings } = config;
   const log = createLog(settings.log.level, { shard: 'main' });
   let resolved = settings;
@@ -88,6 +95,7 @@ export async function startBroker(
     log.warn({ shards: settings.shards }, 'this platform cannot hand sockets between threads: running with one shard');
     resolved = { ...settings, shards: 1 };
   }
+  early.loadShards(resolved.shards);
   await checkTransports(resolved);
   const certificates = new CertificateWatch(resolved.listeners, log);
   for (const [index, listener] of resolved.listeners.entries()) {
@@ -111,10 +119,10 @@ export async function startBroker(
   let supervisor: Supervisor;
   try {
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
-    const store = resolved.store.enabled ? await openStore(resolved.store, resolved.shards, memory.measures, log) : null;
+    const store = resolved.store.enabled ? await openStore(early.store, resolved.store, resolved.shards, memory.measures, log) : null;
     history = resolved.history.enabled ? await openHistory(resolved.history, resolved.shards, log) : null;
     supervisor = new Supervisor(resolved, live, bound, memory, log, store, history, certificates, blocks, apiKeys, audit, desk);
-    await supervisor.start();
+    await supervisor.start(early);
   } catch (error) {
     unbindListeners(resolved.listeners, bound);
     await desk?.stop();
@@ -290,7 +298,7 @@ class Supervisor implements Broker {
     });
   }
 
-  async start(): Promise<void> {
+  async start(early: EarlyThreads): Promise<void> {
     const { shards } = this.settings;
     const links: (LinkWiring | null)[][] = [];
     for (let i = 0; i < shards; i++) links.push(new Array<LinkWiring | null>(shards).fill(null));
@@ -305,7 +313,9 @@ class Supervisor implements Broker {
     const recovered = this.waitForAll('recovered');
     const { store } = this;
     for (let index = 0; index < shards; index++)
-      this.threads.push(new ShardWorker(this.spawn(index, links[index]!, false, store === null ? null : store.attach(index))));
+      this.threads.push(
+        new ShardWorker(this.begin(early.shard(index), index, links[index]!, false, store === null ? null : store.attach(index))),
+      );
     await (store === null ? ready : Promise.race([ready, store.failure]));
     if (this.threads.some((thread) => !thread.isRunning)) throw new StartError('a shard could not start; the log above says why', 1);
     if (store !== null) {
@@ -331,7 +341,13 @@ class Supervisor implements Broker {
     this.observatory.start();
   }
 
-  private spawn(index: number, links: readonly (LinkWiring | null)[], awaitsSnapshots: boolean, store: StoreStart | null): Worker {
+  private begin(
+    thread: EarlyThread<ShardStart>,
+    index: number,
+    links: readonly (LinkWiring | null)[],
+    awaitsSnapshots: boolean,
+    store: StoreStart | null,
+  ): Worker {
     const start: ShardStart = {
       settings: { ...this.settings, ...liveSections(this.live.current) },
       index,
@@ -353,12 +369,7 @@ class Supervisor implements Broker {
       quicSecret: this.quicSecret,
       awaitsSnapshots,
     };
-    const worker = new Worker(new URL('./shard-thread.js', import.meta.url), {
-      workerData: start,
-      transferList: store === null ? portsOf(links) : [...portsOf(links), store.port],
-      name: `shard-${index}`,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MEGABYTES },
-    });
+    const worker = thread.begin(start, store === null ? portsOf(links) : [...portsOf(links), store.port]);
     // By its number; a successor of this thread has the same ones.
     const logins = new Map<number, OpenLogin>();
     worker.on('message', (message: FromShard) => {
@@ -482,7 +493,7 @@ class Supervisor implements Broker {
     const ready = this.waitForAll('ready', own);
     const serving = this.waitForAll('serving', own);
     const store = this.store === null ? null : await this.store.reattach(index);
-    thread.worker = this.spawn(index, links, others.size > 0, store);
+    thread.worker = this.begin(loadShard(index), index, links, others.size > 0, store);
     thread.isRunning = true;
     for (const { other, link } of ends) this.threads[other]!.tell({ kind: 'peer-restarted', peer: index, link }, [link.port]);
     await ready;

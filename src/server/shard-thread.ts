@@ -2,7 +2,7 @@
  * The thread of one shard: builds the shard and its listeners from what the supervisor hands over, then does what it is told (serve, detach a dead peer,
  * stop). No message of a client passes through here.
  */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import { changeLogLevel, createLog } from '../base/log.ts';
 import { SLOT_MILLISECONDS, steadyClock } from '../base/timers.ts';
@@ -16,6 +16,7 @@ import { Vitals } from '../shard/vitals.ts';
 import { type CertificateFiles, revocationOf } from '../transports/certificates.ts';
 import { Transit } from '../transports/descriptor.ts';
 import { adoptHandedOff, createReadBuffer } from '../transports/tcp.ts';
+import { startOf } from './early-thread.ts';
 import type { LiveChange } from './live-settings.ts';
 import { recoverShard } from './recover-shard.ts';
 import { ShardListeners } from './shard-listeners.ts';
@@ -24,7 +25,7 @@ import type { FromShard, ShardStart, ToShard } from './wiring.ts';
 
 assert(parentPort !== null, 'a shard runs in a worker thread');
 const port = parentPort;
-const start = workerData as ShardStart;
+const start = await startOf<ShardStart>();
 const log = createLog(start.settings.log.level, { shard: start.index });
 const shard = new Shard(start.settings, start, log, steadyClock(start.clock));
 if (start.history !== null)

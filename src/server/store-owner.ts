@@ -2,20 +2,27 @@
  * StoreOwner: the supervisor's hand on the store. It takes the lock, starts the store's thread, gives each shard its end, and closes all in order.
  */
 import { join } from 'node:path';
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import type { Log } from '../base/log.ts';
 import type { StoreSettings } from '../base/settings.ts';
 import { damageText, type SalvageReport } from '../store/salvage.ts';
 import { StoreError } from '../store/store-error.ts';
 import { StoreLock } from '../store/store-lock.ts';
+import type { EarlyThread } from './early-thread.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import type { FromStoreThread, StoreThreadStart, ToStoreThread } from './store-thread.ts';
 
 const SALVAGE_ADVICE = 'restore a backup, or start with store.onCorruption: salvage to keep what is before the damage';
 
-/** Opens the store of a configuration. @param measures where its thread says how it is. @throws StartError with one clear line */
-export async function openStore(settings: StoreSettings, shards: number, measures: SharedArrayBuffer, log: Log): Promise<StoreOwner> {
+/** Opens the store of a configuration. @param thread its thread. @param measures where it says how it is. @throws StartError with one clear line */
+export async function openStore(
+  thread: EarlyThread<StoreThreadStart>,
+  settings: StoreSettings,
+  shards: number,
+  measures: SharedArrayBuffer,
+  log: Log,
+): Promise<StoreOwner> {
   let lock: StoreLock;
   try {
     lock = new StoreLock(settings.path);
@@ -23,7 +30,7 @@ export async function openStore(settings: StoreSettings, shards: number, measure
     if (error instanceof StoreError) throw new StartError(error.message, 1);
     throw error;
   }
-  const owner = new StoreOwner(settings, shards, measures, lock, log);
+  const owner = new StoreOwner(thread.begin({ settings, shards, measures }), settings, shards, lock, log);
   await owner.opened;
   return owner;
 }
@@ -55,14 +62,13 @@ export class StoreOwner {
   private nextCounts: readonly number[];
   private isRewrite: boolean;
 
-  constructor(settings: StoreSettings, shards: number, measures: SharedArrayBuffer, lock: StoreLock, log: Log) {
+  constructor(worker: Worker, settings: StoreSettings, shards: number, lock: StoreLock, log: Log) {
     this.lock = lock;
     this.waiters = new Set();
     this.epoch = 0;
     this.nextCounts = [];
     this.isRewrite = false;
-    const workerData: StoreThreadStart = { settings, shards, measures };
-    this.worker = new Worker(new URL('./store-thread.js', import.meta.url), { workerData, name: 'store' });
+    this.worker = worker;
     this.worker.on('message', (message: FromStoreThread) => {
       for (const waiter of [...this.waiters]) if (waiter(message)) this.waiters.delete(waiter);
     });

@@ -7,7 +7,7 @@
  *
  * A commit that fails is tried again, whole, until it succeeds: nothing that a shard has handed over is ever dropped. No client's packet passes through here.
  */
-import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import type { StoreSettings } from '../base/settings.ts';
 import { cutPart } from '../journal/entry.ts';
@@ -19,6 +19,7 @@ import { isSound, type SalvageReport, salvage } from '../store/salvage.ts';
 import { StoreError } from '../store/store-error.ts';
 import type { StoreMeta } from '../store/store-meta.ts';
 import { PinServer } from '../store/store-pin.ts';
+import { startOf } from './early-thread.ts';
 import { bundle, type FromStore, type ToStore } from './store-link.ts';
 
 /** What the thread is started with. */
@@ -64,7 +65,7 @@ const SYNC_MILLISECONDS = 1000;
 
 assert(parentPort !== null, 'the store has a thread of its own');
 const parent = parentPort;
-const start = workerData as StoreThreadStart;
+const start = await startOf<StoreThreadStart>();
 
 function tellParent(message: FromStoreThread): void {
   parent.postMessage(message);
