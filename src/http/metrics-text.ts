@@ -2,6 +2,8 @@
  * Metrics in the text format of Prometheus (version 0.0.4), written from shared memory by whichever shard is asked. One table holds every metric; the manual and the test of the
  * dashboard read it, too.
  */
+
+import { VERSION } from '../base/version.ts';
 import { COUNTER_FACTS } from '../shard/counter-facts.ts';
 import { COUNTERS, listenerCounter } from '../shard/counters.ts';
 import {
@@ -14,7 +16,6 @@ import {
   type VitalName,
 } from '../shard/measures.ts';
 import type { Shard } from '../shard/shard.ts';
-import { VERSION } from '../shard/statistics.ts';
 
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 

@@ -7,7 +7,8 @@ import { totalmem } from 'node:os';
 import type { AlarmRuleName, Settings } from '../base/settings.ts';
 import { COUNTERS, type CounterName, sumCounter } from '../shard/counters.ts';
 import { MeasuresReader } from '../shard/measures.ts';
-import { blocksOf, type CertificateFiles } from '../transports/certificates.ts';
+import type { CertificateFiles } from '../transports/certificates.ts';
+import { blocksOf } from '../transports/pem.ts';
 import type { AlarmRule, Reading } from './alarms.ts';
 
 const DAY_MILLISECONDS = 86_400_000;

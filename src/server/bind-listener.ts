@@ -8,7 +8,6 @@ import net from 'node:net';
 import { dirname } from 'node:path';
 import type { ListenerSettings } from '../base/settings.ts';
 import { canHandOff, closeDescriptor, duplicate } from '../transports/descriptor.ts';
-import { bindQuicSocket } from '../transports/quic/bind-socket.ts';
 import { placeOf } from './listener-schema.ts';
 import { StartError } from './start-error.ts';
 import type { BoundListener } from './wiring.ts';
@@ -65,6 +64,7 @@ async function bindListener(listener: ListenerSettings): Promise<BoundListener> 
 /** Finds the port of a QUIC listener, whose sockets the shards bind by themselves. @throws StartError */
 async function findQuicPort(listener: ListenerSettings): Promise<BoundListener> {
   try {
+    const { bindQuicSocket } = await import('../transports/quic/bind-socket.ts');
     const { address } = await lookup(listener.host);
     const socket = await bindQuicSocket(address, listener.port, { isFirst: true });
     const { port } = socket;

@@ -16,8 +16,6 @@ import type { SupervisorEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login } from '../shard/login.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
-import { judgeForQuic } from '../transports/quic-door.ts';
-import { tryLanes } from '../transports/secure-lanes.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { AskDesk } from './ask-desk.ts';
 import { AuditLog } from './audit-log.ts';
@@ -27,8 +25,7 @@ import type { LoadedConfig } from './config.ts';
 import type { EarlyThread } from './early-thread.ts';
 import { EarlyThreads, loadShard } from './early-threads.ts';
 import { Editor } from './editor.ts';
-import { type HistoryOwner, openHistory } from './history-owner.ts';
-import type { HistoryAsk } from './history-thread.ts';
+import type { HistoryOwner } from './history-owner.ts';
 import { LiveSettings, liveSections } from './live-settings.ts';
 import type { LoginDesk, OpenLogin } from './login-desk.ts';
 import { Observatory } from './observatory.ts';
@@ -36,8 +33,6 @@ import { ShardWorker } from './shard-worker.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
 import { openStore, type StoreOwner } from './store-owner.ts';
-import { answerShards } from './supervisor-asks.ts';
-import { keepTopicMeters } from './topic-meter-desk.ts';
 import { checkTransports, isHttp } from './transport-check.ts';
 import { type WatchedFile, watchApiKeys, watchBlockRules } from './watched-file.ts';
 import { type BoundListener, createLink, type FromShard, portsOf, type ShardStart, SharedMemory, type ToShard } from './wiring.ts';
@@ -99,16 +94,19 @@ async function startWith(early: EarlyThreads, config: LoadedConfig, readAgain: (
   await checkTransports(resolved);
   const certificates = new CertificateWatch(resolved.listeners, log);
   for (const [index, listener] of resolved.listeners.entries()) {
-    if (listener.type === 'quic') certificates.judges.set(index, (files) => judgeForQuic(listener, files));
+    if (listener.type === 'quic') {
+      const { judgeForQuic } = await import('../transports/quic-door.ts');
+      certificates.judges.set(index, (files) => judgeForQuic(listener, files));
+    }
     if (listener.type === 'wss' || listener.type === 'https') {
-      const webSockets = await loadWebSockets();
+      const [{ tryLanes }, webSockets] = await Promise.all([import('../transports/secure-lanes.ts'), loadWebSockets()]);
       certificates.judges.set(index, (files) => tryLanes(webSockets, listener.tls!, files));
     }
   }
   await certificates.start();
   const blocks = watchBlockRules(resolved.auth.blocked, log);
   const hasHttp = resolved.listeners.some(isHttp);
-  const apiKeys = watchApiKeys(hasHttp ? resolved.http.apiKeys : '', log);
+  const apiKeys = hasHttp ? await watchApiKeys(resolved.http.apiKeys, log) : null;
   const { auditLog, auditLogBytes, auditLogFiles } = resolved.http;
   const audit = new AuditLog({ file: hasHttp ? auditLog : '', bytesMax: auditLogBytes, filesMax: auditLogFiles }, log);
   const live = new LiveSettings(config, readAgain, log);
@@ -120,7 +118,10 @@ async function startWith(early: EarlyThreads, config: LoadedConfig, readAgain: (
   try {
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
     const store = resolved.store.enabled ? await openStore(early.store, resolved.store, resolved.shards, memory.measures, log) : null;
-    history = resolved.history.enabled ? await openHistory(resolved.history, resolved.shards, log) : null;
+    if (resolved.history.enabled) {
+      const { openHistory } = await import('./history-owner.ts');
+      history = await openHistory(resolved.history, resolved.shards, log);
+    }
     supervisor = new Supervisor(resolved, live, bound, memory, log, store, history, certificates, blocks, apiKeys, audit, desk);
     await supervisor.start(early);
   } catch (error) {
@@ -130,7 +131,7 @@ async function startWith(early: EarlyThreads, config: LoadedConfig, readAgain: (
     throw error;
   }
   for (const address of supervisor.addresses) log.info(address, 'listening');
-  if (apiKeys.file !== '' && apiKeys.current.length === 0)
+  if (apiKeys !== null && apiKeys.file !== '' && apiKeys.current.length === 0)
     log.info(
       { run: `onehop apikey add NAME --role admin --file ${apiKeys.file}` },
       'there is no API key: nobody can use the HTTP API by one',
@@ -151,7 +152,8 @@ class Supervisor implements Broker {
   private readonly history: HistoryOwner | null;
   private readonly certificates: CertificateWatch;
   private readonly blocks: WatchedFile<BlockRule>;
-  private readonly apiKeys: WatchedFile<ApiKey>;
+  /** Null: nothing speaks HTTP. */
+  private readonly apiKeys: WatchedFile<ApiKey> | null;
   private readonly asks: AskDesk;
   private readonly editor: Editor;
   private readonly audit: AuditLog;
@@ -187,7 +189,7 @@ class Supervisor implements Broker {
     history: HistoryOwner | null,
     certificates: CertificateWatch,
     blocks: WatchedFile<BlockRule>,
-    apiKeys: WatchedFile<ApiKey>,
+    apiKeys: WatchedFile<ApiKey> | null,
     audit: AuditLog,
     desk: LoginDesk | null,
   ) {
@@ -208,11 +210,9 @@ class Supervisor implements Broker {
     this.blocks = blocks;
     blocks.changed = (rules) => this.tellAll({ kind: 'block-rules', rules });
     this.apiKeys = apiKeys;
-    apiKeys.changed = (keys) => this.tellAll({ kind: 'api-keys', keys });
+    if (apiKeys !== null) apiKeys.changed = (keys) => this.tellAll({ kind: 'api-keys', keys });
     this.asks = new AskDesk(log);
     this.audit = audit;
-    keepTopicMeters(this.asks);
-    this.asks.handle('history', (ask: HistoryAsk) => (history === null ? null : history.ask(ask)));
     this.desk = desk;
     this.live = live;
     live.changed = (change) => {
@@ -236,21 +236,6 @@ class Supervisor implements Broker {
       propertiesChanged: (authenticator, changes) => this.tellAll({ kind: 'user-properties', authenticator, changes }),
       event: (name, facts) => this.publish(name, facts),
       counters,
-    });
-    answerShards(this.asks, {
-      log,
-      settings,
-      live,
-      certificates,
-      blocks,
-      apiKeys,
-      logins: desk,
-      store,
-      editor: this.editor,
-      audit,
-      counters: this.memory.counters,
-      settled: () => this.settled(),
-      ports: () => this.addresses.map(({ port }) => port),
     });
     this.observatory = new Observatory(settings, this.memory, log, this.asks, {
       certificates: () => certificates.current,
@@ -298,7 +283,31 @@ class Supervisor implements Broker {
     });
   }
 
+  /** Names who answers what HTTP routes ask. Without HTTP none of it is loaded. */
+  private async openDesks(): Promise<void> {
+    const { settings, live, memory, log, certificates, blocks, apiKeys, store, editor, audit, history } = this;
+    if (apiKeys === null) return;
+    const { answerShards } = await import('./supervisor-asks.ts');
+    answerShards(this.asks, {
+      log,
+      settings,
+      live,
+      certificates,
+      blocks,
+      apiKeys,
+      logins: this.desk,
+      store,
+      history,
+      editor,
+      audit,
+      counters: memory.counters,
+      settled: () => this.settled(),
+      ports: () => this.addresses.map(({ port }) => port),
+    });
+  }
+
   async start(early: EarlyThreads): Promise<void> {
+    await this.openDesks();
     const { shards } = this.settings;
     const links: (LinkWiring | null)[][] = [];
     for (let i = 0; i < shards; i++) links.push(new Array<LinkWiring | null>(shards).fill(null));
@@ -364,7 +373,7 @@ class Supervisor implements Broker {
       listeners: this.bound,
       certificates: this.certificates.current,
       blockRules: this.blocks.current,
-      apiKeys: this.apiKeys.current,
+      apiKeys: this.apiKeys?.current ?? [],
       ticketSecret: this.ticketSecret,
       quicSecret: this.quicSecret,
       awaitsSnapshots,
@@ -515,7 +524,7 @@ class Supervisor implements Broker {
     this.isStopping = true;
     this.certificates.stop();
     this.blocks.stop();
-    this.apiKeys.stop();
+    this.apiKeys?.stop();
     this.live.stop();
     const live = new Set<number>();
     this.threads.forEach((thread, index) => {
@@ -556,7 +565,7 @@ class Supervisor implements Broker {
     this.certificates.reload();
     this.desk?.reload();
     this.blocks.reload();
-    this.apiKeys.reload();
+    this.apiKeys?.reload();
   }
 
   crashShard(index: number): void {

@@ -5,7 +5,7 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import type { Log } from '../base/log.ts';
 import type { ListenerSettings, TlsSettings } from '../base/settings.ts';
-import { CertificateError, type CertificateFiles, certificateFiles, fingerprintOf, readCertificates } from '../transports/certificates.ts';
+import type { CertificateFiles } from '../transports/certificates.ts';
 import { StartError } from './start-error.ts';
 
 /** Renewals come days apart; a poll sees every kind of replacement, links included. */
@@ -43,6 +43,8 @@ export class CertificateWatch {
 
   /** Reads everything for the first time. @throws StartError with one clear line */
   async start(): Promise<void> {
+    if (this.listeners.every(({ tls }) => tls === null)) return;
+    const { CertificateError, certificateFiles } = await loadCertificates();
     for (const [index, { tls }] of this.listeners.entries()) {
       if (tls === null) continue;
       try {
@@ -59,6 +61,7 @@ export class CertificateWatch {
   }
 
   private async read(index: number, tls: TlsSettings): Promise<CertificateFiles> {
+    const { CertificateError, readCertificates } = await loadCertificates();
     const files = await readCertificates(tls);
     try {
       this.judges.get(index)?.(files);
@@ -86,6 +89,7 @@ export class CertificateWatch {
       if (tls === null) continue;
       try {
         const files = await this.read(index, tls);
+        const { fingerprintOf } = await loadCertificates();
         const isChanged = fingerprintOf(files) !== fingerprintOf(this.current[index]!);
         readings.push({ place: index, isChanged, error: null });
         if (!isChanged) continue;
@@ -103,4 +107,9 @@ export class CertificateWatch {
   stop(): void {
     for (const file of this.watched) unwatchFile(file, this.reload);
   }
+}
+
+/** What reads certificates brings Node's TLS along, 8 ms of a start: it is loaded only where there are some. */
+function loadCertificates(): Promise<typeof import('../transports/certificates.ts')> {
+  return import('../transports/certificates.ts');
 }

@@ -212,10 +212,22 @@ async function overrideValue(raw: string): Promise<unknown> {
   if (raw === 'true' || raw === 'false') return raw === 'true';
   if (/^-?\d+(\.\d+)?$/.test(raw)) return Number(raw);
   if (!/^[[{'"]/.test(raw)) return raw;
+  const json = jsonValue(raw);
+  if (json !== undefined) return json;
   const yaml = await import('yaml');
   const document = yaml.parseDocument(raw, { prettyErrors: false });
   const first = document.errors[0];
   return first === undefined ? document.toJS() : new Error(`not valid YAML: ${first.message.replace(/\s+/g, ' ')}`);
+}
+
+/** What programs write: JSON without spaces, which needs no YAML library (a tenth of a start). Undefined: it is something else, or names a key twice, which YAML says. */
+function jsonValue(raw: string): unknown {
+  try {
+    const value: unknown = JSON.parse(raw);
+    return JSON.stringify(value) === raw ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Puts a value into the tree; false where the file has something else than a section on the way, which is reported anyway. */

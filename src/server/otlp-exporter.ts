@@ -4,9 +4,9 @@
  */
 import type { Log } from '../base/log.ts';
 import type { TracingSettings } from '../base/settings.ts';
+import { VERSION } from '../base/version.ts';
 import { counter } from '../shard/counters.ts';
 import type { OtlpSpan } from '../shard/otlp-spans.ts';
-import { VERSION } from '../shard/statistics.ts';
 import { PostQueue } from './post-queue.ts';
 
 const EXPORTED = counter('tracing/spans/exported');

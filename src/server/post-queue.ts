@@ -2,7 +2,7 @@
  * PostQueue: what is to be sent to a service of somebody else, one POST after the other, in order. A POST that fails is sent again at growing intervals; the queue is bounded, and
  * what finds no place in it, or is given up, is lost and counted.
  */
-import { HttpService } from '../auth/http-request.ts';
+import type { HttpService } from '../auth/http-request.ts';
 
 const FIRST_WAIT_MILLISECONDS = 500;
 const WAIT_MILLISECONDS_MAX = 60_000;
@@ -29,7 +29,8 @@ export interface PostItem {
 
 export class PostQueue {
   private readonly options: PostOptions;
-  private readonly service: HttpService;
+  /** Null: nothing was sent yet. */
+  private service: HttpService | null;
   private readonly items: PostItem[];
   private isSending: boolean;
   private isStopping: boolean;
@@ -38,8 +39,7 @@ export class PostQueue {
 
   constructor(options: PostOptions) {
     this.options = options;
-    const { timeoutMilliseconds } = options;
-    this.service = new HttpService(options.url, { connectMilliseconds: timeoutMilliseconds, readMilliseconds: timeoutMilliseconds });
+    this.service = null;
     this.items = [];
     this.isSending = false;
     this.isStopping = false;
@@ -73,6 +73,7 @@ export class PostQueue {
     let mayRetry = true;
     let wait = Math.min(WAIT_MILLISECONDS_MAX, FIRST_WAIT_MILLISECONDS * 2 ** tries);
     try {
+      this.service ??= await openService(this.options);
       const { status, retryAfter } = await this.service.ask('POST', NO_QUERY, headers(item.body), item.body);
       problem = status < 300 ? null : `status ${status}`;
       // What is wrong with a request is wrong with it the next time.
@@ -117,6 +118,12 @@ export class PostQueue {
       ]);
       clearTimeout(late);
     }
-    this.service.close();
+    this.service?.close();
   }
+}
+
+/** Node's clients of HTTP take 9 ms to load, and most brokers have nobody to send anything to. */
+async function openService({ url, timeoutMilliseconds }: PostOptions): Promise<HttpService> {
+  const { HttpService: Service } = await import('../auth/http-request.ts');
+  return new Service(url, { connectMilliseconds: timeoutMilliseconds, readMilliseconds: timeoutMilliseconds });
 }

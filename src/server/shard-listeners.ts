@@ -1,5 +1,5 @@
 /**
- * The listeners of one shard: each has a gate, and behind it what it speaks.
+ * The listeners of one shard: each has a gate, and behind it what it speaks. Other transports than TCP are loaded when a listener has them: 42 files, of which QUIC has 19.
  */
 
 import type { ListenerSettings } from '../base/settings.ts';
@@ -9,12 +9,11 @@ import { type ListenAt, SocketListener, type TakeSocket } from '../transports/ac
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { duplicate, type Transit } from '../transports/descriptor.ts';
 import { Gate } from '../transports/gate.ts';
-import { HttpDoor } from '../transports/http-door.ts';
-import { QuicDoor } from '../transports/quic-door.ts';
+import type { HttpDoor } from '../transports/http-door.ts';
+import type { QuicDoor } from '../transports/quic-door.ts';
 import { tcpDoor } from '../transports/tcp.ts';
-import { tlsDoor } from '../transports/tls.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
-import { WebSocketDoor } from '../transports/web-socket.ts';
+import type { WebSocketDoor } from '../transports/web-socket.ts';
 import type { BoundListener } from './wiring.ts';
 
 export class ShardListeners {
@@ -67,36 +66,48 @@ export class ShardListeners {
       const files = this.latest.get(index) ?? certificates[index] ?? null;
       const gate = new Gate(this.shard, index, this.rates);
       if (gate.settings.type === 'quic') {
-        const door = await QuicDoor.open(gate, host, port, this.quicSecret, files!);
+        const { QuicDoor: Door } = await import('../transports/quic-door.ts');
+        const door = await Door.open(gate, host, port, this.quicSecret, files!);
         this.quic.set(index, door);
         this.reloads.set(index, (next) => door.reload(next));
+        this.catchUp(index, files);
         ports.push(port);
         continue;
       }
       const listener = new SocketListener(gate, await this.doorOf(gate, files));
+      this.catchUp(index, files);
       this.listeners.push(listener);
       ports.push(await listener.listen(fd < 0 ? placeFor(gate.settings) : { fd: duplicate(fd) }));
     }
     return ports;
   }
 
+  /** Other certificates may have come while the transport was loaded. */
+  private catchUp(listener: number, files: CertificateFiles | null): void {
+    const latest = this.latest.get(listener);
+    if (latest !== undefined && latest !== files) this.reload(listener, latest);
+  }
+
   private async doorOf(gate: Gate, files: CertificateFiles | null): Promise<TakeSocket> {
     switch (gate.settings.type) {
       case 'ws':
       case 'wss': {
-        const door = new WebSocketDoor(gate, await loadWebSockets(), files);
+        const { WebSocketDoor: Door } = await import('../transports/web-socket.ts');
+        const door = new Door(gate, await loadWebSockets(), files);
         this.ofLibrary.push(door);
         this.reloads.set(gate.listener, (next) => door.reload(next));
         return door.take;
       }
       case 'http':
       case 'https': {
-        const door = new HttpDoor(gate, await loadWebSockets(), files, this.http!.serve);
+        const { HttpDoor: Door } = await import('../transports/http-door.ts');
+        const door = new Door(gate, await loadWebSockets(), files, this.http!.serve);
         this.ofLibrary.push(door);
         this.reloads.set(gate.listener, (next) => door.reload(next));
         return door.take;
       }
       case 'tls': {
+        const { tlsDoor } = await import('../transports/tls.ts');
         const door = tlsDoor(gate, files!, this.ticketSecret);
         this.reloads.set(gate.listener, (next) => door.reload(next));
         return door.take;

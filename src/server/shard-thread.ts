@@ -13,7 +13,7 @@ import { Shard } from '../shard/shard.ts';
 import { beginStop, changeUserProperties, endCertificates, endRevoked, peerDied, peerRestarted, quiesce } from '../shard/shard-life.ts';
 import { startStatistics } from '../shard/statistics.ts';
 import { Vitals } from '../shard/vitals.ts';
-import { type CertificateFiles, revocationOf } from '../transports/certificates.ts';
+import type { CertificateFiles } from '../transports/certificates.ts';
 import { Transit } from '../transports/descriptor.ts';
 import { adoptHandedOff, createReadBuffer } from '../transports/tcp.ts';
 import { startOf } from './early-thread.ts';
@@ -36,6 +36,8 @@ const readBuffer = createReadBuffer();
 shard.mesh.isHeld = true;
 /** Null where no listener speaks HTTP: then none of it is loaded. */
 const http = start.settings.listeners.some(({ type }) => type === 'http' || type === 'https') ? await openHttp() : null;
+/** Null where no listener has certificates. */
+const certificates = start.settings.listeners.some(({ tls }) => tls !== null) ? await import('../transports/certificates.ts') : null;
 const listeners = new ShardListeners(shard, transit, readBuffer, start.rates, Buffer.from(start.ticketSecret), start.quicSecret, http);
 /** Sockets that came before all peers have sent their routes: a client that publishes too early would not be heard by those it means. */
 const early: { readonly fd: number; readonly peer: Peer; readonly read: Uint8Array }[] = [];
@@ -92,7 +94,7 @@ async function serve(): Promise<void> {
 /** New connections are judged by them, and those that are there by the list of revoked ones. */
 function reloadCertificates(listener: number, files: CertificateFiles): void {
   listeners.reload(listener, files);
-  const revocation = revocationOf(files);
+  const revocation = certificates?.revocationOf(files) ?? null;
   if (revocation !== null) endCertificates(shard, listener, (certificate) => revocation.names(certificate));
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import type { Log } from '../base/log.ts';
 import type { StoreSettings } from '../base/settings.ts';
-import { damageText, type SalvageReport } from '../store/salvage.ts';
+import { damageText, type SalvageReport } from '../store/damage.ts';
 import { StoreError } from '../store/store-error.ts';
 import { StoreLock } from '../store/store-lock.ts';
 import type { EarlyThread } from './early-thread.ts';

@@ -18,9 +18,12 @@ import { policyAsks } from './desk-policies.ts';
 import { storeAsks } from './desk-store.ts';
 import { userAsks } from './desk-users.ts';
 import type { Editor } from './editor.ts';
+import type { HistoryOwner } from './history-owner.ts';
+import type { HistoryAsk } from './history-thread.ts';
 import type { LiveSettings } from './live-settings.ts';
 import type { LoginDesk } from './login-desk.ts';
 import type { StoreOwner } from './store-owner.ts';
+import { keepTopicMeters } from './topic-meter-desk.ts';
 import type { WatchedFile } from './watched-file.ts';
 
 /** What the supervisor has. */
@@ -36,6 +39,8 @@ export interface SupervisorParts {
   readonly logins: LoginDesk | null;
   /** Null: nothing is stored. */
   readonly store: StoreOwner | null;
+  /** Null: no message is kept. */
+  readonly history: HistoryOwner | null;
   readonly editor: Editor;
   readonly audit: AuditLog;
   readonly counters: SharedArrayBuffer;
@@ -55,6 +60,8 @@ export function answerShards(desk: AskDesk, parts: SupervisorParts): void {
   listenerAsks(desk, parts);
   configAsks(desk, parts);
   storeAsks(desk, parts);
+  keepTopicMeters(desk);
+  desk.handle('history', (ask: HistoryAsk) => parts.history?.ask(ask) ?? null);
   desk.handle('audit', (entry: Parameters<AuditLog['add']>[0]) => {
     parts.audit.add(entry);
     return true;

@@ -5,7 +5,6 @@ import { existsSync, unwatchFile, watchFile } from 'node:fs';
 import type { BlockRule } from '../access/block-rules.ts';
 import type { Log } from '../base/log.ts';
 import type { ApiKey } from '../http/api-key.ts';
-import { readApiKeyFile } from './api-key-file.ts';
 import { blockRuleOf, readBlockFile } from './block-file.ts';
 import { StartError } from './start-error.ts';
 
@@ -23,12 +22,6 @@ interface FileKind<Item> {
   readonly read: (file: string) => readonly Item[];
 }
 
-const apiKeys: FileKind<ApiKey> = {
-  key: 'http.apiKeys',
-  what: 'API keys',
-  mayGo: true,
-  read: (file) => [...readApiKeyFile(file).values()],
-};
 // Whoever is blocked stays so: an editor may take a file away for a moment.
 const blockRules: FileKind<BlockRule> = {
   key: 'auth.blocked',
@@ -89,7 +82,9 @@ export function watchBlockRules(file: string, log: Log): WatchedFile<BlockRule> 
   return new WatchedFile(file, blockRules, log);
 }
 
-/** The file of API keys. @throws StartError with one clear line when it is there and cannot be read */
-export function watchApiKeys(file: string, log: Log): WatchedFile<ApiKey> {
-  return new WatchedFile(file, apiKeys, log);
+/** The file of API keys; what reads it is loaded only where something speaks HTTP. @throws StartError with one clear line when it is there and cannot be read */
+export async function watchApiKeys(file: string, log: Log): Promise<WatchedFile<ApiKey>> {
+  const { readApiKeyFile } = await import('./api-key-file.ts');
+  const read = (path: string): readonly ApiKey[] => [...readApiKeyFile(path).values()];
+  return new WatchedFile(file, { key: 'http.apiKeys', what: 'API keys', mayGo: true, read }, log);
 }

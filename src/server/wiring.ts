@@ -16,7 +16,7 @@ import type { HistoryWiring } from '../shard/history.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
 import { measuresBytes } from '../shard/measures.ts';
-import { quotaBytes } from '../shard/quotas.ts';
+import { quotaBytes } from '../shard/quota-memory.ts';
 import type { UserPropertyChange } from '../shard/shard-life.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';

@@ -12,9 +12,10 @@ import type { InboundQuotaSettings, QuotaSettings, RateSettings } from '../base/
 import { SLOT_MILLISECONDS, Timer } from '../base/timers.ts';
 import { Bucket, Limit, Pool } from './bucket.ts';
 import { CONNECTED, type Connection } from './connection.ts';
-import { counter, LISTENERS_MAX } from './counters.ts';
+import { counter } from './counters.ts';
 import { maySend } from './quota-check.ts';
-import { GroupTable, groupTableBytes } from './quota-groups.ts';
+import { GroupTable } from './quota-groups.ts';
+import { BYTES, CONNECTS, LISTENERS, MESSAGES, POOLS, SUBSCRIBES } from './quota-memory.ts';
 import { ClientQuota, ConnectionQuota, type Group, Hold, Scope } from './quota-scope.ts';
 import { resumeReading } from './receive.ts';
 import type { Shard } from './shard.ts';
@@ -28,25 +29,12 @@ const FORGOTTEN = counter('quota/forgotten');
 const LOG_SUPPRESSED = counter('quota/log/suppressed');
 const CONNECTS_REFUSED = counter('connections/refused/rate');
 
-/** Places of the pools in shared memory. */
-const MESSAGES = 0;
-const BYTES = 1;
-const CONNECTS = 2;
-const SUBSCRIBES = 3;
-const LISTENERS = 4;
-const POOLS = LISTENERS + 2 * LISTENERS_MAX;
-
 /** Clients that have gone and whose buckets are not full again; of more the oldest are forgotten. */
 const DEPARTED_MAX = 16_384;
 /** How often one client's excess of one scope is in the log. */
 const LOG_MILLISECONDS = 60_000;
 /** Lines of one shard in a second. */
 const LINES_PER_SECOND = 10;
-
-/** Bytes of SharedArrayBuffer. */
-export function quotaBytes(shards: number): number {
-  return POOLS * 8 + groupTableBytes(shards);
-}
 
 export class Quotas {
   private readonly shard: Shard;

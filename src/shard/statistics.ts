@@ -2,16 +2,13 @@
  * `$SYS/broker/…`: the counters of all shards, published as Retained Messages by shard 0 every `mqtt.sysInterval`. The names are those of `counters.ts`;
  * each topic holds the sum over all shards as decimal text, beside version, uptime and shard count.
  */
-import { createRequire } from 'node:module';
 import { utf8Bytes } from '../base/bytes.ts';
+import { VERSION } from '../base/version.ts';
 import { COUNTERS } from './counters.ts';
 import { ownMessage } from './receipt.ts';
 import type { Shard } from './shard.ts';
 
 const NO_PROPERTIES = new Uint8Array(0);
-
-/** Version of the package. */
-export const VERSION: string = (createRequire(import.meta.url)('../../../package.json') as { version: string }).version;
 
 /** Begins to publish; only shard 0 does. */
 export function startStatistics(shard: Shard): void {

@@ -10,36 +10,13 @@ import { copyFileSync, existsSync, linkSync, mkdirSync, renameSync, rmSync } fro
 import { join } from 'node:path';
 import { ENTRY_DEAD, ENTRY_MESSAGE, ENTRY_RETAINED, EntryReader } from '../journal/entry.ts';
 import { RECORD_HEAD_BYTES, recordEnd, WRITERS_MAX } from '../journal/record.ts';
+import type { Damage, SalvageReport } from './damage.ts';
 import { entryProblem } from './entry-check.ts';
 import { type LogItem, LogReader } from './log-reader.ts';
 import { isUnfinished, LogStore, type RecordWrite, syncDirectory } from './log-store.ts';
 import { PageFile } from './page-file.ts';
 import { StoreError } from './store-error.ts';
 import { EPOCH_IDS, NEW_META, type StoreMeta } from './store-meta.ts';
-
-/** One damage, in words. */
-export interface Damage {
-  /** Byte of the file. */
-  readonly offset: number;
-  /** Shard and count of the record; -1: it is not one in particular. */
-  readonly shard: number;
-  readonly count: number;
-  /** Byte of the record; -1: the record as a whole. */
-  readonly at: number;
-  readonly text: string;
-}
-
-/** What a salvage has done. */
-export interface SalvageReport {
-  /** Where the damaged file is now. */
-  readonly aside: string;
-  /** The first of them. */
-  readonly damages: readonly Damage[];
-  readonly damageCount: number;
-  readonly keptRecords: number;
-  /** Records that can be read and were left out, because they stand behind a damage. */
-  readonly droppedRecords: number;
-}
 
 /** Directory in which a new file is made. */
 export const FRESH_DIRECTORY = 'data.mdb.fresh';
@@ -64,12 +41,6 @@ export function damageOf(item: LogItem): Damage | null {
   const problem = entryProblem(item.bytes);
   if (problem === null) return null;
   return { offset: item.offset + problem.at, shard: item.writer, count: item.count, at: problem.at, text: problem.text };
-}
-
-/** A damage as a person reads it. */
-export function damageText(file: string, { offset, shard, count, at, text }: Damage): string {
-  const record = shard < 0 ? '' : `record ${count} of shard ${shard}${at < 0 ? '' : `, byte ${at}`}: `;
-  return `${file}: offset ${offset}: ${record}${text}`;
 }
 
 /** Whether all that the store in a directory holds is as it was written. @throws StoreError of kind `version` */

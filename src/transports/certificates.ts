@@ -6,6 +6,7 @@ import { createHash, hkdfSync, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import tls from 'node:tls';
 import type { TlsSettings } from '../base/settings.ts';
+import { blocksOf } from './pem.ts';
 import { Revocation } from './revocation.ts';
 
 /** What OpenSSL wants: a name, a key for the code, a key for the cipher. Node makes them of shorter ones. */
@@ -93,11 +94,6 @@ function check(file: string, attempt: () => void): void {
 /** What judges client certificates where TLS does not do it; null where the listener has no list. */
 export function revocationOf(files: CertificateFiles): Revocation | null {
   return files.crl === '' ? null : new Revocation(blocksOf(files.ca, 'CERTIFICATE'), blocksOf(files.crl, 'X509 CRL'));
-}
-
-/** The PEM blocks of one kind, each with its lines. */
-export function blocksOf(pem: string, kind: string): string[] {
-  return pem.match(new RegExp(`-----BEGIN ${kind}-----[\\s\\S]*?-----END ${kind}-----`, 'g')) ?? [];
 }
 
 /** Whether two readings are the same. */

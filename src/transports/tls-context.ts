@@ -6,8 +6,9 @@ import { X509Certificate } from 'node:crypto';
 import tls from 'node:tls';
 import { type Address, type OpenSsl, takeError } from '../base/open-ssl.ts';
 import type { TlsSettings } from '../base/settings.ts';
-import { blocksOf, type CertificateFiles, certificateFor } from './certificates.ts';
+import { type CertificateFiles, certificateFor } from './certificates.ts';
 import { readClientHello } from './client-hello.ts';
+import { blocksOf } from './pem.ts';
 import { HELLO_BYTES_MAX, type TlsEngine } from './tls-engine.ts';
 
 const SSL_CTRL_MODE = 33;

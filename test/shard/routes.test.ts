@@ -4,11 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import test, { describe, type TestContext } from 'node:test';
+import { VERSION } from '../../src/base/version.ts';
 import * as types from '../../src/protocol/packet-type.ts';
 import { COUNTERS } from '../../src/shard/counters.ts';
 import { sendSnapshot } from '../../src/shard/routes.ts';
 import { peerDied } from '../../src/shard/shard-life.ts';
-import { startStatistics, VERSION } from '../../src/shard/statistics.ts';
+import { startStatistics } from '../../src/shard/statistics.ts';
 import type { ConnectOptions } from '../support/packet-client.ts';
 import { clientIdOn } from '../support/placement.ts';
 import { type MemoryClient, type ShardGroup, startShards } from '../support/shard-group.ts';

@@ -2,9 +2,9 @@
  * What a shard answers about itself, and what is known of the whole broker without asking anybody.
  */
 import { getHeapStatistics } from 'node:v8';
+import { VERSION } from '../../base/version.ts';
 import { type CounterName, counter } from '../../shard/counters.ts';
 import type { Shard } from '../../shard/shard.ts';
-import { VERSION } from '../../shard/statistics.ts';
 import { droppedOfAll, Load } from './load.ts';
 
 /** Sums of all shards by the name that people see. */

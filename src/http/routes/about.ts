@@ -2,7 +2,7 @@
  * What the broker says of itself and of the API: health for whoever balances load, who is asking, and the OpenAPI document.
  */
 import { z } from 'zod';
-import { VERSION } from '../../shard/statistics.ts';
+import { VERSION } from '../../base/version.ts';
 import { openApiDocument } from '../open-api.ts';
 import { ROLES } from '../role.ts';
 import { type Route, route } from '../route.ts';
