@@ -263,7 +263,7 @@ describe('pages', () => {
     const { dependencies } = JSON.parse(read('package.json')) as { dependencies: Record<string, string> };
     const problems = Object.keys(dependencies).flatMap((name) => {
       const values = new RegExp(
-        `^import (?!type )[^;]*'${name}'|import\\('${name}(/\\w+)?'\\)|\\)\\('${name}'\\)|resolve\\('${name}/`,
+        `^import (?!type )[^;]*'${name}(/\\w+)?'|import\\('${name}(/\\w+)?'\\)|\\)\\('${name}'\\)|resolve\\('${name}/`,
         'm',
       );
       const users = sources.filter((path) => values.test(read(path)));

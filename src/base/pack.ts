@@ -2,7 +2,8 @@
  * Pack: objects to bytes and back, for what is rare and has structure (control records, sessions in the journal). Messages do not pass through it.
  * The only file that knows the encoding.
  */
-import { Packr } from 'msgpackr';
+// The entry without native code, which is for long texts and took a shard's thread 20 ms to find and load.
+import { Packr } from 'msgpackr/pack';
 
 // Plain maps with their keys: what is stored today must be readable by a later version that knows nothing of this process.
 const packr = new Packr({ useRecords: false, variableMapSize: true });
