@@ -10,7 +10,7 @@ import { once } from 'node:events';
 import { MessageChannel, type MessagePort, type Transferable, Worker, type WorkerOptions, workerData } from 'node:worker_threads';
 
 export class EarlyThread<T extends object> {
-  private readonly worker: Worker;
+  readonly worker: Worker;
   private readonly port: MessagePort;
   private hasBegun: boolean;
 

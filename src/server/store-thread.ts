@@ -16,7 +16,6 @@ import { Measures, storeRow } from '../shard/measures.ts';
 import { Vitals } from '../shard/vitals.ts';
 import type { SalvageReport } from '../store/damage.ts';
 import { LogStore, type RecordWrite } from '../store/log-store.ts';
-import { isSound, salvage } from '../store/salvage.ts';
 import { StoreError } from '../store/store-error.ts';
 import type { StoreMeta } from '../store/store-meta.ts';
 import { PinServer } from '../store/store-pin.ts';
@@ -416,7 +415,10 @@ function unusable(error: Error): void {
 /** Opens the store; with `store.onCorruption: salvage` one that is damaged is made anew before. */
 async function openStore(): Promise<LogStore> {
   const { path, durability, onCorruption } = start.settings;
-  if (onCorruption === 'salvage' && !isSound(path)) tellParent({ kind: 'salvaged', report: await salvage(path) });
+  if (onCorruption === 'salvage') {
+    const { isSound, salvage } = await import('../store/salvage.ts');
+    if (!isSound(path)) tellParent({ kind: 'salvaged', report: await salvage(path) });
+  }
   return new LogStore(path, durability);
 }
 
