@@ -56,7 +56,8 @@ class LateLog implements Log {
     if (this.least <= 4) this.open().error(facts, message);
   }
 
-  private open(): Logger {
+  /** Makes the logger, where it is not there yet. */
+  open(): Logger {
     this.logger ??= createLogger(this.facts);
     return this.logger;
   }
@@ -65,6 +66,11 @@ class LateLog implements Log {
 /** Writes lines from another level up from now on. @param log made by `createLog` */
 export function changeLogLevel(log: Log, level: LogLevel): void {
   (log as LateLog).setLevel(level);
+}
+
+/** Loads the library now: who has something to say in any case chooses a moment when nobody waits for it. @param log made by `createLog` */
+export function openLog(log: Log): void {
+  (log as LateLog).open();
 }
 
 /**

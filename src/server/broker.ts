@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Worker } from 'node:worker_threads';
 import type { BlockRule } from '../access/block-rules.ts';
-import { changeLogLevel, createLog, type Log } from '../base/log.ts';
+import { changeLogLevel, createLog, type Log, openLog } from '../base/log.ts';
 import type { AuthSettings, Settings } from '../base/settings.ts';
 import { type ClockOrigin, clockOrigin } from '../base/timers.ts';
 import type { ApiKey } from '../http/api-key.ts';
@@ -117,7 +117,10 @@ async function startWith(early: EarlyThreads, config: LoadedConfig, readAgain: (
   let supervisor: Supervisor;
   try {
     if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
-    const store = resolved.store.enabled ? await openStore(early.store, resolved.store, resolved.shards, memory.measures, log) : null;
+    const opening = resolved.store.enabled ? openStore(early.store, resolved.store, resolved.shards, memory.measures, log) : null;
+    // The supervisor would wait for the store now, and will say that it listens.
+    if (resolved.log.level !== 'silent') openLog(log);
+    const store = await opening;
     if (resolved.history.enabled) {
       const { openHistory } = await import('./history-owner.ts');
       history = await openHistory(resolved.history, resolved.shards, log);

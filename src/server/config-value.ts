@@ -58,9 +58,12 @@ function measure(value: unknown, units: Record<string, number>, bare: number): n
   return unit === undefined ? Number.NaN : Math.round(Number(match[1]) * unit);
 }
 
-/** A schema made of one function: it returns the value, or the half sentence that says what was expected. */
+/**
+ * A schema made of one function: it returns the value, or the half sentence that says what was expected.
+ * It is nothing but a transformation: with `z.unknown()` before it there were 1,110 schemas instead of 750, which took 10 ms more of a start.
+ */
 function parsed<T>(read: (value: unknown) => { value: T } | string): z.ZodType<T, unknown> {
-  return z.unknown().transform((value, context): T => {
+  return z.transform((value: unknown, context): T => {
     const result = read(value);
     if (typeof result !== 'string') return result.value;
     context.addIssue({ code: 'custom', message: result, input: value });
