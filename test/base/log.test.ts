@@ -45,6 +45,20 @@ test('a line for each event at or above the level, written at once', () => {
   assert.equal(first!['pid'], undefined);
 });
 
+test('the level can be changed, before and after the first line', () => {
+  const script = `
+    import { changeLogLevel, createLog } from ${JSON.stringify(log)};
+    const log = createLog('silent', { shard: 3 });
+    log.error({}, 'not yet');
+    changeLogLevel(log, 'debug');
+    log.debug({}, 'now');
+    changeLogLevel(log, 'warn');
+    log.info({}, 'no more');
+    log.warn({}, 'still');`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 20_000 });
+  assert.deepEqual(stdout.match(/"msg":"[^"]*"/g), ['"msg":"now"', '"msg":"still"'], stderr);
+});
+
 test('trace writes everything, silent nothing', () => {
   assert.equal(linesOf('trace').length, 5);
   assert.equal(linesOf('silent').length, 0);

@@ -8,7 +8,7 @@ import { availableParallelism, tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import test, { after, describe } from 'node:test';
 import type { ListenerSettings } from '../../src/base/settings.ts';
-import { ConfigError, type ConfigSources, loadSettings } from '../../src/server/config.ts';
+import { ConfigError, type ConfigSources, loadConfig, loadSettings } from '../../src/server/config.ts';
 import { configurationPage } from '../../src/server/config-manual.ts';
 import { configKeys } from '../../src/server/config-schema.ts';
 import { placeOf } from '../../src/server/listener-schema.ts';
@@ -261,6 +261,18 @@ describe('problems', () => {
         'ONEHOP_LIMITS__INFLIGHT: expected a whole number from 1 to 65535, not "many"',
         'ONEHOP_P2P__PARENTS: not valid YAML: Flow sequence must end with a ]',
       ].toSorted(),
+    );
+  });
+
+  test('an override in JSON is what it is in YAML, and what is wrong with it is said', async () => {
+    const listeners = [{ type: 'tcp', bind: '127.0.0.1:0' }];
+    const written = async (value: string): Promise<unknown> => (await loadConfig({ set: [`listeners=${value}`] })).written['listeners'];
+    for (const value of [JSON.stringify(listeners), JSON.stringify(listeners, null, 1), "[{ type: tcp, bind: '127.0.0.1:0' }]"])
+      assert.deepEqual(await written(value), listeners);
+    // Which of two values is meant nobody knows.
+    assert.match(
+      (await problems({ set: ['listeners=[{"type":"tcp","bind":"127.0.0.1:0","bind":"127.0.0.1:1"}]'] })).lines[0]!,
+      /^--set listeners: not valid YAML: Map keys must be unique/,
     );
   });
 
