@@ -34,9 +34,10 @@ test('what a thread is told before it listens waits for it', async () => {
   const thread = load();
   const { port1, port2 } = new MessageChannel();
   const worker = thread.begin({ word: 'late', port: port2 }, [port2]);
+  const ended = once(worker, 'exit');
   worker.postMessage('end');
   assert.equal(await answered(port1), 'late');
-  assert.deepEqual(await once(worker, 'exit'), [0]);
+  assert.deepEqual(await ended, [0]);
 });
 
 test('a thread that is not needed ends, while it loads and when it has loaded', async () => {
