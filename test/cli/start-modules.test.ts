@@ -70,7 +70,12 @@ test('a plain start loads what it needs', async (context) => {
     'server/user-file',
   ])
     assert.ok(!main.own.has(`${name}.js`), `the supervisor loads ${name}`);
-  for (const folder of ['http', 'auth', 'session', 'journal', 'routing'])
+  // What the audit log takes of refusals is bounded by a rule of the door.
+  assert.deepEqual(
+    [...main.own].filter((name) => name.startsWith('http/')),
+    ['http/refusal-rate.js'],
+  );
+  for (const folder of ['auth', 'session', 'journal', 'routing'])
     assert.ok(!foldersOf(main).includes(folder), `the supervisor loads ${folder}`);
 });
 
