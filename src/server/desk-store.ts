@@ -204,7 +204,7 @@ class Compactions {
       log.info({ path, ...facts, milliseconds }, 'the file of the store was written anew');
     } else {
       this.counters[COMPACTIONS_FAILED]!++;
-      log.error({ path, error, milliseconds }, 'the file of the store could not be written anew; it is as it was');
+      log.warn({ path, error, milliseconds }, 'the file of the store could not be written anew; it is as it was');
     }
   }
 }
