@@ -266,7 +266,8 @@ alarms: { webhook: { url: 'https://hooks.example/services/hunter2' } }
     const writer = await connect(broker.port, { clientId: 'writer', keepAlive: 1 });
     const large = 'x'.repeat(100_000);
     // A log that is longer than 64 MB is cleaned: then most of the file is free.
-    for (let n = 0; n < 110; n++) await Promise.all(Array.from({ length: 8 }, () => writer.publish('large/0', large, { qos: 1, retain: true })));
+    for (let n = 0; n < 110; n++)
+      await Promise.all(Array.from({ length: 8 }, () => writer.publish('large/0', large, { qos: 1, retain: true })));
     const before = (await as('GET', '')).json;
     let isOver = false;
     const sent: string[] = [];

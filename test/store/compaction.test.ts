@@ -66,7 +66,10 @@ class Model {
     assert.equal(this.store.records, this.records.size);
     for (const [record, bytes] of this.records) assert.deepEqual(this.store.get(record), bytes, `record ${record}`);
     const reader = await openForReading(this.directory);
-    assert.deepEqual(recordsOf(reader), [...this.records.keys()].sort((a, b) => a - b));
+    assert.deepEqual(
+      recordsOf(reader),
+      [...this.records.keys()].sort((a, b) => a - b),
+    );
     assert.equal(reader.meta?.epoch, this.store.meta.epoch);
     reader.close();
   }
