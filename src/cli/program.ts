@@ -244,7 +244,10 @@ function addStore(root: Command, done: (exitCode: number) => void): void {
     .command('compact')
     .description('Rewrite a store that no broker uses, so that it holds only what is still needed.')
     .argument(...directory)
-    .addHelpText('after', example('onehop store compact onehop-data'))
+    .addHelpText(
+      'after',
+      example('onehop store compact onehop-data', `a running broker does it itself: onehop api POST store/compact --data '{}'`),
+    )
     .action(async (path: string) => {
       const { compact } = await import('./store.ts');
       await compact(path);

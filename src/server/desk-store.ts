@@ -1,19 +1,21 @@
 /**
- * What the API does with the store: how it is, and copies of it while the broker goes on.
+ * What the API does with the store while the broker goes on: how it is, copies of it, and its file written anew.
  *
  * A copy is read from the file of the store at one moment that the store's thread holds, on a thread of its own; nothing that a client waits for is delayed.
+ * A compaction is done by the store's thread between commits; commits wait for its last instant.
  */
 import { existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { counter, sumCounter } from '../shard/counters.ts';
+import { counter, countersRow, sumCounter } from '../shard/counters.ts';
 import { type AskDesk, Refusal } from './ask-desk.ts';
 import type { BackupStart, FromBackupThread } from './backup-thread.ts';
+import type { StoreOwner } from './store-owner.ts';
 import type { SupervisorParts } from './supervisor-asks.ts';
 
 /** One directory below `store.backups`. */
 const NAME = /^[A-Za-z0-9][\w.-]{0,99}$/;
-/** So long an answer waits for a copy to be done. */
+/** So long an answer waits for a copy or a compaction to be done. */
 const WAIT_MILLISECONDS = 5000;
 
 /** The last copy. */
@@ -30,32 +32,47 @@ interface Backup {
   error: string | null;
 }
 
+/** The last compaction. */
+interface CompactionState {
+  state: 'running' | 'done' | 'failed';
+  readonly startedAt: string;
+  endedAt: string | null;
+  /** Bytes that have been copied, and of how many at least. */
+  copiedBytes: number;
+  of: number;
+  /** Bytes of the file. */
+  bytesBefore: number | null;
+  bytesAfter: number | null;
+  records: number | null;
+  /** How long commits have waited. */
+  pauseMilliseconds: number | null;
+  error: string | null;
+}
+
+const COMPACTIONS = counter('store/compactions');
+const COMPACTIONS_FAILED = counter('store/compactions/failed');
+
 /** Names what is answered. */
 export function storeAsks(desk: AskDesk, parts: SupervisorParts): void {
   const backups = new Backups(parts);
-  desk.handle('store/read', async () => ({ ...(await storeOf(parts)), backup: backups.last }));
+  const compactions = new Compactions(parts);
+  desk.handle('store/read', async () => ({ ...(await storeOf(parts)), backup: backups.last, compaction: compactions.last }));
   desk.handle('store/backup', (asked: { name?: string | undefined }) => backups.begin(asked.name));
-  desk.handle('store/compact', () => {
-    const { settings } = parts;
-    if (!settings.store.enabled) throw new Refusal('not-implemented', 'there is no store: store.enabled is false');
-    throw new Refusal(
-      'not-implemented',
-      `a store that is in use cannot be rewritten: stop the broker, then: onehop store compact ${settings.store.path}`,
-    );
-  });
+  desk.handle('store/compact', ({ pauseMillisecondsMax }: { pauseMillisecondsMax: number }) => compactions.begin(pauseMillisecondsMax));
 }
 
 async function storeOf({ settings, store, counters }: SupervisorParts): Promise<object> {
   const { enabled, path, durability, backups } = settings.store;
   if (store === null) return { isEnabled: enabled };
   const sum = (name: Parameters<typeof counter>[0]): number => sumCounter(counters, counter(name));
-  const { records, lastCommitAt } = await store.state();
+  const { records, usedBytes, lastCommitAt } = await store.state();
   return {
     isEnabled: true,
     path,
     durability,
     backups: backups === '' ? null : backups,
     bytes: statSync(join(path, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0,
+    usedBytes,
     records,
     logBytes: sum('store/log-bytes'),
     commits: sum('store/commits'),
@@ -128,5 +145,66 @@ function named(partial: string, target: string, result: Partial<Backup>): Partia
     return result;
   } catch (error) {
     return { state: 'failed', error: `${target}: ${(error as Error).message}` };
+  }
+}
+
+class Compactions {
+  last: CompactionState | null;
+  private readonly parts: SupervisorParts;
+  /** The supervisor's counters stand in the row of shard 0, which does not write them. */
+  private readonly counters: Float64Array;
+
+  constructor(parts: SupervisorParts) {
+    this.last = null;
+    this.parts = parts;
+    this.counters = countersRow(parts.counters, 0);
+  }
+
+  /** Begins one. @returns how it is when it is done, or after some seconds */
+  begin(pauseMillisecondsMax: number): Promise<CompactionState> {
+    const { store } = this.parts;
+    if (store === null) throw new Refusal('not-implemented', 'there is no store: store.enabled is false');
+    if (this.last?.state === 'running') throw new Refusal('conflict', `the store is being compacted since ${this.last.startedAt}`);
+    const startedAt = new Date().toISOString();
+    const compaction: CompactionState = {
+      state: 'running',
+      startedAt,
+      endedAt: null,
+      copiedBytes: 0,
+      of: 0,
+      bytesBefore: null,
+      bytesAfter: null,
+      records: null,
+      pauseMilliseconds: null,
+      error: null,
+    };
+    this.last = compaction;
+    return new Promise((resolve) => {
+      const wait = setTimeout(resolve, WAIT_MILLISECONDS, compaction).unref();
+      void this.run(store, compaction, pauseMillisecondsMax).then(() => {
+        clearTimeout(wait);
+        resolve(compaction);
+      });
+    });
+  }
+
+  private async run(store: StoreOwner, compaction: CompactionState, pauseMillisecondsMax: number): Promise<void> {
+    const { log, settings } = this.parts;
+    const { path } = settings.store;
+    const began = performance.now();
+    log.info({ path }, 'the file of the store is being written anew');
+    const { error, ...facts } = await store.compact(pauseMillisecondsMax, (copiedBytes, of) =>
+      Object.assign(compaction, { copiedBytes, of }),
+    );
+    const milliseconds = Math.round(performance.now() - began);
+    Object.assign(compaction, { state: error === null ? 'done' : 'failed', endedAt: new Date().toISOString(), error });
+    if (error === null) {
+      Object.assign(compaction, facts);
+      this.counters[COMPACTIONS]!++;
+      log.info({ path, ...facts, milliseconds }, 'the file of the store was written anew');
+    } else {
+      this.counters[COMPACTIONS_FAILED]!++;
+      log.warn({ path, error, milliseconds }, 'the file of the store could not be written anew; it is as it was');
+    }
   }
 }

@@ -9,9 +9,9 @@ import { join } from 'node:path';
 import { packObject } from '../base/pack.ts';
 import { ENTRY_DELIVERY, ENTRY_MESSAGE, ENTRY_ORIGIN, ENTRY_OWN, ENTRY_RETAINED } from '../journal/entry.ts';
 import { LogReader, type LogRecord } from '../store/log-reader.ts';
-import { LogStore } from '../store/log-store.ts';
+import { FRESH_DIRECTORY, LogStore } from '../store/log-store.ts';
 import { PageFile } from '../store/page-file.ts';
-import { copyRecords, damageOf, FRESH_DIRECTORY, replaceFile } from '../store/salvage.ts';
+import { copyRecords, damageOf, replaceFile } from '../store/salvage.ts';
 import type { StoreContents } from '../store/store-contents.ts';
 import { StoreError } from '../store/store-error.ts';
 import { StoreLock } from '../store/store-lock.ts';
@@ -29,7 +29,7 @@ export function compactStore(directory: string, progress: Progress): Promise<Com
   return explained(async () => {
     const file = join(directory, 'data.mdb');
     if (!existsSync(file)) throw new StoreError('absent', `store: there is no store in ${directory}`, 0);
-    const lock = new StoreLock(directory);
+    const lock = lockToCompact(directory);
     const fresh = join(directory, FRESH_DIRECTORY);
     try {
       const before = statSync(file).size;
@@ -47,6 +47,17 @@ export function compactStore(directory: string, progress: Progress): Promise<Com
       lock.release();
     }
   }, directory);
+}
+
+/** A store that a broker uses is not locked out of use: that broker can do it itself. */
+function lockToCompact(directory: string): StoreLock {
+  try {
+    return new StoreLock(directory);
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.kind !== 'in-use') throw error;
+    const [what] = error.message.split('; ');
+    throw new StoreError('in-use', `${what}; a running broker compacts its own store: onehop api POST store/compact --data '{}'`, 0);
+  }
 }
 
 async function writeLive(reader: LogReader, fresh: string, progress: Progress): Promise<void> {

@@ -11,7 +11,7 @@ import { StoreLock } from '../store/store-lock.ts';
 import type { EarlyThread } from './early-thread.ts';
 import { StartError } from './start-error.ts';
 import type { StoreStart } from './store-link.ts';
-import type { FromStoreThread, StoreThreadStart, ToStoreThread } from './store-thread.ts';
+import type { CompactionResult, FromStoreThread, StoreThreadStart, ToStoreThread } from './store-thread.ts';
 
 const SALVAGE_ADVICE = 'restore a backup, or start with store.onCorruption: salvage to keep what is before the damage';
 
@@ -144,11 +144,27 @@ export class StoreOwner {
     await adopted;
   }
 
-  /** Records, and when the last commit was (wall milliseconds, 0: none yet). */
-  async state(): Promise<{ readonly records: number; readonly lastCommitAt: number }> {
+  /** Records, bytes of the pages that hold them, and when the last commit was (wall milliseconds, 0: none yet). */
+  async state(): Promise<{ readonly records: number; readonly usedBytes: number; readonly lastCommitAt: number }> {
     const told = this.waitFor('state');
     this.tell({ kind: 'state' });
     return told;
+  }
+
+  /**
+   * Writes the file of the store anew, without its free pages. One at a time.
+   * @param pauseMillisecondsMax how long commits may wait
+   * @param progress told now and then how many bytes of how many have been copied
+   */
+  async compact(pauseMillisecondsMax: number, progress: (bytes: number, of: number) => void): Promise<CompactionResult> {
+    const watch = (message: FromStoreThread): boolean => {
+      if (message.kind === 'compacting') progress(message.bytes, message.of);
+      return message.kind === 'compacted';
+    };
+    this.waiters.add(watch);
+    const compacted = this.waitFor('compacted');
+    this.tell({ kind: 'compact', pauseMillisecondsMax });
+    return (await compacted).result;
   }
 
   /** Closes the store after the shards have ended, and gives up the lock. */

@@ -14,6 +14,7 @@ import { cutPart } from '../journal/entry.ts';
 import { countOf, recordProblem, sealRecord, WRITERS_MAX } from '../journal/record.ts';
 import { Measures, storeRow } from '../shard/measures.ts';
 import { Vitals } from '../shard/vitals.ts';
+import { Compaction, CompactionError, removeFresh } from '../store/compaction.ts';
 import type { SalvageReport } from '../store/damage.ts';
 import { LogStore, type RecordWrite } from '../store/log-store.ts';
 import { StoreError } from '../store/store-error.ts';
@@ -39,6 +40,8 @@ export type ToStoreThread =
   | { readonly kind: 'adopt' }
   /** How it is. */
   | { readonly kind: 'state' }
+  /** Writes its file anew, without free pages. @property pauseMillisecondsMax how long commits may wait */
+  | { readonly kind: 'compact'; readonly pauseMillisecondsMax: number }
   | { readonly kind: 'close' };
 
 /** From the store's thread to the supervisor. */
@@ -47,8 +50,14 @@ export type FromStoreThread =
   | { readonly kind: 'attached'; readonly shard: number; readonly epoch: number; readonly nextCount: number }
   | { readonly kind: 'detached'; readonly shard: number }
   | { readonly kind: 'adopted' }
-  /** @property lastCommitAt wall milliseconds; 0: there was none since the start */
-  | { readonly kind: 'state'; readonly records: number; readonly lastCommitAt: number }
+  /**
+   * @property usedBytes of the pages of the file that hold records
+   * @property lastCommitAt wall milliseconds; 0: there was none since the start
+   */
+  | { readonly kind: 'state'; readonly records: number; readonly usedBytes: number; readonly lastCommitAt: number }
+  /** How far a compaction is. */
+  | { readonly kind: 'compacting'; readonly bytes: number; readonly of: number }
+  | { readonly kind: 'compacted'; readonly result: CompactionResult }
   | { readonly kind: 'closed' }
   /** The store was damaged, and has been made anew of what is before the damage. */
   | { readonly kind: 'salvaged'; readonly report: SalvageReport }
@@ -56,9 +65,23 @@ export type FromStoreThread =
   | { readonly kind: 'unreserved' }
   | { readonly kind: 'unusable'; readonly reason: string; readonly isDamage: boolean };
 
+/** What has become of a compaction. */
+export interface CompactionResult {
+  /** Bytes of the file; 0 after a failure. */
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+  readonly records: number;
+  /** How long commits have waited. */
+  readonly pauseMilliseconds: number;
+  /** Why there was none; null: the file is the new one. */
+  readonly error: string | null;
+}
+
 /** Records of one piece of a recovery, in bytes. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 const RETRY_MILLISECONDS = 250;
+/** Between two words about how far a compaction is. */
+const PROGRESS_BYTES = 16 * 1024 * 1024;
 const VITALS_MILLISECONDS = 1000;
 /** Without `fsync` the system writes when it likes; so often it is asked to. */
 const SYNC_MILLISECONDS = 1000;
@@ -147,6 +170,13 @@ class StoreThread {
   private readonly deferred: { readonly shard: number; readonly message: ToStore }[];
   /** Other processes that read the store. */
   private readonly pins: PinServer;
+  /** What the supervisor was told last. */
+  private known: { readonly records: number; readonly usedBytes: number };
+  /** What is handed over waits: the file is being replaced. */
+  private isPaused: boolean;
+  /** Resolves when the compaction that is under way has ended. */
+  private compacting: Promise<void> | null;
+  private isClosing: boolean;
 
   constructor(store: LogStore) {
     this.store = store;
@@ -162,6 +192,10 @@ class StoreThread {
     this.lastCommitAt = 0;
     this.detaching = [];
     this.deferred = [];
+    this.known = { records: 0, usedBytes: 0 };
+    this.isPaused = false;
+    this.compacting = null;
+    this.isClosing = false;
     if (start.settings.durability !== 'fsync') setInterval(() => this.syncLater(), SYNC_MILLISECONDS).unref();
   }
 
@@ -316,10 +350,12 @@ class StoreThread {
 
   private commit(): void {
     this.isScheduled = false;
+    if (this.isPaused) return;
     this.answerParts();
     const commits = this.waiting;
     const { newEpochs } = this;
-    if (commits.length > 0 || newEpochs.length > 0) {
+    // After a failure shards hear that the disk works even where nothing waits.
+    if (commits.length > 0 || newEpochs.length > 0 || this.isFailing) {
       const { meta } = this.store;
       try {
         this.store.commit(commits, newEpochs.length === 0 ? undefined : { ...meta, epoch: meta.epoch + newEpochs.length });
@@ -363,12 +399,12 @@ class StoreThread {
       this.failed(error as Error);
       return;
     }
-    for (const { shard, message } of this.deferred.splice(0)) this.came(shard, message);
-    this.commit();
+    this.resume();
   }
 
   private syncLater(): void {
-    this.store.syncInBackground();
+    // A disk that fails: the next commit finds out.
+    this.store.syncInBackground(() => undefined);
   }
 
   /** Takes what the dead shard had still handed over, commits it, and says so. */
@@ -396,10 +432,84 @@ class StoreThread {
   }
 
   tellState(): void {
-    tellParent({ kind: 'state', records: this.store.isOpen ? this.store.records : 0, lastCommitAt: this.lastCommitAt });
+    const { store, lastCommitAt } = this;
+    // While the environment is opened anew, what it was before.
+    if (store.isOpen) this.known = { records: store.records, usedBytes: store.usedBytes };
+    tellParent({ kind: 'state', ...this.known, lastCommitAt });
+  }
+
+  /** Writes the file anew while commits go on. One at a time; the supervisor sees to that. */
+  compact(pauseMillisecondsMax: number): void {
+    const compacting = this.compaction(pauseMillisecondsMax).then((result) => {
+      this.compacting = null;
+      tellParent({ kind: 'compacted', result });
+    });
+    this.compacting = compacting;
+    // A fault of ours: the thread ends, and the supervisor with it.
+    compacting.catch((fault: Error) => {
+      setImmediate(() => {
+        throw fault;
+      });
+    });
+  }
+
+  private async compaction(pauseMillisecondsMax: number): Promise<CompactionResult> {
+    let compaction: Compaction | null = null;
+    try {
+      this.refuseCompaction();
+      compaction = new Compaction(this.store);
+      const { bytesBefore, usedBytes } = compaction;
+      let toldBytes = 0;
+      await compaction.follow(() => {
+        this.refuseCompaction();
+        const bytes = compaction!.copiedBytes;
+        if (bytes - toldBytes < PROGRESS_BYTES) return;
+        toldBytes = bytes;
+        tellParent({ kind: 'compacting', bytes, of: usedBytes });
+      });
+      const pauseMilliseconds = await this.replaceFile(compaction, pauseMillisecondsMax);
+      const { bytesAfter, records } = compaction;
+      return { bytesBefore, bytesAfter, records, pauseMilliseconds, error: null };
+    } catch (error) {
+      return { bytesBefore: 0, bytesAfter: 0, records: 0, pauseMilliseconds: 0, error: (error as Error).message };
+    } finally {
+      await compaction?.end();
+    }
+  }
+
+  /** @throws CompactionError when there can be none now */
+  private refuseCompaction(): void {
+    if (this.isClosing) throw new CompactionError('the broker stops');
+    if (this.isFailing || !this.store.isOpen) throw new CompactionError('the disk of the store takes nothing now');
+    if (this.isRewrite) throw new CompactionError('the store is being written anew for another number of shards');
+  }
+
+  /** Nothing is committed meanwhile: what the shards hand over waits here, and what they ask for. @returns for how many milliseconds */
+  private async replaceFile(compaction: Compaction, pauseMillisecondsMax: number): Promise<number> {
+    const began = performance.now();
+    this.isPaused = true;
+    try {
+      compaction.finish(began + pauseMillisecondsMax);
+      await compaction.replace();
+    } finally {
+      this.isPaused = false;
+      await this.store.mend().then(
+        () => this.resume(),
+        (error: Error) => this.failed(error),
+      );
+    }
+    return Math.round(performance.now() - began);
+  }
+
+  /** Answers what came while nothing could be read, and commits what came. */
+  private resume(): void {
+    for (const { shard, message } of this.deferred.splice(0)) this.came(shard, message);
+    this.commit();
   }
 
   async close(): Promise<void> {
+    this.isClosing = true;
+    await this.compacting;
     if (this.waiting.length > 0) this.store.commit(this.waiting);
     this.store.sync();
     this.pins.close();
@@ -419,6 +529,7 @@ async function openStore(): Promise<LogStore> {
     const { isSound, salvage } = await import('../store/salvage.ts');
     if (!isSound(path)) tellParent({ kind: 'salvaged', report: await salvage(path) });
   }
+  removeFresh(path);
   return new LogStore(path, durability);
 }
 
@@ -453,6 +564,9 @@ parent.on('message', (message: ToStoreThread) => {
       return;
     case 'state':
       thread.tellState();
+      return;
+    case 'compact':
+      thread.compact(message.pauseMillisecondsMax);
       return;
     case 'close':
       thread.close().catch(unusable);

@@ -221,6 +221,10 @@ export const COUNTER_FACTS: Readonly<Record<CounterName, CounterFacts>> = {
     'store_origins_forgotten',
     'Publishers of QoS 2 messages that were forgotten because there were too many.',
   ),
+  'store/compactions': count('store_compactions', 'Times that the file of the store was written anew, by result.', { result: 'done' }),
+  'store/compactions/failed': count('store_compactions', 'Times that the file of the store was written anew, by result.', {
+    result: 'failed',
+  }),
   'alarms/active': gauge('alarms_active', 'Alarms that are raised now.'),
   'alarms/raised': count('alarms_raised', 'Alarms that were raised.'),
   'alarms/notices/sent': count('alarms_notices', 'Notices about alarms to the webhook, by result.', { result: 'sent' }),

@@ -145,6 +145,8 @@ export const COUNTERS = [
   'store/log-bytes',
   'store/rewritten',
   'store/origins-forgotten',
+  'store/compactions',
+  'store/compactions/failed',
   'alarms/active',
   'alarms/raised',
   'alarms/notices/sent',

@@ -202,18 +202,29 @@ const emptyTree: Tree = {
   entries: 0,
 };
 
+/** A broker puts another file in the place of a store in one instant, and not often. */
+const OPENINGS_MAX = 5;
+
 /**
  * Opens a store for reading. Where a broker uses it, that holds the newest moment meanwhile; everything is read as it was at one moment.
  * @throws StoreError when there is none, or nothing of it can be read
  */
 export async function openForReading(directory: string): Promise<LogReader> {
-  const pages = new PageFile(join(directory, 'data.mdb'));
-  try {
-    const pin = await requestPin(directory);
-    pages.look();
-    return new LogReader(directory, pages, pin);
-  } catch (error) {
+  for (let opening = 1; ; opening++) {
+    const pages = new PageFile(join(directory, 'data.mdb'));
+    let pin: Pin | null = null;
+    try {
+      pin = await requestPin(directory);
+      // What is held is a moment of the file that has the name now, which may not be the one that was opened.
+      if (!pages.isReplaced || opening === OPENINGS_MAX) {
+        pages.look();
+        return new LogReader(directory, pages, pin);
+      }
+    } catch (error) {
+      pages.close();
+      throw error;
+    }
     pages.close();
-    throw error;
+    pin?.release();
   }
 }

@@ -10,7 +10,7 @@
  * sets the number of the last transaction anew whenever somebody opens, and a commit of that moment would be overwritten by the next. Who reads
  * while a broker runs has the broker hold a moment (`store-pin.ts`) and reads the file itself (`page-file.ts`).
  */
-import { closeSync, existsSync, fsync, fsyncSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { close, closeSync, existsSync, fsync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { Durability } from '../base/settings.ts';
@@ -19,6 +19,9 @@ import { type Moment, PageFile } from './page-file.ts';
 import { StoreError } from './store-error.ts';
 import { META_KEY, NEW_META, readMeta, type StoreMeta } from './store-meta.ts';
 import { isFull, StoreRoom } from './store-room.ts';
+
+/** Beside `data.mdb`: the directory in which a new file is made. */
+export const FRESH_DIRECTORY = 'data.mdb.fresh';
 
 /** One record to write, and how far the older ones of the same shard are not needed any more. */
 export interface RecordWrite {
@@ -39,6 +42,14 @@ export interface HeldMoment {
   release(): void;
 }
 
+/** A hold as the store knows it. */
+interface Hold {
+  /** Gives the pages back. */
+  release(): void;
+  /** Also tells whoever has it. */
+  lose(): void;
+}
+
 export class LogStore {
   /** Directory. */
   readonly path: string;
@@ -48,14 +59,15 @@ export class LogStore {
   private readonly room: StoreRoom;
   /** What has failed is mended by opening the environment anew, if by anything. */
   private mustReopen: boolean;
+  /** The name of the file may not be on disk yet: nothing is committed before. */
+  private isNameNew: boolean;
   private readonly durability: Durability;
   private root!: RootDatabase<Buffer, string>;
   private log!: Database<Buffer, number[]>;
   private metaTable!: Database<Buffer, string>;
   /** Count of the oldest record of each writer, as far as it is known. */
   private readonly oldest: number[];
-  /** Ends each hold. */
-  private readonly held: Set<() => void>;
+  private readonly held: Set<Hold>;
 
   /**
    * Opens the store in a directory, and makes it if there is none.
@@ -68,6 +80,7 @@ export class LogStore {
     this.isOpen = false;
     this.room = new StoreRoom(path);
     this.mustReopen = false;
+    this.isNameNew = false;
     this.held = new Set();
     const isNew = !existsSync(join(path, 'data.mdb'));
     try {
@@ -146,6 +159,17 @@ export class LogStore {
     return (this.log.getStats() as { entryCount: number }).entryCount;
   }
 
+  /** Bytes of the pages that hold records; what is more of the file is free, or tells what is. */
+  get usedBytes(): number {
+    const { pageSize, treeBranchPageCount, treeLeafPageCount, overflowPages } = this.log.getStats() as Record<string, number>;
+    return (treeBranchPageCount! + treeLeafPageCount! + overflowPages!) * pageSize!;
+  }
+
+  /** What is read from now on is of the newest moment. */
+  look(): void {
+    this.root.resetReadTxn();
+  }
+
   /** Records that `removeBefore` removes, at most. */
   private removalsBefore(writer: number, count: number): number {
     const start = this.oldest[writer];
@@ -195,6 +219,17 @@ export class LogStore {
     return 0;
   }
 
+  /** Count of the oldest record of a writer; 0: it has none. */
+  oldestCount(writer: number): number {
+    for (const key of this.log.getKeys({ start: [writer], end: [writer + 1], limit: 1 })) return key[1]!;
+    return 0;
+  }
+
+  /** Removes the records of a writer before `count`, in small pieces. */
+  removeOlder(writer: number, count: number): void {
+    this.removeRange([writer, 0], [writer, count]);
+  }
+
   /** Records of a writer from `count` on. */
   recordCount(writer: number, count: number): number {
     return this.log.getKeysCount({ start: [writer, count], end: [writer + 1] });
@@ -235,7 +270,7 @@ export class LogStore {
 
   /** Opens the environment anew: LMDB refuses everything after a failure at the wrong place. */
   async reopen(): Promise<void> {
-    this.releaseAll();
+    for (const hold of [...this.held]) hold.lose();
     if (this.isOpen) {
       this.isOpen = false;
       await this.root.close();
@@ -243,7 +278,38 @@ export class LogStore {
     this.openTables();
   }
 
+  /**
+   * Puts another file, which holds the same records and is on disk, in the place of this one and opens it. Whoever holds a moment keeps it: nobody writes to the
+   * old file any more.
+   * @param directory where it is
+   * @throws what the system says, and then the old file is still there. The environment may be closed afterwards, in both cases; `mend` opens what is there
+   */
+  async replaceFile(directory: string): Promise<void> {
+    const file = join(this.path, 'data.mdb');
+    // The system frees the old file when its last descriptor is closed, which takes long where it is large: that is done in the background.
+    const old = openSync(file, 'r');
+    try {
+      for (const hold of this.held) hold.release();
+      this.isOpen = false;
+      await this.root.close();
+      this.isNameNew = true;
+      renameSync(join(directory, 'data.mdb'), file);
+      this.held.clear();
+      try {
+        // It belongs to the old file; LMDB makes another.
+        rmSync(join(this.path, 'lock.mdb'), { force: true });
+        this.openTables();
+      } catch {
+        // It is tried again.
+      }
+    } finally {
+      close(old, () => undefined);
+    }
+  }
+
   private openTables(): void {
+    if (this.isNameNew) syncDirectory(this.path);
+    this.isNameNew = false;
     this.room.open();
     const noSync = this.durability !== 'fsync';
     this.root = open({
@@ -265,16 +331,19 @@ export class LogStore {
     return this.room.canReserve;
   }
 
-  /** As `sync`, without waiting for it. */
-  syncInBackground(): void {
+  /** As `sync`, and the thread does not wait. @param done called when it is there, or with what the system says */
+  syncInBackground(done: (error: Error | null) => void): void {
     let handle: number;
     try {
       handle = openSync(join(this.path, 'data.mdb'), 'r+');
-    } catch {
-      // A disk that fails: the next commit finds out.
+    } catch (error) {
+      done(error as Error);
       return;
     }
-    fsync(handle, () => closeSync(handle));
+    fsync(handle, (error) => {
+      closeSync(handle);
+      done(error);
+    });
   }
 
   /** Brings to disk what durability `os` or `none` has left to the operating system. */
@@ -301,27 +370,29 @@ export class LogStore {
     const [moment] = pages.moments;
     const transaction = this.root.useReadTransaction();
     let isHeld = true;
+    const hold: Hold = {
+      release: () => {
+        if (!isHeld) return;
+        isHeld = false;
+        transaction.done();
+      },
+      lose: () => {
+        hold.release();
+        this.held.delete(hold);
+        onLost();
+      },
+    };
+    this.held.add(hold);
     const release = (): void => {
-      if (!isHeld) return;
-      isHeld = false;
-      this.held.delete(lose);
-      transaction.done();
+      hold.release();
+      this.held.delete(hold);
     };
-    const lose = (): void => {
-      release();
-      onLost();
-    };
-    this.held.add(lose);
     // Nobody commits between these lines, so the newest moment of the file is the one that is held.
     return { moment: moment!, release };
   }
 
-  private releaseAll(): void {
-    for (const lose of [...this.held]) lose();
-  }
-
   async close(): Promise<void> {
-    this.releaseAll();
+    for (const hold of [...this.held]) hold.lose();
     await this.root.close();
     this.room.release();
   }

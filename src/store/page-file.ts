@@ -8,7 +8,7 @@
  * it is used, so a broken file gives problems with their places. It never writes, and it holds no lock: who reads the file of a running broker has
  * it hold the moment first (`store-pin.ts`). Knows data format 2 of LMDB, which the `lmdb` package writes; a test compares both.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { StoreError } from './store-error.ts';
 
@@ -190,6 +190,13 @@ export class PageFile {
     }
     this.problems = problems;
     this.moments = moments.sort((a, b) => b.transaction - a.transaction);
+  }
+
+  /** Whether another file has its name by now. */
+  get isReplaced(): boolean {
+    const named = statSync(this.path, { throwIfNoEntry: false });
+    const { dev, ino } = fstatSync(this.fd);
+    return named === undefined || named.ino !== ino || named.dev !== dev;
   }
 
   close(): void {

@@ -13,13 +13,11 @@ import { RECORD_HEAD_BYTES, recordEnd, WRITERS_MAX } from '../journal/record.ts'
 import type { Damage, SalvageReport } from './damage.ts';
 import { entryProblem } from './entry-check.ts';
 import { type LogItem, LogReader } from './log-reader.ts';
-import { isUnfinished, LogStore, type RecordWrite, syncDirectory } from './log-store.ts';
+import { FRESH_DIRECTORY, isUnfinished, LogStore, type RecordWrite, syncDirectory } from './log-store.ts';
 import { PageFile } from './page-file.ts';
 import { StoreError } from './store-error.ts';
 import { EPOCH_IDS, NEW_META, type StoreMeta } from './store-meta.ts';
 
-/** Directory in which a new file is made. */
-export const FRESH_DIRECTORY = 'data.mdb.fresh';
 const COMMIT_BYTES = 4 * 1024 * 1024;
 /** Damages that are told one by one. */
 const DAMAGES_MAX = 20;

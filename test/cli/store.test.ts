@@ -318,7 +318,10 @@ describe('compact', () => {
     const broker = await start({ 'store.path': path });
     const { exit, stderr } = await store('compact', path);
     assert.equal(exit, 1);
-    assert.equal(stderr, `onehop: store: ${path} is in use by another process (${broker.pid}); stop it or choose another store.path\n`);
+    assert.equal(
+      stderr,
+      `onehop: store: ${path} is in use by another process (${broker.pid}); a running broker compacts its own store: onehop api POST store/compact --data '{}'\n`,
+    );
   });
 });
 

@@ -13,6 +13,7 @@ import { Random } from '../scenario/observe.ts';
 import type { BrokerOptions, TestBroker } from '../support/broker.ts';
 import { startBroker } from '../support/broker.ts';
 import { Checker } from './checker.ts';
+import type { Compactor } from './compactor.ts';
 import { Conditions } from './conditions.ts';
 import { drain } from './drain.ts';
 import { killWhileStarting } from './early-kill.ts';
@@ -30,6 +31,8 @@ export interface CampaignOptions {
   readonly shards?: number | undefined;
   /** False: the broker lives through all rounds, and a round ends with the connections of all clients. Shows that the harness itself is right. */
   readonly isKilling: boolean;
+  /** Has the store compacted all the time. */
+  readonly compactor?: Compactor | undefined;
   /** Told one line for each round. */
   readonly log: (line: string) => void;
 }
@@ -202,7 +205,8 @@ export class Campaign {
     };
     for (const looks of plan.earlyKills) if (await killWhileStarting(options, this.options.directory, looks)) this.result.earlyKills++;
     try {
-      this.broker = await startBroker(options);
+      this.broker = await startBroker({ ...options, ...this.options.compactor?.options });
+      this.options.compactor?.begin(this.broker);
     } catch (error) {
       throw new Error(`round ${round}: the broker does not start over its directory: ${(error as Error).message}`);
     }
@@ -227,6 +231,7 @@ export class Campaign {
       if (code !== 0) checker.violate(`SIGTERM ends the broker with exit code ${code}`);
     }
     this.isPublishing = false;
+    if (ending !== 'disconnect') await this.options.compactor?.ended();
     await Promise.all(this.tasks);
     await Promise.all(members.map(({ client }) => client.closed()));
     for (const line of this.broker.log) {

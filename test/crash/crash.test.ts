@@ -8,29 +8,40 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'node:test';
+import test, { type TestContext } from 'node:test';
 import { drawSeed, isLong } from '../scenario/observe.ts';
 import { Campaign } from './campaign.ts';
+import { Compactor } from './compactor.ts';
 
 const ROUNDS = isLong ? 200 : 12;
 
+async function survive(t: TestContext, durability: string, isCompacting: boolean): Promise<void> {
+  const seed = drawSeed(`crash, ${durability}`);
+  const directory = mkdtempSync(join(tmpdir(), 'onehop-crash-'));
+  const compactor = isCompacting ? new Compactor(directory) : undefined;
+  const lines: string[] = [];
+  const log = (line: string): void => void lines.push(line);
+  const campaign = new Campaign({ seed, rounds: ROUNDS, directory, durability, isKilling: true, compactor, log });
+  t.after(async () => {
+    await campaign.abandon();
+    rmSync(directory, { recursive: true });
+  });
+  const result = await campaign.run().catch((error: Error) => {
+    throw new Error(`seed ${seed}\n${lines.join('\n')}\n${error.message}`);
+  });
+  t.diagnostic(JSON.stringify(result));
+  // Two more rounds end the campaign.
+  assert.equal(result.kills + result.stops, ROUNDS + 2);
+  assert.ok(result.acknowledged > 10 * ROUNDS && result.arrived > result.acknowledged, 'there was traffic');
+  if (compactor === undefined) return;
+  t.diagnostic(`${compactor.done} compactions, ${compactor.halves} cut short`);
+  assert.deepEqual(compactor.problems, []);
+  assert.ok(compactor.done > ROUNDS && compactor.halves > 0, `${compactor.done} compactions, ${compactor.halves} cut short`);
+}
+
 // Both outlive the death of the process: with `os` the kernel has what was acknowledged.
 for (const durability of ['fsync', 'os']) {
-  test(`${durability}: nothing that was acknowledged is lost, doubled or reordered through crashes and stops`, async (t) => {
-    const seed = drawSeed(`crash, ${durability}`);
-    const directory = mkdtempSync(join(tmpdir(), 'onehop-crash-'));
-    const lines: string[] = [];
-    const campaign = new Campaign({ seed, rounds: ROUNDS, directory, durability, isKilling: true, log: (line) => lines.push(line) });
-    t.after(async () => {
-      await campaign.abandon();
-      rmSync(directory, { recursive: true });
-    });
-    const result = await campaign.run().catch((error: Error) => {
-      throw new Error(`seed ${seed}\n${lines.join('\n')}\n${error.message}`);
-    });
-    t.diagnostic(JSON.stringify(result));
-    // Two more rounds end the campaign.
-    assert.equal(result.kills + result.stops, ROUNDS + 2);
-    assert.ok(result.acknowledged > 10 * ROUNDS && result.arrived > result.acknowledged, 'there was traffic');
-  });
+  test(`${durability}: nothing that was acknowledged is lost, doubled or reordered through crashes and stops`, (t) =>
+    survive(t, durability, false));
+  test(`${durability}: nor is it where the store is compacted all the time`, (t) => survive(t, durability, true));
 }

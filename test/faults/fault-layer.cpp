@@ -8,6 +8,7 @@
 //   0 mode: 0 none · 1 writes fail with EIO · 2 writes of a page or more are cut in half · 3 syncs fail with EIO · 4 ENOSPC
 //           5 writes that sync by themselves (O_DSYNC) fail with EIO: in LMDB those of the page that says which commit is the last
 //           6 ENOSPC where room is taken, and nowhere else: a disk that is full, and a file that has room
+//           7 the process is killed before it writes, syncs, changes a size, takes room, or gives another name
 //   1 only: 0 every call that the mode is about; k: only the k-th since this number was written
 //   2 calls that the mode was about since then     3 faults so far
 //   4 writes so far     5 syncs so far     6 changes of size so far
@@ -22,6 +23,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +36,7 @@
 
 namespace {
 
-enum Mode : uint64_t { kNone, kWriteError, kShortWrite, kSyncError, kNoSpace, kHeaderError, kNoRoom };
+enum Mode : uint64_t { kNone, kWriteError, kShortWrite, kSyncError, kNoSpace, kHeaderError, kNoRoom, kDeath };
 
 constexpr size_t kPageBytes = 4096;
 
@@ -133,6 +135,11 @@ bool strikes() {
   return true;
 }
 
+// A call of ours that leaves a trace on the disk.
+void mayDie() {
+  if (mode() == kDeath && strikes()) kill(getpid(), SIGKILL);
+}
+
 bool syncsItself(int file) {
   int flags = fcntl(file, F_GETFL);
   return flags >= 0 && (flags & O_DSYNC) != 0;
@@ -148,6 +155,7 @@ template <typename Whole, typename Part>
 ssize_t writing(int file, size_t size, Whole whole, Part part) {
   if (!isOurs(file)) return whole();
   count(control->writes);
+  mayDie();
   bool lmdbs = isLmdbs(file);
   auto refuse = [&](int error) {
     if (lmdbs) count(control->lmdbFaults);
@@ -175,6 +183,7 @@ template <typename Whole>
 int syncing(bool ours, Whole whole) {
   if (!ours) return whole();
   count(control->syncs);
+  mayDie();
   return mode() == kSyncError && strikes() ? static_cast<int>(fail(EIO)) : whole();
 }
 
@@ -182,6 +191,7 @@ template <typename Whole>
 int resizing(int file, Whole whole) {
   if (!isOurs(file)) return whole();
   count(control->resizes);
+  mayDie();
   return modeFor(isLmdbs(file)) == kNoSpace && strikes() ? static_cast<int>(fail(ENOSPC)) : whole();
 }
 
@@ -190,6 +200,7 @@ template <typename Whole>
 int takingRoom(int file, Whole whole) {
   if (!isOurs(file)) return whole();
   count(control->resizes);
+  mayDie();
   uint64_t now = modeFor(false);
   return (now == kNoSpace || now == kNoRoom) && strikes() ? static_cast<int>(fail(ENOSPC)) : whole();
 }
@@ -292,6 +303,12 @@ int fallocate(int file, int how, off_t at, off_t size) {
 int fallocate64(int file, int how, off64_t at, off64_t size) {
   static auto real = next<int (*)(int, int, off64_t, off64_t)>("fallocate64");
   return takingRoom(file, [&] { return real(file, how, at, size); });
+}
+
+int rename(const char *from, const char *to) {
+  static auto real = next<int (*)(const char *, const char *)>("rename");
+  if (control != nullptr && isBelow(to)) mayDie();
+  return real(from, to);
 }
 
 // These two return the error.

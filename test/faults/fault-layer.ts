@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** By number: what the control file says. */
-const MODES = ['none', 'write-error', 'short-write', 'sync-error', 'no-space', 'header-error', 'no-room'] as const;
+const MODES = ['none', 'write-error', 'short-write', 'sync-error', 'no-space', 'header-error', 'no-room', 'death'] as const;
 export type FaultMode = (typeof MODES)[number];
 
 const MODE_AT = 0;
@@ -79,6 +79,11 @@ export class FaultLayer {
   /** The disk works again. */
   disarm(): void {
     this.set(MODE_AT, 0);
+  }
+
+  /** Calls that the mode has been about since it was armed. */
+  get matched(): number {
+    return this.get(MATCHED_AT);
   }
 
   /** Faults so far. */

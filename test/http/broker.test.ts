@@ -247,9 +247,6 @@ alarms: { webhook: { url: 'https://hooks.example/services/hunter2' } }
     const again = await as('POST', '/backup', { path: copy.json.path.split('/').at(-1) });
     assert.deepEqual([again.status, again.json.code], [409, 'conflict']);
     for (const path of ['../x', '/tmp/x', 'a/b', '.', '']) assert.equal((await as('POST', '/backup', { path })).status, 422, path);
-    const compact = await as('POST', '/compact');
-    assert.deepEqual([compact.status, compact.json.code], [501, 'not-implemented']);
-    assert.match(compact.json.detail, /onehop store compact/);
     assert.equal(readdirSync(backups).length, 1);
     const restored = await startBroker({ 'store.path': copy.json.path });
     t.after(() => restored.stop());
@@ -258,6 +255,68 @@ alarms: { webhook: { url: 'https://hooks.example/services/hunter2' } }
     assert.equal(Buffer.from((await reader.next()).payload).toString(), 'precious');
     const off = await startHttpBroker(t, { 'store.backups': '' });
     assert.equal((await off.request('POST', '/api/v1/store/backup', { role: 'admin', body: {} })).json.code, 'not-implemented');
+  });
+
+  test('the store is compacted while clients go on', async (t) => {
+    const path = storeDirectory();
+    const broker = await startHttpBroker(t, { shards: 2, 'store.path': path });
+    const as = (method: string, place: string, body?: object): ReturnType<HttpBroker['request']> =>
+      broker.request(method, `/api/v1/store${place}`, { role: 'admin', ...(body && { body }) });
+    assert.equal((await as('GET', '')).json.compaction, null);
+    const properties = { sessionExpiryInterval: 3600 };
+    const away = await connect(broker.port, { clientId: 'away', cleanStart: false, properties });
+    await away.subscribe('news', { qos: 1 });
+    await away.disconnect();
+    const writer = await connect(broker.port, { clientId: 'writer', keepAlive: 1 });
+    const large = 'x'.repeat(100_000);
+    // A log that is longer than 64 MB is cleaned: then most of the file is free.
+    for (let n = 0; n < 110; n++)
+      await Promise.all(Array.from({ length: 8 }, () => writer.publish('large/0', large, { qos: 1, retain: true })));
+    const before = (await as('GET', '')).json;
+    let isOver = false;
+    const sent: string[] = [];
+    const publishing = (async () => {
+      for (let n = 0; !isOver; n++) {
+        assert.ok((await writer.publish('news', String(n), { qos: 1 })).code < 0x80);
+        sent.push(String(n));
+      }
+    })();
+    const [one, other] = await Promise.all([as('POST', '/compact', {}), as('POST', '/compact', {})]);
+    const [made, busy] = one.status === 409 ? [other, one] : [one, other];
+    assert.deepEqual([busy.status, busy.json.code], [409, 'conflict']);
+    let compaction = made.json;
+    for (let looks = 0; compaction.state === 'running'; looks++) {
+      assert.ok(looks < 100_000, 'it ends');
+      compaction = (await as('GET', '')).json.compaction;
+    }
+    assert.equal(compaction.state, 'done', made.text);
+    assert.ok(compaction.bytesAfter < compaction.bytesBefore && compaction.pauseMilliseconds < 5000, made.text);
+    isOver = true;
+    await publishing;
+    const after = (await as('GET', '')).json;
+    assert.deepEqual(after.compaction, compaction);
+    assert.ok(after.bytes < before.bytes && after.isDegraded === false && after.failures === 0, JSON.stringify(after));
+    const line = await broker.line(({ msg }) => msg === 'the file of the store was written anew');
+    assert.deepEqual([line['bytesBefore'], line['bytesAfter']], [compaction.bytesBefore, compaction.bytesAfter]);
+    const { text } = await broker.request('GET', '/metrics', { role: 'viewer' });
+    assert.match(text, /onehop_store_compactions_total\{[^}]*result="done"[^}]*\} 1\n/);
+    const audit = (await broker.request('GET', '/api/v1/audit?action=compactStore', { role: 'viewer' })).json.data;
+    assert.deepEqual([audit.length, audit[0].facts], [1, { pauseMillisecondsMax: 5000 }]);
+    for (const pauseMillisecondsMax of [0, 9, 60_001, '5s', 50.5])
+      assert.equal((await as('POST', '/compact', { pauseMillisecondsMax })).status, 422, String(pauseMillisecondsMax));
+    await writer.ping();
+    await broker.kill();
+    const again = await startBroker({ shards: 2, 'store.path': path });
+    t.after(() => again.stop());
+    const back = await connect(again.port, { clientId: 'away', cleanStart: false, properties });
+    const got: string[] = [];
+    while (got.length < sent.length) got.push(Buffer.from((await back.next()).payload).toString());
+    assert.deepEqual(got, sent);
+    const reader = await connect(again.port);
+    await reader.subscribe('large/#');
+    assert.equal(Buffer.from((await reader.next()).payload).toString(), large);
+    const none = await startHttpBroker(t, { 'store.enabled': false });
+    assert.equal((await none.request('POST', '/api/v1/store/compact', { role: 'admin', body: {} })).json.code, 'not-implemented');
   });
 
   test('a broker without any API key says how to make one', async (t) => {

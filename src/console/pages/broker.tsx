@@ -58,6 +58,8 @@ interface StoreFacts {
   /** Where copies go; null: none are made here. */
   readonly backups?: string | null;
   readonly bytes?: number;
+  /** Of the pages that hold records. */
+  readonly usedBytes?: number;
   readonly records?: number;
   readonly logBytes?: number;
   readonly commits?: number;
@@ -65,6 +67,17 @@ interface StoreFacts {
   readonly isDegraded?: boolean;
   readonly lastCommitAt?: string | null;
   readonly backup?: Backup | null;
+  readonly compaction?: Compaction | null;
+}
+
+interface Compaction {
+  readonly state: string;
+  readonly startedAt: string;
+  readonly copiedBytes: number;
+  readonly of: number;
+  readonly bytesBefore: number | null;
+  readonly bytesAfter: number | null;
+  readonly error: string | null;
 }
 
 interface Backup {
@@ -87,6 +100,16 @@ function Store(): VNode {
     if (await attempt(made, '')) setPath('');
     reload();
   };
+  const compact = async (): Promise<void> => {
+    const text = `Its file is written anew without what is free of it: ${bytes(data?.usedBytes)} of ${bytes(data?.bytes)} are in use. Clients stay connected; acknowledgements wait for a moment at the end.`;
+    if (!(await confirmed('Compact the store?', text, 'Compact'))) return;
+    const made = async (): Promise<void> => {
+      const compaction = await ask<Compaction>('POST', '/api/v1/store/compact', { body: {} });
+      say(compaction.state === 'done' ? `The store is compacted: ${compactionText(compaction)}` : 'The store is being compacted');
+    };
+    await attempt(made, '');
+    reload();
+  };
   return (
     <section aria-labelledby="store">
       <h2 id="store">Store</h2>
@@ -99,14 +122,20 @@ function Store(): VNode {
             facts={[
               ['Directory', data.path ?? NONE],
               ['Durability', data.durability ?? NONE],
-              ['Size', bytes(data.bytes)],
+              ['Size', `${bytes(data.bytes)}, of which ${bytes(data.usedBytes)} are in use`],
               ['Records', count(data.records)],
               ['Log', bytes(data.logBytes)],
               ['Commits', `${count(data.commits)}, of which ${count(data.failures)} failed`],
               ['Last commit', time(data.lastCommitAt)],
               ['Last copy', data.backup === null || data.backup === undefined ? NONE : copyText(data.backup)],
+              ['Last compaction', data.compaction === null || data.compaction === undefined ? NONE : compactionText(data.compaction)],
             ]}
           />
+          {mayAs('admin') && (
+            <button type="button" class="secondary" disabled={data.compaction?.state === 'running'} onClick={() => void compact()}>
+              Compact
+            </button>
+          )}
           {mayAs('admin') && data.backups !== null && (
             <Form label="Back up the store" isInline onSubmit={backup}>
               <Field
@@ -130,6 +159,11 @@ function Store(): VNode {
 
 function copyText({ state, path, startedAt, records, of, error }: Backup): string {
   return `${path}, ${time(startedAt)}: ${state}, ${count(records)} of ${count(of)} records${error === null ? '' : `: ${error}`}`;
+}
+
+function compactionText({ state, startedAt, copiedBytes, of, bytesBefore, bytesAfter, error }: Compaction): string {
+  if (state === 'running') return `${time(startedAt)}: running, ${bytes(copiedBytes)} of ${bytes(of)}`;
+  return `${time(startedAt)}: ${error ?? `${bytes(bytesBefore)} before, ${bytes(bytesAfter)} after`}`;
 }
 
 interface Authenticator {

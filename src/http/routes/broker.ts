@@ -3,6 +3,7 @@
  */
 import { z } from 'zod';
 import { askSupervisor, isoTime, pageQuery } from '../desk.ts';
+import { problem } from '../problem.ts';
 import { type Route, route } from '../route.ts';
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -169,12 +170,28 @@ function storeRoutes(): readonly Route[] {
     bytes: z.int().nullable(),
     error: z.string().nullable(),
   });
+  const compaction = z.object({
+    state: z.enum(['running', 'done', 'failed']),
+    startedAt: isoTime,
+    endedAt: isoTime.nullable(),
+    copiedBytes: z.int().describe('While it runs.'),
+    of: z.int().describe('So many bytes will be copied at least.'),
+    bytesBefore: z.int().nullable().describe('Of the file.'),
+    bytesAfter: z.int().nullable(),
+    records: z.int().nullable(),
+    pauseMilliseconds: z.int().nullable().describe('How long commits have waited.'),
+    error: z.string().nullable().describe('Why the file is as it was.'),
+  });
   const store = z.object({
     isEnabled: z.boolean(),
     path: z.string().optional(),
     durability: z.enum(['fsync', 'os', 'none']).optional(),
     backups: z.string().nullable().optional().describe('Where copies go; null: none are made here.'),
     bytes: z.int().optional().describe('Of the file.'),
+    usedBytes: z
+      .int()
+      .optional()
+      .describe('Of the pages of the file that hold records. Much less than `bytes`: `compact` makes the file smaller.'),
     records: z.int().optional(),
     logBytes: z.int().optional(),
     commits: z.int().optional(),
@@ -182,6 +199,7 @@ function storeRoutes(): readonly Route[] {
     isDegraded: z.boolean().optional().describe('It takes nothing now.'),
     lastCommitAt: isoTime.nullable().optional(),
     backup: backup.nullable().optional().describe('The last copy that was made here.'),
+    compaction: compaction.nullable().optional().describe('The last time that the file was written anew.'),
   });
   return [
     route({
@@ -229,13 +247,31 @@ function storeRoutes(): readonly Route[] {
       path: '/api/v1/store/compact',
       name: 'compactStore',
       group,
-      summary: 'Rewrite the store with what is still needed',
+      summary: 'Write the file of the store anew, without its free pages',
       description:
-        'A store in use cannot be rewritten: the answer says what to run when the broker is stopped. Space is used again anyway.',
+        'The file of the store keeps the size that it once needed; this gives back what is free. It is copied while clients go on; at the end acknowledgements wait for some milliseconds, and connections stay. A second file needs room on the disk meanwhile. What takes longer than some seconds is answered with 202; `GET /api/v1/store` says how far it is. Whatever fails leaves the store as it was.',
       role: 'admin',
-      problems: ['not-implemented'],
-      answers: {},
-      handle: (call) => askSupervisor(call, 'store/compact', {}),
+      body: z.strictObject({
+        pauseMillisecondsMax: z
+          .int()
+          .min(10)
+          .max(60_000)
+          .default(5000)
+          .describe('How long acknowledgements may wait at the end; if it would take longer it is given up, and nothing has changed.'),
+      }),
+      problems: ['not-implemented', 'conflict', 'unavailable'],
+      answers: {
+        200: { description: 'It is done.', schema: compaction },
+        202: { description: 'It is under way.', schema: compaction },
+      },
+      example: { body: {} },
+      handle: (call, { body }) => {
+        call.facts = body;
+        return askSupervisor(call, 'store/compact', body, (made: z.output<typeof compaction>) => {
+          if (made.error !== null) return problem('unavailable', `the store is as it was: ${made.error}`);
+          return { status: made.state === 'done' ? 200 : 202, body: made };
+        });
+      },
     }),
   ];
 }
