@@ -12,6 +12,7 @@ import { Facts, Table } from '../parts/table.tsx';
 import { go, placeOf } from '../place.ts';
 import { mayAs } from '../session.ts';
 import { useAsked } from '../use-asked.ts';
+import { ClientEvents } from './client-events.tsx';
 import type { ClientDetail, SubscriptionFacts } from './client-facts.ts';
 import { kick } from './kick.ts';
 
@@ -34,6 +35,7 @@ export function ClientPage({ clientId }: { readonly clientId: string }): VNode {
           <Failure error={error} what="details of clients" />
         ))}
       {data !== null && error === null && <Detail client={data} reload={reload} />}
+      <ClientEvents clientId={clientId} />
     </>
   );
 }
