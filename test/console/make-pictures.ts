@@ -12,7 +12,7 @@ import { startScene } from './scene.ts';
 const BYTES_MAX = 150 * 1024;
 const folder = fileURLToPath(new URL('../../../docs/console/', import.meta.url));
 const DESKTOP = { width: 1180, height: 760 };
-const PHONE = { width: 375, height: 740 };
+const PHONE = { width: 390, height: 740 };
 /** How long the charts have something to draw, in messages and pauses between them. */
 const BURSTS = 12;
 const BURST = 400;
@@ -72,7 +72,7 @@ try {
   await desktop.open('traces', 'Traces');
   await page.getByRole('button', { name: 'Add' }).click();
   await page.getByLabel('Messages', { exact: true }).selectOption('filter');
-  await page.getByLabel('Value').fill('meters/#');
+  await page.getByLabel('Filter', { exact: true }).fill('meters/#');
   await page.getByRole('button', { name: 'Begin' }).click();
   await page.getByRole('heading', { level: 1, name: /^Trace / }).waitFor();
   await meter.publish('meters/1', '{"kWh": 12.6}', { qos: 1 });
