@@ -2,7 +2,7 @@
  * The form of a section of the configuration: its keys with what the broker says of them. What is changed goes in one request, because some keys need each other.
  */
 import type { VNode } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { ask } from '../api.ts';
 import { Choice, Field } from '../parts/fields.tsx';
 import { Form, FormEnd, useTried } from '../parts/form.tsx';
@@ -12,22 +12,16 @@ import { type ConfigKey, type Draft, draftOf, isRate, treeOf, writtenOf } from '
 interface ConfigFormFacts {
   readonly path: string;
   readonly keys: readonly ConfigKey[];
-  /** The one that somebody means to change. */
-  readonly first: string;
   readonly done: (isChanged: boolean) => void;
 }
 
-export function ConfigForm({ path, keys, first, done }: ConfigFormFacts): VNode {
+export function ConfigForm({ path, keys, done }: ConfigFormFacts): VNode {
   const before = keys.map((key) => [key.key, draftOf(key)] as const);
   const [drafts, setDrafts] = useState<ReadonlyMap<string, Draft>>(new Map(before));
   /** Keys whose change is taken back. */
   const [undone, setUndone] = useState<ReadonlySet<string>>(new Set());
   const names = keys.map(({ key }) => key);
   const tried = useTried(names, (at) => names.find((name) => at === name || at === `body.${name}`) ?? '');
-  const fields = useRef<HTMLDivElement>(null);
-  useEffect(() => {
-    fields.current?.querySelector<HTMLElement>(`[data-key="${first}"] :is(input, select)`)?.focus();
-  }, []);
   const save = async (): Promise<void> => {
     const changed = keys.flatMap((key) => {
       if (undone.has(key.key)) return [[key.key, null] as const];
@@ -40,43 +34,41 @@ export function ConfigForm({ path, keys, first, done }: ConfigFormFacts): VNode 
   };
   return (
     <Form label="Configuration" onSubmit={save}>
-      <div ref={fields}>
-        {keys.map((one) => (
-          <fieldset key={one.key} class="part" data-key={one.key}>
-            <legend>
-              <code>{one.key}</code>
-            </legend>
-            <p>
-              <Prose text={one.text} />
-            </p>
-            {undone.has(one.key) ? (
-              <p>What is written in the configuration will hold.</p>
-            ) : (
-              <ValueField
-                of={one}
-                draft={drafts.get(one.key)!}
-                set={(draft) => setDrafts(new Map(drafts).set(one.key, draft))}
-                fault={tried.faultOf(one.key)}
-              />
-            )}
-            {one.source === 'api' && (
-              <button
-                type="button"
-                class="small secondary outline"
-                aria-pressed={undone.has(one.key)}
-                aria-label={`Take the change of ${one.key} back`}
-                onClick={() => {
-                  const next = new Set(undone);
-                  if (!next.delete(one.key)) next.add(one.key);
-                  setUndone(next);
-                }}
-              >
-                Take the change back
-              </button>
-            )}
-          </fieldset>
-        ))}
-      </div>
+      {keys.map((one) => (
+        <fieldset key={one.key} class="part" data-key={one.key}>
+          <legend>
+            <code>{one.key}</code>
+          </legend>
+          <p>
+            <Prose text={one.text} />
+          </p>
+          {undone.has(one.key) ? (
+            <p>What is written in the configuration will hold.</p>
+          ) : (
+            <ValueField
+              of={one}
+              draft={drafts.get(one.key)!}
+              set={(draft) => setDrafts(new Map(drafts).set(one.key, draft))}
+              fault={tried.faultOf(one.key)}
+            />
+          )}
+          {one.source === 'api' && (
+            <button
+              type="button"
+              class="small secondary outline"
+              aria-pressed={undone.has(one.key)}
+              aria-label={`Take the change of ${one.key} back`}
+              onClick={() => {
+                const next = new Set(undone);
+                if (!next.delete(one.key)) next.add(one.key);
+                setUndone(next);
+              }}
+            >
+              Take the change back
+            </button>
+          )}
+        </fieldset>
+      ))}
       <FormEnd tried={tried} action="Save" />
     </Form>
   );

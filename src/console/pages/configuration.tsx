@@ -91,7 +91,7 @@ export function Configuration(): VNode {
           <Form label="Search the configuration" isInline>
             <Field label="Search in keys and their meanings" type="search" value={search.value} onInput={search.set} isSearch />
             <Choice
-              label="Keys"
+              label="Show"
               value={show.value}
               options={Object.entries(SHOWN).map(([name, [text]]) => [name, text] as const)}
               onInput={show.set}
@@ -107,11 +107,14 @@ export function Configuration(): VNode {
         </>
       )}
       {edited !== null && data !== null && (
-        <Dialog title={`Change ${sectionOf(edited.key)}`} onClose={() => setEdited(null)}>
+        <Dialog
+          title={`Change ${sectionOf(edited.key)}`}
+          onClose={() => setEdited(null)}
+          first={`[data-key="${edited.key}"] :is(input, select)`}
+        >
           <ConfigForm
             path={CONFIG_PATH}
             keys={data.data.filter(({ key, isLive }) => isLive && sectionOf(key) === sectionOf(edited.key))}
-            first={edited.key}
             done={(isChanged) => {
               setEdited(null);
               if (!isChanged) return;

@@ -10,16 +10,26 @@ interface DialogFacts {
   readonly title: string;
   readonly onClose: () => void;
   readonly children: ComponentChildren;
+  /** What has the focus at first, as a selector; absent: the first field of a form. */
+  readonly first?: string;
 }
 
+const FIRST_FIELD = 'form :is(input, select, textarea)';
+
 /** Open as long as it is there. */
-export function Dialog({ title, onClose, children }: DialogFacts): VNode {
+export function Dialog({ title, onClose, children, first = FIRST_FIELD }: DialogFacts): VNode {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
-    const element = dialog.current;
-    element?.showModal();
-    return () => element?.close();
+    const element = dialog.current!;
+    const opener = document.activeElement;
+    element.showModal();
+    element.querySelector<HTMLElement>(first)?.focus();
+    return () => {
+      element.close();
+      // Browsers give the focus back only where the dialog is still in the page by then.
+      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+    };
   }, []);
   return (
     <dialog ref={dialog} aria-labelledby={id} onClose={onClose}>

@@ -188,7 +188,7 @@ export function Checks({ label, value, options, onInput, hint, fault = '' }: Che
   const isFaulty = fault !== '';
   const described = `${isFaulty ? `${id}-fault` : ''} ${hint === undefined ? '' : `${id}-hint`}`.trim();
   return (
-    <fieldset class="field checks" aria-describedby={described || undefined}>
+    <fieldset class={isFaulty ? 'field checks faulty' : 'field checks'} aria-describedby={described || undefined}>
       <legend>{label}</legend>
       {options.map(([one, text]) => (
         <Check

@@ -33,6 +33,8 @@ export interface Tried {
   /** What is wrong, where it is about no field; '' for nothing. */
   readonly failure: string;
   readonly isBusy: boolean;
+  /** Fields that something is wrong with. */
+  readonly faultCount: number;
   /** What is wrong with one field; '' for nothing. */
   readonly faultOf: (field: string) => string;
   /** Does something once, and keeps why it has failed. @returns whether it went well */
@@ -75,6 +77,7 @@ export function useTried(fields: readonly string[] = [], fieldOf: (at: string) =
   return {
     failure: failed.text,
     isBusy,
+    faultCount: failed.faults.size,
     faultOf: (field) => failed.faults.get(field) ?? '',
     attempt,
     fail: (text, field = '') => setFailed(field === '' ? { text, faults: new Map() } : { text: '', faults: new Map([[field, text]]) }),
@@ -107,10 +110,16 @@ export function FormFailure({ text }: { readonly text: string }): VNode | null {
 
 /** The end of a form in a dialog: what is wrong, and the button. */
 export function FormEnd({ tried, action }: { readonly tried: Tried; readonly action: string }): VNode {
+  const button = useRef<HTMLButtonElement>(null);
+  const { faultCount, isBusy } = tried;
+  useEffect(() => {
+    // In a long form the fault would be out of sight, and a screen reader elsewhere.
+    if (faultCount > 0) button.current?.form?.querySelector<HTMLElement>('[aria-invalid], .faulty input')?.focus();
+  }, [faultCount, isBusy]);
   return (
     <>
       <FormFailure text={tried.failure} />
-      <button type="submit" aria-busy={tried.isBusy}>
+      <button ref={button} type="submit" aria-busy={isBusy}>
         {action}
       </button>
     </>
