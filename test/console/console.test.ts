@@ -155,38 +155,6 @@ describe('what runs', () => {
     opened.quiet();
   });
 
-  test('a message to a device, with its receipt', async (t) => {
-    const device = await connect(broker.port, { clientId: clientIdOn(0, SHARDS, 'device') });
-    const opened = await inside(t, 'service');
-    const { page } = opened;
-    await page.getByLabel('Client ID').fill(device.clientId);
-    await page.getByLabel('Message').fill('open the valve');
-    await page.getByRole('button', { name: 'Send', exact: true }).click();
-    assert.equal(payloadText(await device.next()), 'open the valve');
-    await page.locator('.outcome article.good', { hasText: /Acknowledged after \d+ ms/ }).waitFor();
-    await page.getByLabel('Client ID').fill('nobody-at-all');
-    await page.getByLabel('Only if it is connected').check();
-    await page.getByRole('button', { name: 'Send', exact: true }).click();
-    await page.locator('.outcome article.bad').waitFor();
-    await said(page, /no session here|not connected/);
-    await device.disconnect();
-    opened.quiet();
-  });
-
-  test('a message that waits shows the time, and a timeout says what becomes of it', async (t) => {
-    const device = await connect(broker.port, { clientId: clientIdOn(1, SHARDS, 'silent'), autoAck: false });
-    const opened = await inside(t, 'service');
-    const { page } = opened;
-    await page.getByLabel('Client ID').fill(device.clientId);
-    await page.getByLabel('Wait for at most').fill('1');
-    await page.getByRole('button', { name: 'Send', exact: true }).click();
-    await page.locator('.outcome', { hasText: /Waiting for .* 0\.\d s/ }).waitFor();
-    await page.locator('.outcome article.bad', { hasText: 'No receipt in time' }).waitFor();
-    await said(page, /it may still arrive.*It went to the connected device/);
-    await device.destroy();
-    opened.quiet();
-  });
-
   test('a retained message is shown and deleted', async (t) => {
     const client = await connect(broker.port, { clientId: 'keeper' });
     await client.publish('console/kept', '<b>not bold</b>', { qos: 1, retain: true });

@@ -156,7 +156,7 @@ describe('the form of a statement', () => {
     await save(page);
     assert.match(await faultAt(field(page, 'Topics')), /expected topics with \+ and #/);
     assert.match(await faultAt(field(page, 'Addresses')), /10\.0\.0\.0\/99/);
-    await page.waitForFunction('document.activeElement.getAttribute("aria-invalid") === "true"');
+    await page.locator('[aria-invalid=true]:focus').waitFor();
     assert.deepEqual(await opened.accessibilityFaults(), []);
     await field(page, 'Topics').fill('a/#');
     await field(page, 'Addresses').fill('');

@@ -43,7 +43,10 @@ const BAD: Readonly<Record<string, Words>> = {
   'not-implemented': ['Switched off', 'Messages to single devices are switched off in the configuration (p2p.enabled).'],
   'quota-exceeded': ['A quota is full', 'A quota or the queue of the device is full. Try again later.'],
   'too-many-requests': ['Too many', 'Too many messages went to devices that nobody knows. Try again in a minute.'],
-  forbidden: ['Not allowed', 'The statements do not let you send this: see “Who may do what?” on the page Policies.'],
+  forbidden: [
+    'Not allowed',
+    'The statements do not let you send this. Whoever sees the page Policies can test there which of them decides.',
+  ],
   'store-degraded': ['The store takes nothing', 'The disk takes nothing now, so the message cannot be kept. Try again later.'],
   unavailable: ['The broker is busy', 'The broker cannot do this now. Try again.'],
   'bad-request': ['Not sent', 'Something in the form is not right.'],
