@@ -23,6 +23,13 @@ export interface Page<T> {
   readonly total?: number;
 }
 
+/** One thing that is wrong with what was sent. */
+export interface Fault {
+  /** Where: `body.clientId`, `statements.3.topics`. */
+  readonly at: string;
+  readonly message: string;
+}
+
 /** What the broker, or the way to it, has said instead of a success. */
 export class ApiError extends Error {
   /** 0: there was no answer. */
@@ -30,14 +37,28 @@ export class ApiError extends Error {
   /** For programs: `no-session`; '' where there is none. */
   readonly code: string;
   readonly requestId: string;
+  readonly faults: readonly Fault[];
+  /** What had become of a message when there was no answer in time; '' where that is not known. */
+  readonly state: string;
 
-  constructor(status: number, code: string, detail: string, requestId: string) {
+  constructor(status: number, code: string, detail: string, requestId: string, faults: readonly Fault[] = [], state: string = '') {
     super(detail);
     this.name = 'ApiError';
     this.status = status;
     this.code = code;
     this.requestId = requestId;
+    this.faults = faults;
+    this.state = state;
   }
+}
+
+/** A problem as the broker tells it. */
+interface ToldProblem {
+  readonly code?: string;
+  readonly detail?: string;
+  readonly title?: string;
+  readonly errors?: readonly Fault[];
+  readonly state?: string;
 }
 
 /** A path with values in it, each encoded: slashes in a value are part of it. */
@@ -87,12 +108,14 @@ export async function ask<T>(method: string, path: string, options: AskOptions =
     throw new ApiError(0, 'unreachable', 'The broker does not answer. Does it run, and is the way to it open?', '');
   }
   if (response.ok) return (text === '' ? null : parsed(text)) as T;
-  const { code = '', detail = '', title = '' } = (parsed(text) ?? {}) as { code?: string; detail?: string; title?: string };
+  const { code = '', detail = '', title = '', errors, state } = (parsed(text) ?? {}) as ToldProblem;
   const failure = new ApiError(
     response.status,
     code,
     detail || title || `The broker answers ${response.status}.`,
     response.headers.get('X-Request-ID') ?? '',
+    errors,
+    state,
   );
   if (response.status === 401 && options.authorization === undefined) logOut('These credentials count no longer. Log in again.');
   throw failure;

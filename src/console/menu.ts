@@ -2,6 +2,7 @@
  * The pages of the console: their place, the least role that sees them, and the key that leads there behind `g`.
  */
 import type { VNode } from 'preact';
+import { ALARMS_PAGE } from './pages/alarm-facts.ts';
 import { AlarmsPage } from './pages/alarms.tsx';
 import { ApiKeysPage } from './pages/api-keys.tsx';
 import { AuditPage } from './pages/audit.tsx';
@@ -42,7 +43,7 @@ export const MENU: readonly MenuEntry[] = [
   { name: 'topics', title: 'Topics', group: 'Now', role: 'viewer', key: 't', page: TopicsPage },
   { name: 'messages', title: 'Messages', group: 'Now', role: 'viewer', key: 'm', page: MessagesPage },
   { name: 'traces', title: 'Traces', group: 'Now', role: 'viewer', key: '', page: TracesPage },
-  { name: 'alarms', title: 'Alarms', group: 'Now', role: 'viewer', key: 'a', page: AlarmsPage },
+  { name: ALARMS_PAGE, title: 'Alarms', group: 'Now', role: 'viewer', key: 'a', page: AlarmsPage },
   { name: 'users', title: 'Users', group: 'Who may do what', role: 'viewer', key: '', page: UsersPage },
   { name: 'policies', title: 'Policies', group: 'Who may do what', role: 'viewer', key: 'p', page: PoliciesPage },
   { name: 'block-rules', title: 'Block rules', group: 'Who may do what', role: 'viewer', key: 'b', page: BlockRulesPage },

@@ -37,6 +37,13 @@ export function placeOf(levels: readonly string[], query: Readonly<Record<string
   return `#/${levels.map(encodeURIComponent).join('/')}${search}`;
 }
 
+/** Changes the search of this place, without another step to go back over. '' takes a name away. */
+export function note(changes: Readonly<Record<string, string>>): void {
+  const { levels, query } = current.value;
+  history.replaceState(null, '', placeOf(levels, { ...Object.fromEntries(query), ...changes }));
+  current.value = read();
+}
+
 export function go(levels: readonly string[], query: Readonly<Record<string, string>> = {}): void {
   location.hash = placeOf(levels, query);
 }

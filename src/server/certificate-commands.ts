@@ -140,7 +140,10 @@ export function removeAuthority(path: string, id: string, withDevices: boolean):
     const { fingerprint } = oneOf(registry.authorities, id, 'authority');
     devices = registry.devicesOf(fingerprint);
     if (devices.length > 0 && !withDevices)
-      throw fail(`${devices.length} certificates of this authority are registered; --with-certificates takes them out, too`, 'conflict');
+      throw fail(
+        `${devices.length} certificates of this authority are registered; --with-certificates (withCertificates=true) takes them out, too`,
+        'conflict',
+      );
     return [...devices.map((device) => ({ removed: device.fingerprint })), { removed: fingerprint }];
   });
   return devices.length;

@@ -15,13 +15,14 @@ export function key<T>(
   meaning: string,
   value: unknown = standard,
 ): z.ZodType<T, unknown> {
-  const facts: KeyFacts = { type: kind.type, default: String(standard), text: meaning, verbatim: kind.verbatim };
+  const facts: KeyFacts = { type: kind.type, default: String(standard), text: meaning, verbatim: kind.verbatim, input: kind.input };
   return kind.schema.prefault(value).register(z.globalRegistry, { ...facts });
 }
 
 /** A key whose absence means something of its own. */
 export function optionalKey<T>(kind: Kind<T>, standard: string, meaning: string): z.ZodType<T | undefined, unknown> {
-  return kind.schema.optional().register(z.globalRegistry, { type: kind.type, default: standard, text: meaning, verbatim: kind.verbatim });
+  const facts: KeyFacts = { type: kind.type, default: standard, text: meaning, verbatim: kind.verbatim, input: kind.input };
+  return kind.schema.optional().register(z.globalRegistry, { ...facts });
 }
 
 export function section<T extends z.core.$ZodLooseShape>(shape: T): z.ZodPrefault<z.ZodObject<T, z.core.$strict>> {

@@ -18,6 +18,14 @@ export interface KeyFacts {
   readonly text: string;
   /** A text takes an override as it stands; anything else is read as YAML. */
   readonly verbatim: boolean;
+  readonly input?: ValueInput | undefined;
+}
+
+/** How a form asks for a value. Absent: as a text. */
+export interface ValueInput {
+  /** `choice`: one of the values. `number`: a whole number. `rate` and `byte-rate`: one of the values, or so much in a second, with a burst. */
+  readonly kind: 'choice' | 'number' | 'rate' | 'byte-rate';
+  readonly values: readonly (string | number | boolean)[];
 }
 
 /** A schema for one kind of value, with the words for it. */
@@ -25,6 +33,7 @@ export interface Kind<T> {
   readonly schema: z.ZodType<T, unknown>;
   readonly type: string;
   readonly verbatim: boolean;
+  readonly input?: ValueInput;
 }
 
 /** Session Expiry Interval 0xFFFFFFFF: the session does not expire. */
@@ -126,7 +135,7 @@ export function count(min: number, max: number): Kind<number> {
       ? { value }
       : `expected a whole number from ${min} to ${max}, not ${show(value)}`,
   );
-  return { schema, type: `number, ${min} to ${max}`, verbatim: false };
+  return { schema, type: `number, ${min} to ${max}`, verbatim: false, input: { kind: 'number', values: [] } };
 }
 
 /** A whole number, or `auto`, which stands for `resolve()`. */
@@ -148,13 +157,13 @@ export function fraction(): Kind<number> {
 /** true or false. */
 export function flag(): Kind<boolean> {
   const schema = z.boolean({ error: (issue) => `expected true or false, not ${show(issue.input)}` });
-  return { schema, type: 'true or false', verbatim: false };
+  return { schema, type: 'true or false', verbatim: false, input: { kind: 'choice', values: [true, false] } };
 }
 
 /** One of several words or numbers. */
 export function choice<const T extends string | number>(...values: readonly T[]): Kind<T> {
   const schema = z.literal([...values], { error: (issue) => `expected one of ${values.join(', ')}, not ${show(issue.input)}` });
-  return { schema, type: values.map((value) => `\`${value}\``).join(', '), verbatim: false };
+  return { schema, type: values.map((value) => `\`${value}\``).join(', '), verbatim: false, input: { kind: 'choice', values } };
 }
 
 /** A text that `check` accepts; it returns the half sentence against it, or undefined. */

@@ -6,7 +6,7 @@ import { type AskDesk, Refusal } from './ask-desk.ts';
 import type { Tree } from './config.ts';
 import { type ConfigKey, configKeys } from './config-schema.ts';
 import { withoutSecrets } from './desk-access.ts';
-import { type LiveSettings, merged } from './live-settings.ts';
+import { LIVE_SECTIONS, type LiveSettings, merged } from './live-settings.ts';
 import type { SupervisorParts } from './supervisor-asks.ts';
 
 /** What the API may change. Statements have a way of their own. */
@@ -54,7 +54,7 @@ function configOf(live: LiveSettings): object {
   return { file: live.config.file ?? null, data: keys.map((one) => rowOf(one, live)), next: null, total: keys.length };
 }
 
-function rowOf({ path, default: standard, text }: ConfigKey, { config, patch }: LiveSettings): object {
+function rowOf({ path, type, default: standard, text, input }: ConfigKey, { config, patch }: LiveSettings): object {
   const written = valueAt(config.written, path);
   const isOfApi = valueAt(patch, path) !== undefined;
   return {
@@ -62,6 +62,11 @@ function rowOf({ path, default: standard, text }: ConfigKey, { config, patch }: 
     value: written === undefined ? standard : shown(path, written),
     source: written === undefined ? 'default' : isOfApi ? 'api' : (config.origins.get(path) ?? 'file'),
     isLive: LIVE_KEYS.some((key) => path === key || path.startsWith(`${key}.`)),
+    needsRestart: !LIVE_SECTIONS.some((section) => path.startsWith(`${section}.`)),
+    type,
+    input: input?.kind ?? 'text',
+    values: input?.values ?? [],
+    default: standard,
     text,
   };
 }

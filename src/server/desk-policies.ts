@@ -14,7 +14,7 @@ import type { SupervisorParts } from './supervisor-asks.ts';
 export type PolicyEdit =
   | { readonly kind: 'replace'; readonly statements: readonly WrittenStatement[] }
   | { readonly kind: 'insert'; readonly at: number | null; readonly statement: WrittenStatement }
-  | { readonly kind: 'change'; readonly at: string; readonly patch: WrittenStatement }
+  | { readonly kind: 'change'; readonly at: string; readonly patch: WrittenStatement; readonly to: number | null }
   | { readonly kind: 'move'; readonly at: string; readonly to: number }
   | { readonly kind: 'remove'; readonly at: string };
 
@@ -68,6 +68,7 @@ function inFile({ live }: SupervisorParts, edit: PolicyEdit): StatementEdit {
   let at: StatementPlace = edit.at;
   if (/^\d+$/.test(edit.at)) at = within(Number(edit.at));
   else if (live.current.authorization.statements?.slice(0, own).some(({ name }) => name === edit.at) === true) refuse();
+  if (edit.kind === 'change') return { ...edit, at, to: edit.to === null ? null : within(edit.to) };
   if (edit.kind === 'move') return { ...edit, at, to: within(edit.to) };
   return { ...edit, at };
 }

@@ -46,7 +46,8 @@ export type StatementEdit =
   | { readonly kind: 'replace'; readonly statements: readonly WrittenStatement[] }
   /** @property at place in the file; null: the end */
   | { readonly kind: 'insert'; readonly at: number | null; readonly statement: WrittenStatement }
-  | { readonly kind: 'change'; readonly at: StatementPlace; readonly patch: WrittenStatement }
+  /** @property to its place from then on; null: it stays */
+  | { readonly kind: 'change'; readonly at: StatementPlace; readonly patch: WrittenStatement; readonly to: number | null }
   | { readonly kind: 'move'; readonly at: StatementPlace; readonly to: number }
   | { readonly kind: 'remove'; readonly at: StatementPlace };
 
@@ -256,13 +257,19 @@ function edited(before: readonly WrittenStatement[], edit: StatementEdit): { wri
   if (edit.kind === 'change') {
     const changed = Object.entries({ ...written[at], ...edit.patch }).filter(([, value]) => value !== null);
     written[at] = Object.fromEntries(changed);
-    return { written, at };
+    return edit.to === null ? { written, at } : { written, at: move(written, at, edit.to) };
   }
-  const [statement] = written.splice(at, 1);
-  if (edit.kind === 'remove') return { written, at: -1 };
-  const to = Math.min(edit.to, written.length);
-  written.splice(to, 0, statement!);
-  return { written, at: to };
+  if (edit.kind === 'move') return { written, at: move(written, at, edit.to) };
+  written.splice(at, 1);
+  return { written, at: -1 };
+}
+
+/** @returns where it stands then */
+function move(written: WrittenStatement[], from: number, to: number): number {
+  const [statement] = written.splice(from, 1);
+  const place = Math.min(to, written.length);
+  written.splice(place, 0, statement!);
+  return place;
 }
 
 function placeOf(list: readonly WrittenStatement[], at: StatementPlace): number {

@@ -32,7 +32,8 @@ export function rate(unit: 'count' | 'bytes'): Kind<RateSettings | null> {
     return { perSecond: each.data, burst: most.data };
   });
   const word = unit === 'count' ? 'number' : 'size';
-  return { schema, type: `\`off\`, ${word} per second, or \`{ perSecond, burst }\``, verbatim: false };
+  const type = `\`off\`, ${word} per second, or \`{ perSecond, burst }\``;
+  return { schema, type, verbatim: false, input: { kind: unit === 'count' ? 'rate' : 'byte-rate', values: ['off'] } };
 }
 
 export interface InboundQuotaFile {

@@ -27,6 +27,7 @@ function rateOrAuto(): Kind<RateSettings | null | undefined> {
     }),
     type: `\`auto\`, ${type}`,
     verbatim: false,
+    input: { kind: 'rate', values: ['auto', 'off'] },
   };
 }
 

@@ -4,7 +4,7 @@
 import { mkdirSync, statSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { Page } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 import { connect } from '../support/client.ts';
 import { logIn, openConsole, startBrowser } from './browser.ts';
 import { startScene } from './scene.ts';
@@ -12,14 +12,15 @@ import { startScene } from './scene.ts';
 const BYTES_MAX = 150 * 1024;
 const folder = fileURLToPath(new URL('../../../docs/console/', import.meta.url));
 const DESKTOP = { width: 1180, height: 760 };
-const PHONE = { width: 375, height: 740 };
+const PHONE = { width: 390, height: 740 };
 /** How long the charts have something to draw, in messages and pauses between them. */
 const BURSTS = 12;
 const BURST = 400;
 
-async function take(page: Page, name: string): Promise<void> {
+/** @param of a page, or what is to be seen of it */
+async function take(of: Page | Locator, name: string): Promise<void> {
   const path = `${folder}${name}.png`;
-  await page.screenshot({ path, animations: 'disabled' });
+  await of.screenshot({ path, animations: 'disabled' });
   const { size } = statSync(path);
   process.stdout.write(`${name}.png: ${size} bytes\n`);
   if (size > BYTES_MAX) throw new Error(`${name}.png is larger than ${BYTES_MAX} bytes`);
@@ -69,10 +70,29 @@ try {
   await page.locator('.outcome article').waitFor();
   await take(page, 'policies');
 
+  await page.getByRole('button', { name: 'Add' }).click();
+  const statement = page.getByRole('form', { name: 'Statement' });
+  await statement.getByLabel('Name', { exact: true }).fill('own-topics');
+  for (const action of ['publish', 'subscribe']) await statement.getByLabel(action, { exact: true }).check();
+  await statement.getByLabel('Topics', { exact: true }).fill('fleet/${ClientId}/#');
+  await statement.getByLabel('Attributes of the client', { exact: true }).fill('group: pumps');
+  await page.getByRole('heading', { name: 'New statement' }).scrollIntoViewIfNeeded();
+  // Without the page behind it, whose blur makes pictures large.
+  await take(page.locator('dialog article'), 'statement');
+  await page.keyboard.press('Escape');
+
+  await desktop.open('broker', 'Broker');
+  await page.getByLabel('Show').selectOption('live');
+  await page.getByRole('button', { name: 'Change quotas.client.messagesIn', exact: true }).click();
+  await page.getByLabel('messagesIn', { exact: true }).selectOption('limit');
+  await page.getByLabel('messagesIn per second').fill('50');
+  await take(page.locator('dialog article'), 'configuration');
+  await page.keyboard.press('Escape');
+
   await desktop.open('traces', 'Traces');
   await page.getByRole('button', { name: 'Add' }).click();
   await page.getByLabel('Messages', { exact: true }).selectOption('filter');
-  await page.getByLabel('Value').fill('meters/#');
+  await page.getByLabel('Filter', { exact: true }).fill('meters/#');
   await page.getByRole('button', { name: 'Begin' }).click();
   await page.getByRole('heading', { level: 1, name: /^Trace / }).waitFor();
   await meter.publish('meters/1', '{"kWh": 12.6}', { qos: 1 });

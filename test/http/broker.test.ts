@@ -187,6 +187,20 @@ alarms: { webhook: { url: 'https://hooks.example/services/hunter2' } }
       { type: 'http', url: 'https://***@id.example/login?***', headers: { 'X-Key': '***' }, body: { password: '${Password}', key: '***' } },
     ]);
 
+    const form = (key: string): unknown[] => {
+      const { isLive, needsRestart, input, values, default: standard } = row(get, key) as Record<string, unknown>;
+      return [isLive, needsRestart, input, values, standard];
+    };
+    assert.deepEqual(form('authorization.deniedV3'), [true, false, 'choice', ['acknowledge', 'close'], 'acknowledge']);
+    assert.deepEqual(form('quotas.client.messagesIn'), [true, false, 'rate', ['off'], 'off']);
+    assert.deepEqual(form('quotas.client.bytesIn'), [true, false, 'byte-rate', ['off'], 'off']);
+    assert.deepEqual(form('quotas.broker.connectRate'), [true, false, 'rate', ['auto', 'off'], 'auto']);
+    assert.deepEqual(form('quotas.groups.by'), [true, false, 'text', [], 'none']);
+    assert.deepEqual(form('quotas.groups.connections'), [true, false, 'number', [], '0']);
+    assert.deepEqual(form('authorization.file'), [false, false, 'text', [], 'none']);
+    assert.deepEqual(form('limits.inflight').slice(0, 2), [false, true]);
+    assert.deepEqual(form('mqtt.retainAvailable'), [false, true, 'choice', [true, false], 'true']);
+
     const patch = (body: object): ReturnType<HttpBroker['request']> => broker.request('PATCH', '/api/v1/config', { role: 'admin', body });
     const client = await connect(broker.port, { clientId: 'c' });
     const publish = async (): Promise<number> => (await client.publish('t', '', { qos: 1 })).code;
@@ -203,6 +217,10 @@ alarms: { webhook: { url: 'https://hooks.example/services/hunter2' } }
     process.kill(broker.pid, 'SIGHUP');
     await broker.line(({ action, msg }) => action === undefined && msg === 'the file of API keys was read again');
     assert.equal(row(await broker.request('GET', '/api/v1/config', { role: 'viewer' }), 'quotas.client.messagesIn')['source'], 'api');
+    const quiet = await patch({ log: { level: 'warn' } });
+    assert.deepEqual([row(quiet, 'log.level')['value'], row(quiet, 'log.level')['source']], ['warn', 'api']);
+    const back = await patch({ log: { level: null } });
+    assert.deepEqual([row(back, 'log.level')['value'], row(back, 'log.level')['source']], ['info', '--set log.level'], 'what is written');
     const free = await broker.request('DELETE', '/api/v1/config', { role: 'admin' });
     assert.equal(row(free, 'quotas.client.messagesIn')['value'], 'off');
     assert.ok((await publish()) < 0x80 && (await publish()) < 0x80);

@@ -75,6 +75,12 @@ describe('policies through the API', { concurrency: 3 }, () => {
     );
     assert.equal((await as('PATCH', '/1', { topics: null })).status, 200);
     assert.deepEqual(await may('secret/a'), [false, false], 'without topics it is about all');
+    assert.equal((await as('PATCH', '/no?index=2', { topics: ['secret/#'] })).json.index, 2);
+    assert.deepEqual(await may('secret/a'), [true, true], 'it is another one at another place');
+    assert.equal((await as('PATCH', '/no?index=0', {})).json.code, 'conflict', 'that is a place of the configuration');
+    assert.equal((await as('PATCH', '/no?index=1', {})).json.index, 1);
+    assert.deepEqual(await may('secret/a'), [false, false]);
+    assert.equal((await as('PATCH', '/1', { topics: null })).status, 200);
     assert.equal((await as('DELETE', '/no')).status, 200);
     assert.deepEqual(await may('private/a'), [true, true]);
     const empty = await as('PUT', '', { statements: [] });

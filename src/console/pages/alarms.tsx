@@ -3,34 +3,23 @@
  */
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
-import { ask, at } from '../api.ts';
+import { ask } from '../api.ts';
 import { short, time } from '../format.ts';
 import { Choice } from '../parts/fields.tsx';
 import { List } from '../parts/list.tsx';
 import { attempt } from '../parts/notices.tsx';
 import { mayAs } from '../session.ts';
+import { useSearch } from '../use-search.ts';
+import { ALARMS_PATH, type Alarm, alarmName } from './alarm-facts.ts';
 
-interface Alarm {
-  readonly id: string;
-  readonly rule: string;
-  /** A shard, a listener; empty: the whole broker. */
-  readonly subject: string;
-  readonly state: 'active' | 'cleared';
-  readonly message: string;
-  readonly value: number;
-  readonly threshold: number;
-  readonly unit: string;
-  readonly raisedAt: string;
-  readonly clearedAt: string | null;
-  readonly acknowledgedAt: string | null;
-  readonly acknowledgedBy: string | null;
-}
+/** What the address says for all of them. */
+const ALL = 'all';
 
 export function AlarmsPage(): VNode {
-  const [state, setState] = useState('active');
+  const state = useSearch('state', 'active');
   const [changes, setChanges] = useState(0);
   const acknowledge = async (id: string): Promise<void> => {
-    if (await attempt(() => ask('POST', at`/api/v1/alarms/${id}/acknowledge`), 'Acknowledged')) setChanges(changes + 1);
+    if (await attempt(() => ask('POST', `${ALARMS_PATH}/${encodeURIComponent(id)}/acknowledge`), 'Acknowledged')) setChanges(changes + 1);
   };
   return (
     <>
@@ -38,26 +27,27 @@ export function AlarmsPage(): VNode {
         <h1>Alarms</h1>
         <Choice
           label="Show"
-          value={state}
+          value={state.value}
           options={[
             ['active', 'active ones'],
             ['cleared', 'those that are over'],
-            ['', 'all'],
+            [ALL, 'all'],
           ]}
-          onInput={setState}
+          onInput={state.set}
         />
       </div>
       <List<Alarm>
-        path="/api/v1/alarms"
-        query={{ state }}
+        path={ALARMS_PATH}
+        query={{ state: state.settled === ALL ? '' : state.settled }}
         what="alarms"
         caption="Alarms"
-        empty={state === 'active' ? 'Nothing is wrong.' : 'There was none.'}
+        empty={state.settled === 'active' ? 'Nothing is wrong.' : 'There was none.'}
         rowKey={({ id }) => id}
         everySeconds={5}
         changes={changes}
+        isInAddress
         columns={[
-          { title: 'Alarm', cell: (one) => [one.rule, one.subject].filter(Boolean).join(': ') },
+          { title: 'Alarm', cell: alarmName },
           { title: 'State', cell: (one) => <span class={`badge ${one.state}`}>{one.state}</span> },
           { title: 'What', cell: ({ message }) => message, isLong: true },
           { title: 'Value', cell: (one) => `${short(one.value)} ${one.unit} (from ${short(one.threshold)} ${one.unit})` },
@@ -69,7 +59,12 @@ export function AlarmsPage(): VNode {
               one.acknowledgedAt ? (
                 `${time(one.acknowledgedAt)} ${one.acknowledgedBy ?? ''}`
               ) : mayAs('operator') && one.state !== 'cleared' ? (
-                <button type="button" class="small outline" aria-label={`Acknowledge ${one.rule}`} onClick={() => void acknowledge(one.id)}>
+                <button
+                  type="button"
+                  class="small outline"
+                  aria-label={`Acknowledge ${alarmName(one)}`}
+                  onClick={() => void acknowledge(one.id)}
+                >
                   Acknowledge
                 </button>
               ) : (

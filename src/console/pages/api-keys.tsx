@@ -5,8 +5,8 @@ import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
 import { NONE, time } from '../format.ts';
-import { Choice, Field, Form } from '../parts/fields.tsx';
-import { failureText } from '../parts/notices.tsx';
+import { Choice, Field } from '../parts/fields.tsx';
+import { Form, FormEnd, useTried } from '../parts/form.tsx';
 import { Records } from '../parts/records.tsx';
 import { Secret } from '../parts/secret.tsx';
 import { ROLES } from '../session.ts';
@@ -48,8 +48,11 @@ export function ApiKeysPage(): VNode {
         },
         { title: 'Remark', cell: ({ remark }) => remark || NONE, isLong: true },
       ]}
-      removePath={({ id }) => at`/api/v1/api-keys/${id}`}
-      removeText={() => 'Whoever uses it is refused from then on.'}
+      removal={{
+        path: ({ id }) => at`/api/v1/api-keys/${id}`,
+        text: () => 'Whoever uses it is refused from then on.',
+        done: ({ id }) => `The key ${id} is removed`,
+      }}
       form={(_, done) => <ApiKeyForm done={done} />}
     />
   );
@@ -62,7 +65,7 @@ function ApiKeyForm({ done }: { readonly done: () => void }): VNode {
   const [days, setDays] = useState('');
   const [remark, setRemark] = useState('');
   const [token, setToken] = useState('');
-  const [failure, setFailure] = useState('');
+  const tried = useTried(['id', 'username', 'seconds', 'remark']);
   const save = async (): Promise<void> => {
     const body = {
       role,
@@ -71,31 +74,38 @@ function ApiKeyForm({ done }: { readonly done: () => void }): VNode {
       ...(username !== '' && { username }),
       ...(days !== '' && { seconds: Math.round(Number(days) * 86_400) }),
     };
-    try {
-      setToken((await ask<{ readonly token: string }>('POST', '/api/v1/api-keys', { body })).token);
-    } catch (error) {
-      setFailure(failureText(error));
-    }
+    await tried.attempt(async () => setToken((await ask<{ readonly token: string }>('POST', '/api/v1/api-keys', { body })).token));
   };
   if (token !== '') return <Secret text="This is the key." secrets={[['API key', token]]} done={done} />;
   return (
     <Form label="API key" onSubmit={save}>
-      <Field label="Name" value={id} onInput={setId} pattern="[a-z0-9]{1,32}" hint="Small letters and digits; empty: one is made." />
+      <Field
+        label="Name"
+        value={id}
+        onInput={setId}
+        pattern="[a-z0-9]{1,32}"
+        hint="Small letters and digits; empty: one is made."
+        fault={tried.faultOf('id')}
+      />
       <Choice label="Role" value={role} options={ROLES.map((one) => [one, MEANINGS[one]!] as const)} onInput={setRole} />
       <Field
         label="Username"
         value={username}
         onInput={setUsername}
         hint="By which the statements judge what it publishes; empty: a name of its own."
+        fault={tried.faultOf('username')}
       />
-      <Field label="For (days)" type="number" min={0} value={days} onInput={setDays} hint="Empty: for ever." />
-      <Field label="Remark" value={remark} onInput={setRemark} />
-      {failure !== '' && (
-        <p role="alert" class="failure">
-          {failure}
-        </p>
-      )}
-      <button type="submit">Make the key</button>
+      <Field
+        label="For (days)"
+        type="number"
+        min={0}
+        value={days}
+        onInput={setDays}
+        hint="Empty: for ever."
+        fault={tried.faultOf('seconds')}
+      />
+      <Field label="Remark" value={remark} onInput={setRemark} fault={tried.faultOf('remark')} />
+      <FormEnd tried={tried} action="Make the key" />
     </Form>
   );
 }

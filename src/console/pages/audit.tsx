@@ -2,10 +2,11 @@
  * Audit log: who has changed what through the API.
  */
 import type { VNode } from 'preact';
-import { useState } from 'preact/hooks';
 import { any, NONE, time } from '../format.ts';
-import { Field, Form, useSettled } from '../parts/fields.tsx';
+import { Field } from '../parts/fields.tsx';
+import { Form } from '../parts/form.tsx';
 import { List } from '../parts/list.tsx';
+import { useSearch } from '../use-search.ts';
 
 interface Entry {
   readonly at: string;
@@ -21,21 +22,22 @@ interface Entry {
 }
 
 export function AuditPage(): VNode {
-  const [caller, setCaller] = useState('');
-  const [action, setAction] = useState('');
+  const caller = useSearch('caller');
+  const action = useSearch('action');
   return (
     <>
       <h1>Audit log</h1>
-      <Form label="Search the audit log" isInline onSubmit={() => {}}>
-        <Field label="Who" type="search" value={caller} onInput={setCaller} isSearch placeholder="api key backup" />
-        <Field label="What" type="search" value={action} onInput={setAction} placeholder="addUser" />
+      <Form label="Search the audit log" isInline>
+        <Field label="Who" type="search" value={caller.value} onInput={caller.set} isSearch placeholder="api key backup" />
+        <Field label="What" type="search" value={action.value} onInput={action.set} placeholder="addUser" />
       </Form>
       <List<Entry>
         path="/api/v1/audit"
-        query={{ caller: useSettled(caller), action: useSettled(action) }}
+        query={{ caller: caller.settled, action: action.settled }}
         what="an audit log"
         caption="Audit log"
         empty="Nothing has been changed."
+        isInAddress
         rowKey={({ id, at }, index) => `${id} ${at} ${index}`}
         columns={[
           { title: 'Time', cell: ({ at }) => time(at) },

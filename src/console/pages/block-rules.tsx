@@ -5,9 +5,11 @@ import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
 import { any, NONE, time } from '../format.ts';
-import { Choice, Field, Form } from '../parts/fields.tsx';
-import { attempt } from '../parts/notices.tsx';
-import { Records, readItems } from '../parts/records.tsx';
+import { readItems } from '../pairs.ts';
+import { Choice, Field } from '../parts/fields.tsx';
+import { Form, FormEnd, useTried } from '../parts/form.tsx';
+import { say } from '../parts/notices.tsx';
+import { Records } from '../parts/records.tsx';
 
 interface BlockRule {
   readonly name: string;
@@ -41,8 +43,11 @@ export function BlockRulesPage(): VNode {
         },
         { title: 'Remark', cell: ({ remark }) => remark || NONE, isLong: true },
       ]}
-      removePath={({ name }) => at`/api/v1/block-rules/${name}`}
-      removeText={({ include }) => `${include} may connect again.`}
+      removal={{
+        path: ({ name }) => at`/api/v1/block-rules/${name}`,
+        text: ({ include }) => `${include} may connect again.`,
+        done: ({ name }) => `${name} holds no longer`,
+      }}
       form={(_, done) => <BlockRuleForm done={done} />}
     />
   );
@@ -55,6 +60,7 @@ function BlockRuleForm({ done }: { readonly done: () => void }): VNode {
   const [excludes, setExcludes] = useState('');
   const [hours, setHours] = useState('');
   const [remark, setRemark] = useState('');
+  const tried = useTried(['name', 'include', 'excludes', 'seconds', 'remark']);
   const save = async (): Promise<void> => {
     const body = {
       name,
@@ -64,11 +70,21 @@ function BlockRuleForm({ done }: { readonly done: () => void }): VNode {
       remark,
       ...(hours !== '' && { seconds: Math.round(Number(hours) * 3600) }),
     };
-    if (await attempt(() => ask('POST', '/api/v1/block-rules', { body }), `${name} holds`)) done();
+    if (!(await tried.attempt(() => ask('POST', '/api/v1/block-rules', { body })))) return;
+    say(`${name} holds`);
+    done();
   };
   return (
     <Form label="Block rule" onSubmit={save}>
-      <Field label="Name" value={name} onInput={setName} required pattern="[A-Za-z0-9\-]{1,64}" />
+      <Field
+        label="Name"
+        value={name}
+        onInput={setName}
+        required
+        pattern="[A-Za-z0-9\-]{1,64}"
+        hint="Letters, digits and -."
+        fault={tried.faultOf('name')}
+      />
       <Choice
         label="By"
         value={kind}
@@ -79,11 +95,26 @@ function BlockRuleForm({ done }: { readonly done: () => void }): VNode {
         ]}
         onInput={setKind}
       />
-      <Field label="Blocks" value={include} onInput={setInclude} required placeholder={kind === 'address' ? '203.0.113.0/24' : 'pump-*'} />
-      <Field label="But not" value={excludes} onInput={setExcludes} hint="Several with commas." />
-      <Field label="For (hours)" type="number" min={0} value={hours} onInput={setHours} hint="Empty: for ever." />
-      <Field label="Remark" value={remark} onInput={setRemark} />
-      <button type="submit">Block</button>
+      <Field
+        label="Blocks"
+        value={include}
+        onInput={setInclude}
+        required
+        placeholder={kind === 'address' ? '203.0.113.0/24' : 'pump-*'}
+        fault={tried.faultOf('include')}
+      />
+      <Field label="But not" value={excludes} onInput={setExcludes} hint="Several with commas." fault={tried.faultOf('excludes')} />
+      <Field
+        label="For (hours)"
+        type="number"
+        min={0}
+        value={hours}
+        onInput={setHours}
+        hint="Empty: for ever."
+        fault={tried.faultOf('seconds')}
+      />
+      <Field label="Remark" value={remark} onInput={setRemark} fault={tried.faultOf('remark')} />
+      <FormEnd tried={tried} action="Block" />
     </Form>
   );
 }

@@ -1,17 +1,19 @@
 /**
- * Broker: its log level, its store, its configuration with secrets hidden, and its authenticators.
+ * Broker: its log level, its store, its authenticators, and its configuration.
  */
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask } from '../api.ts';
-import { bytes, count, NONE, time, yesNo } from '../format.ts';
-import { confirmed, Dialog } from '../parts/dialog.tsx';
+import { bytes, count, NONE, time } from '../format.ts';
+import { confirmed } from '../parts/dialog.tsx';
 import { Failure } from '../parts/failure.tsx';
-import { Area, Choice, Field, Form } from '../parts/fields.tsx';
-import { attempt, failureText, say } from '../parts/notices.tsx';
+import { Choice, Field } from '../parts/fields.tsx';
+import { Form } from '../parts/form.tsx';
+import { attempt, say } from '../parts/notices.tsx';
 import { Facts, Table } from '../parts/table.tsx';
 import { mayAs } from '../session.ts';
 import { useAsked } from '../use-asked.ts';
+import { Configuration } from './configuration.tsx';
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 
@@ -209,119 +211,5 @@ function Authenticators(): VNode {
         </>
       )}
     </section>
-  );
-}
-
-interface ConfigKey {
-  readonly key: string;
-  readonly value: unknown;
-  readonly source: string;
-  readonly isLive: boolean;
-  readonly text: string;
-}
-
-function Configuration(): VNode {
-  const { data, error, reload } = useAsked<{ readonly file: string | null; readonly data: readonly ConfigKey[] }>('/api/v1/config');
-  const [search, setSearch] = useState('');
-  const [isEdited, setEdited] = useState(false);
-  const fits = ({ key, text, source }: ConfigKey): boolean =>
-    search === '' ? source !== 'default' : `${key} ${text}`.toLowerCase().includes(search.toLowerCase());
-  const forget = async (): Promise<void> => {
-    if (!(await confirmed('Forget the changes?', 'What is written in the configuration holds again.', 'Forget'))) return;
-    if (await attempt(() => ask('DELETE', '/api/v1/config'), 'What is written holds again')) reload();
-  };
-  return (
-    <section aria-labelledby="configuration">
-      <div class="heading">
-        <h2 id="configuration">Configuration</h2>
-        {mayAs('admin') && data !== null && (
-          <span class="buttons">
-            <button type="button" onClick={() => setEdited(true)}>
-              Change
-            </button>
-            <button
-              type="button"
-              class="secondary"
-              disabled={!data.data.some(({ source }) => source === 'api')}
-              onClick={() => void forget()}
-            >
-              Forget changes
-            </button>
-          </span>
-        )}
-      </div>
-      {error !== null && <Failure error={error} what="its configuration" />}
-      {data !== null && (
-        <>
-          <Field
-            label="Search in keys and their meanings"
-            type="search"
-            value={search}
-            onInput={setSearch}
-            isSearch
-            hint="Empty: those that are not the default."
-          />
-          <Table<ConfigKey>
-            caption="Configuration"
-            rows={data.data.filter(fits)}
-            rowKey={({ key }) => key}
-            empty="No key fits."
-            columns={[
-              { title: 'Key', cell: ({ key }) => <code>{key}</code> },
-              {
-                title: 'Value',
-                cell: ({ value }) => <code>{typeof value === 'string' ? value : JSON.stringify(value)}</code>,
-                isLong: true,
-              },
-              { title: 'From', cell: ({ source }) => source },
-              { title: 'Changes live', cell: ({ isLive }) => yesNo(isLive) },
-              { title: 'Meaning', cell: ({ text }) => text, isLong: true },
-            ]}
-          />
-        </>
-      )}
-      {isEdited && (
-        <Dialog title="Change the configuration" onClose={() => setEdited(false)}>
-          <ConfigForm
-            done={() => {
-              setEdited(false);
-              reload();
-            }}
-          />
-        </Dialog>
-      )}
-    </section>
-  );
-}
-
-function ConfigForm({ done }: { readonly done: () => void }): VNode {
-  const [text, setText] = useState('{\n  "quotas": {}\n}');
-  const [failure, setFailure] = useState('');
-  const save = async (): Promise<void> => {
-    try {
-      await ask('PATCH', '/api/v1/config', { body: JSON.parse(text) as unknown });
-      say('It holds, until the restart');
-      done();
-    } catch (error) {
-      setFailure(failureText(error));
-    }
-  };
-  return (
-    <Form label="Configuration" onSubmit={save}>
-      <Area
-        label="What is to change"
-        value={text}
-        onInput={setText}
-        rows={10}
-        hint="As in the configuration, in JSON; null takes a key away. It holds until the restart."
-        isCode
-      />
-      {failure !== '' && (
-        <p role="alert" class="failure">
-          {failure}
-        </p>
-      )}
-      <button type="submit">Change</button>
-    </Form>
   );
 }

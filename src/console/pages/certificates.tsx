@@ -5,32 +5,47 @@ import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
 import { NONE, time, yesNo } from '../format.ts';
-import { confirmed, Dialog } from '../parts/dialog.tsx';
-import { Failure } from '../parts/failure.tsx';
-import { Area, Check, Choice, Field, Form, useSettled } from '../parts/fields.tsx';
-import { List } from '../parts/list.tsx';
-import { attempt, failureText } from '../parts/notices.tsx';
-import { Table } from '../parts/table.tsx';
+import { confirmed } from '../parts/dialog.tsx';
+import { Area, Check, Choice, Field } from '../parts/fields.tsx';
+import { Form, FormEnd, useTried } from '../parts/form.tsx';
+import { attempt } from '../parts/notices.tsx';
+import { Records } from '../parts/records.tsx';
 import { mayAs } from '../session.ts';
-import { useAsked } from '../use-asked.ts';
+import { useSearch } from '../use-search.ts';
 
-interface Certificate {
+/** What a certificate of a device and one of an authority have in common. */
+interface CertificateFacts {
   readonly fingerprint: string;
   readonly serial: string;
   readonly commonName: string;
   readonly issuerCommonName: string;
-  readonly clientId: string | null;
   readonly status: string;
   readonly notAfter: string;
 }
 
-interface Authority extends Omit<Certificate, 'clientId'> {
+interface Certificate extends CertificateFacts {
+  readonly clientId: string | null;
+}
+
+interface Authority extends CertificateFacts {
   readonly autoRegister: boolean;
   readonly autoActivate: boolean;
 }
 
 const PATH = '/api/v1/certificates';
 const AUTHORITIES = `${PATH}/authorities`;
+
+function nameOf({ commonName, serial }: CertificateFacts): string {
+  return commonName || serial;
+}
+
+function pathOf({ fingerprint }: Certificate): string {
+  return at`/api/v1/certificates/${fingerprint}`;
+}
+
+function authorityPath({ fingerprint }: Authority): string {
+  return at`/api/v1/certificates/authorities/${fingerprint}`;
+}
 
 export function CertificatesPage(): VNode {
   return (
@@ -46,196 +61,161 @@ function Status({ status }: { readonly status: string }): VNode {
   return <span class={`badge ${status.toLowerCase()}-certificate`}>{status.toLowerCase().replaceAll('_', ' ')}</span>;
 }
 
-function DeviceCertificates(): VNode {
-  const [clientId, setClientId] = useState('');
-  const [status, setStatus] = useState('');
-  const [isAdding, setAdding] = useState(false);
-  const [changes, setChanges] = useState(0);
-  const changed = (): void => setChanges((value) => value + 1);
-  const become = async ({ fingerprint, commonName }: Certificate, to: string): Promise<void> => {
-    if (
-      to === 'REVOKED' &&
-      !(await confirmed('Revoke the certificate?', `${commonName} is disconnected and never let in with it again.`, 'Revoke'))
-    )
-      return;
-    if (
-      await attempt(
-        () => ask('PUT', at`/api/v1/certificates/${fingerprint}`, { body: { status: to } }),
-        `${commonName}: ${to.toLowerCase()}`,
-      )
-    )
-      changed();
+interface SwitchFacts {
+  readonly of: CertificateFacts;
+  readonly path: string;
+  readonly changed: () => void;
+}
+
+async function become(path: string, of: CertificateFacts, status: string): Promise<boolean> {
+  return attempt(() => ask('PUT', path, { body: { status } }), `${nameOf(of)}: ${status.toLowerCase()}`);
+}
+
+/** Activates what is not active, and the other way round. */
+function Switch({ of, path, changed }: SwitchFacts): VNode {
+  const [action, status] = of.status === 'ACTIVE' ? ['Deactivate', 'INACTIVE'] : ['Activate', 'ACTIVE'];
+  return (
+    <button
+      type="button"
+      class="small outline"
+      aria-label={`${action} ${nameOf(of)}`}
+      onClick={() => void become(path, of, status!).then((isDone) => isDone && changed())}
+    >
+      {action}
+    </button>
+  );
+}
+
+function Revoke({ of, path, changed }: SwitchFacts): VNode {
+  const revoke = async (): Promise<void> => {
+    const text = `Whoever has it is disconnected, and is never let in with it again.`;
+    if ((await confirmed(`Revoke the certificate ${nameOf(of)}?`, text, 'Revoke')) && (await become(path, of, 'REVOKED'))) changed();
   };
   return (
-    <section aria-labelledby="device-certificates">
-      <div class="heading">
-        <h2 id="device-certificates">Certificates of devices</h2>
-        {mayAs('admin') && (
-          <button type="button" onClick={() => setAdding(true)}>
-            Add
-          </button>
-        )}
-      </div>
-      <Form label="Search certificates" isInline onSubmit={changed}>
-        <Field label="Client ID" type="search" value={clientId} onInput={setClientId} isSearch />
-        <Choice
-          label="Status"
-          value={status}
-          options={[
-            ['', 'any'],
-            ['ACTIVE', 'active'],
-            ['INACTIVE', 'inactive'],
-            ['PENDING_ACTIVATION', 'pending activation'],
-            ['REVOKED', 'revoked'],
-          ]}
-          onInput={setStatus}
-        />
-      </Form>
-      <List<Certificate>
-        path={PATH}
-        query={{ clientId: useSettled(clientId), status }}
-        what="a registry of certificates"
-        caption="Certificates of devices"
-        empty="No certificate fits."
-        rowKey={({ fingerprint }) => fingerprint}
-        changes={changes}
-        columns={[
-          { title: 'Name', cell: ({ commonName }) => commonName || NONE, isLong: true },
-          { title: 'Client ID', cell: (one) => one.clientId ?? 'any', isLong: true },
-          { title: 'Status', cell: (one) => <Status status={one.status} /> },
-          { title: 'Signed by', cell: ({ issuerCommonName }) => issuerCommonName, isLong: true },
-          { title: 'Valid until', cell: ({ notAfter }) => time(notAfter) },
-          { title: 'Serial', cell: ({ serial }) => <code>{serial}</code> },
-          {
-            title: '',
-            cell: (one) =>
-              mayAs('admin') &&
-              one.status !== 'REVOKED' && (
-                <span class="buttons">
-                  <button
-                    type="button"
-                    class="small outline"
-                    onClick={() => void become(one, one.status === 'ACTIVE' ? 'INACTIVE' : 'ACTIVE')}
-                  >
-                    {one.status === 'ACTIVE' ? 'Deactivate' : 'Activate'}
-                  </button>
-                  <button
-                    type="button"
-                    class="small danger outline"
-                    aria-label={`Revoke ${one.commonName}`}
-                    onClick={() => void become(one, 'REVOKED')}
-                  >
-                    Revoke
-                  </button>
-                </span>
-              ),
-          },
-        ]}
-      />
-      {isAdding && (
-        <Dialog title="New certificate" onClose={() => setAdding(false)}>
-          <CertificateForm
-            done={() => {
-              setAdding(false);
-              changed();
-            }}
+    <button type="button" class="small danger outline" aria-label={`Revoke ${nameOf(of)}`} onClick={() => void revoke()}>
+      Revoke
+    </button>
+  );
+}
+
+function DeviceCertificates(): VNode {
+  const clientId = useSearch('clientId');
+  const status = useSearch('status');
+  return (
+    <Records<Certificate>
+      title="Certificates of devices"
+      isPart
+      path={PATH}
+      query={{ clientId: clientId.settled, status: status.settled }}
+      one="certificate"
+      many="certificates"
+      what="a registry of certificates"
+      empty="No certificate fits."
+      canChange={false}
+      nameOf={nameOf}
+      keyOf={({ fingerprint }) => fingerprint}
+      filter={
+        <Form label="Search certificates" isInline>
+          <Field label="Client ID" type="search" value={clientId.value} onInput={clientId.set} isSearch />
+          <Choice
+            label="Status"
+            value={status.value}
+            options={[
+              ['', 'any'],
+              ['ACTIVE', 'active'],
+              ['INACTIVE', 'inactive'],
+              ['PENDING_ACTIVATION', 'pending activation'],
+              ['REVOKED', 'revoked'],
+            ]}
+            onInput={status.set}
           />
-        </Dialog>
-      )}
-    </section>
+        </Form>
+      }
+      columns={[
+        { title: 'Name', cell: ({ commonName }) => commonName || NONE, isLong: true },
+        { title: 'Client ID', cell: (one) => one.clientId ?? 'any', isLong: true },
+        { title: 'Status', cell: (one) => <Status status={one.status} /> },
+        { title: 'Signed by', cell: ({ issuerCommonName }) => issuerCommonName, isLong: true },
+        { title: 'Valid until', cell: ({ notAfter }) => time(notAfter) },
+        { title: 'Serial', cell: ({ serial }) => <code>{serial}</code> },
+      ]}
+      actions={(one, changed) =>
+        mayAs('admin') &&
+        one.status !== 'REVOKED' && (
+          <>
+            <Switch of={one} path={pathOf(one)} changed={changed} />
+            <Revoke of={one} path={pathOf(one)} changed={changed} />
+          </>
+        )
+      }
+      removal={{
+        path: pathOf,
+        text: () => 'The registry forgets it, and whoever has it is disconnected. To keep it out, revoke it instead.',
+        done: (one, answer) =>
+          (answer as { readonly comesAgain: boolean }).comesAgain
+            ? `${nameOf(one)} is removed; its authority registers it when it comes again`
+            : `${nameOf(one)} is removed`,
+      }}
+      form={(_, done) => <CertificateForm done={done} />}
+    />
   );
 }
 
 function CertificateForm({ done }: { readonly done: () => void }): VNode {
   const [certificate, setCertificate] = useState('');
   const [clientId, setClientId] = useState('');
-  const [failure, setFailure] = useState('');
+  const tried = useTried(['certificate', 'clientId']);
   const save = async (): Promise<void> => {
-    try {
-      await ask('POST', PATH, { body: { certificate, clientId: clientId === '' ? null : clientId } });
-      done();
-    } catch (error) {
-      setFailure(failureText(error));
-    }
+    const body = { certificate, clientId: clientId === '' ? null : clientId };
+    if (await tried.attempt(() => ask('POST', PATH, { body }))) done();
   };
   return (
     <Form label="Certificate" onSubmit={save}>
-      <Area label="Certificate, in PEM" value={certificate} onInput={setCertificate} rows={8} isCode />
+      <Area label="Certificate, in PEM" value={certificate} onInput={setCertificate} rows={8} isCode fault={tried.faultOf('certificate')} />
       <Field
         label="Client ID"
         value={clientId}
         onInput={setClientId}
         hint="The one that it is good for; empty: any that belongs to no other."
+        fault={tried.faultOf('clientId')}
       />
-      {failure !== '' && (
-        <p role="alert" class="failure">
-          {failure}
-        </p>
-      )}
-      <button type="submit">Register</button>
+      <FormEnd tried={tried} action="Register" />
     </Form>
   );
 }
 
 function Authorities(): VNode {
-  const { data, error, reload } = useAsked<{ readonly data: readonly Authority[] }>(AUTHORITIES);
-  const [isAdding, setAdding] = useState(false);
-  const become = async ({ fingerprint, commonName, status }: Authority): Promise<void> => {
-    const to = status === 'ACTIVE' ? 'INACTIVE' : 'ACTIVE';
-    if (
-      await attempt(
-        () => ask('PUT', at`/api/v1/certificates/authorities/${fingerprint}`, { body: { status: to } }),
-        `${commonName}: ${to.toLowerCase()}`,
-      )
-    )
-      reload();
-  };
   return (
-    <section aria-labelledby="authorities">
-      <div class="heading">
-        <h2 id="authorities">Authorities</h2>
-        {mayAs('admin') && data !== null && (
-          <button type="button" onClick={() => setAdding(true)}>
-            Add an authority
-          </button>
-        )}
-      </div>
-      {error !== null && <Failure error={error} what="a registry of authorities" />}
-      {data !== null && (
-        <Table<Authority>
-          caption="Authorities"
-          rows={data.data}
-          rowKey={({ fingerprint }) => fingerprint}
-          empty="There is none."
-          columns={[
-            { title: 'Name', cell: ({ commonName }) => commonName || NONE, isLong: true },
-            { title: 'Status', cell: ({ status }) => <Status status={status} /> },
-            { title: 'Registers by itself', cell: ({ autoRegister }) => yesNo(autoRegister) },
-            { title: 'Activates by itself', cell: ({ autoActivate }) => yesNo(autoActivate) },
-            { title: 'Valid until', cell: ({ notAfter }) => time(notAfter) },
-            {
-              title: '',
-              cell: (one) =>
-                mayAs('admin') && (
-                  <button type="button" class="small outline" onClick={() => void become(one)}>
-                    {one.status === 'ACTIVE' ? 'Deactivate' : 'Activate'}
-                  </button>
-                ),
-            },
-          ]}
-        />
-      )}
-      {isAdding && (
-        <Dialog title="New authority" onClose={() => setAdding(false)}>
-          <AuthorityForm
-            done={() => {
-              setAdding(false);
-              reload();
-            }}
-          />
-        </Dialog>
-      )}
-    </section>
+    <Records<Authority>
+      title="Authorities"
+      isPart
+      path={AUTHORITIES}
+      one="authority"
+      many="authorities"
+      what="a registry of authorities"
+      empty="There is none."
+      canChange={false}
+      addAction="Add an authority"
+      nameOf={nameOf}
+      keyOf={({ fingerprint }) => fingerprint}
+      columns={[
+        { title: 'Name', cell: ({ commonName }) => commonName || NONE, isLong: true },
+        { title: 'Status', cell: ({ status }) => <Status status={status} /> },
+        { title: 'Registers by itself', cell: ({ autoRegister }) => yesNo(autoRegister) },
+        { title: 'Activates by itself', cell: ({ autoActivate }) => yesNo(autoActivate) },
+        { title: 'Valid until', cell: ({ notAfter }) => time(notAfter) },
+        { title: 'Serial', cell: ({ serial }) => <code>{serial}</code> },
+      ]}
+      actions={(one, changed) => mayAs('admin') && <Switch of={one} path={authorityPath(one)} changed={changed} />}
+      removal={{
+        path: authorityPath,
+        text: () =>
+          'Certificates that it has signed are registered no longer when they come. Those in the registry keep an authority there.',
+        option: ['withCertificates', 'Also remove the certificates that it has signed; their clients are disconnected'],
+        done: (one) => `${nameOf(one)} is removed`,
+      }}
+      form={(_, done) => <AuthorityForm done={done} />}
+    />
   );
 }
 
@@ -245,41 +225,35 @@ function AuthorityForm({ done }: { readonly done: () => void }): VNode {
   const [verification, setVerification] = useState('');
   const [autoRegister, setAutoRegister] = useState(false);
   const [autoActivate, setAutoActivate] = useState(false);
-  const [failure, setFailure] = useState('');
-  const tried = async (what: () => Promise<void>): Promise<void> => {
-    try {
-      setFailure('');
-      await what();
-    } catch (error) {
-      setFailure(failureText(error));
-    }
-  };
+  const tried = useTried(['ca', 'verification']);
   const makeCode = async (): Promise<void> =>
     setCode((await ask<{ readonly code: string }>('POST', `${AUTHORITIES}/code`, { body: {} })).code);
   const save = async (): Promise<void> => {
-    await ask('POST', AUTHORITIES, { body: { ca, verification, autoRegister, autoActivate } });
-    done();
+    const body = { ca, verification, autoRegister, autoActivate };
+    if (await tried.attempt(() => ask('POST', AUTHORITIES, { body }))) done();
   };
   return (
-    <Form label="Authority" onSubmit={() => void tried(save)}>
+    <Form label="Authority" onSubmit={save}>
       <p>Whoever adds an authority shows that he has its key: it signs a certificate whose Common Name is this code.</p>
       {code === '' ? (
-        <button type="button" class="secondary" onClick={() => void tried(makeCode)}>
+        <button type="button" class="secondary" onClick={() => void tried.attempt(makeCode)}>
           Make the code
         </button>
       ) : (
         <pre class="payload token">{code}</pre>
       )}
-      <Area label="Certificate of the authority, in PEM" value={ca} onInput={setCa} rows={6} isCode />
-      <Area label="Certificate with the code, in PEM" value={verification} onInput={setVerification} rows={6} isCode />
+      <Area label="Certificate of the authority, in PEM" value={ca} onInput={setCa} rows={6} isCode fault={tried.faultOf('ca')} />
+      <Area
+        label="Certificate with the code, in PEM"
+        value={verification}
+        onInput={setVerification}
+        rows={6}
+        isCode
+        fault={tried.faultOf('verification')}
+      />
       <Check label="Its certificates are registered when they come" isChecked={autoRegister} onInput={setAutoRegister} />
       <Check label="They are active then" isChecked={autoActivate} onInput={setAutoActivate} />
-      {failure !== '' && (
-        <p role="alert" class="failure">
-          {failure}
-        </p>
-      )}
-      <button type="submit">Register</button>
+      <FormEnd tried={tried} action="Register" />
     </Form>
   );
 }

@@ -4,27 +4,29 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { count, NONE, time } from '../format.ts';
-import { Choice, Field, Form, useSettled } from '../parts/fields.tsx';
+import { Choice, Field } from '../parts/fields.tsx';
+import { Form } from '../parts/form.tsx';
 import { List } from '../parts/list.tsx';
 import type { Column } from '../parts/table.tsx';
 import { type Place, placeOf } from '../place.ts';
 import { mayAs } from '../session.ts';
+import { useSearch } from '../use-search.ts';
 import { ClientPage } from './client.tsx';
 import type { ClientFacts } from './client-facts.ts';
 import { kick } from './kick.ts';
 
 export function ClientsPage({ place }: { readonly place: Place }): VNode {
   const clientId = place.levels[1];
-  return clientId === undefined ? <Clients place={place} /> : <ClientPage key={clientId} clientId={clientId} />;
+  return clientId === undefined ? <Clients /> : <ClientPage key={clientId} clientId={clientId} />;
 }
 
-function Clients({ place }: { readonly place: Place }): VNode {
-  const [prefix, setPrefix] = useState(place.query.get('prefix') ?? '');
-  const [state, setState] = useState(place.query.get('state') ?? '');
-  const [username, setUsername] = useState(place.query.get('username') ?? '');
-  const [address, setAddress] = useState(place.query.get('address') ?? '');
+function Clients(): VNode {
+  const prefix = useSearch('prefix');
+  const state = useSearch('state');
+  const username = useSearch('username');
+  const address = useSearch('address');
   const [changes, setChanges] = useState(0);
-  const query = { prefix: useSettled(prefix), state, username: useSettled(username), address: useSettled(address) };
+  const query = { prefix: prefix.settled, state: state.settled, username: username.settled, address: address.settled };
   const columns: Column<ClientFacts>[] = [
     { title: 'Client ID', cell: ({ clientId }) => <a href={placeOf(['clients', clientId])}>{clientId}</a>, isLong: true },
     { title: 'State', cell: ({ state: one }) => <span class={`badge ${one}`}>{one}</span> },
@@ -55,19 +57,19 @@ function Clients({ place }: { readonly place: Place }): VNode {
     <>
       <h1>Clients</h1>
       <Form label="Search clients" isInline onSubmit={() => setChanges(changes + 1)}>
-        <Field label="Client ID begins with" type="search" value={prefix} onInput={setPrefix} isSearch />
+        <Field label="Client ID begins with" type="search" value={prefix.value} onInput={prefix.set} isSearch />
         <Choice
           label="State"
-          value={state}
+          value={state.value}
           options={[
             ['', 'any'],
             ['connected', 'connected'],
             ['disconnected', 'disconnected'],
           ]}
-          onInput={setState}
+          onInput={state.set}
         />
-        <Field label="Username" type="search" value={username} onInput={setUsername} />
-        <Field label="Address" type="search" value={address} onInput={setAddress} />
+        <Field label="Username" type="search" value={username.value} onInput={username.set} />
+        <Field label="Address" type="search" value={address.value} onInput={address.set} />
         <button type="submit" class="secondary">
           Search
         </button>
@@ -81,6 +83,7 @@ function Clients({ place }: { readonly place: Place }): VNode {
         rowKey={({ clientId }) => clientId}
         columns={columns}
         changes={changes}
+        isInAddress
       />
     </>
   );

@@ -5,10 +5,13 @@ import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
 import { any, time, yesNo } from '../format.ts';
-import { Area, Check, Field, Form, useSettled } from '../parts/fields.tsx';
-import { failureText, say } from '../parts/notices.tsx';
-import { pairsText, Records, readPairs } from '../parts/records.tsx';
+import { PAIRS_HINT, pairsText, readPairs } from '../pairs.ts';
+import { Area, Check, Field } from '../parts/fields.tsx';
+import { Form, FormEnd, useTried } from '../parts/form.tsx';
+import { say } from '../parts/notices.tsx';
+import { Records } from '../parts/records.tsx';
 import { Secret } from '../parts/secret.tsx';
+import { useSearch } from '../use-search.ts';
 
 interface Device {
   readonly deviceId: string;
@@ -20,17 +23,17 @@ interface Device {
 }
 
 export function DevicesPage(): VNode {
-  const [prefix, setPrefix] = useState('');
+  const prefix = useSearch('prefix');
   return (
     <Records<Device>
       title="Devices"
       path="/api/v1/devices"
-      query={{ prefix: useSettled(prefix) }}
+      query={{ prefix: prefix.settled }}
       one="device"
       many="devices"
       filter={
-        <Form label="Search devices" isInline onSubmit={() => {}}>
-          <Field label="Device ID begins with" type="search" value={prefix} onInput={setPrefix} isSearch />
+        <Form label="Search devices" isInline>
+          <Field label="Device ID begins with" type="search" value={prefix.value} onInput={prefix.set} isSearch />
         </Form>
       }
       nameOf={({ deviceId }) => deviceId}
@@ -40,8 +43,11 @@ export function DevicesPage(): VNode {
         { title: 'Attributes', cell: ({ attributes }) => any(attributes), isLong: true },
         { title: 'Since', cell: ({ createdAt }) => time(createdAt) },
       ]}
-      removePath={({ deviceId }) => at`/api/v1/devices/${deviceId}`}
-      removeText={({ deviceId }) => `${deviceId} cannot log in any more, and its connection ends.`}
+      removal={{
+        path: ({ deviceId }) => at`/api/v1/devices/${deviceId}`,
+        text: ({ deviceId }) => `${deviceId} cannot log in any more, and its connection ends.`,
+        done: ({ deviceId }) => `${deviceId} is removed`,
+      }}
       form={(device, done) => <DeviceForm device={device} done={done} />}
     />
   );
@@ -52,16 +58,8 @@ function DeviceForm({ device, done }: { readonly device: Device | null; readonly
   const [isEnabled, setEnabled] = useState(device?.isEnabled ?? true);
   const [attributes, setAttributes] = useState(pairsText(device?.attributes));
   const [made, setMade] = useState<Device | null>(null);
-  const [failure, setFailure] = useState('');
+  const tried = useTried(['deviceId', 'attributes']);
   const path = at`/api/v1/devices/${deviceId}`;
-  const tried = async (what: () => Promise<void>): Promise<void> => {
-    try {
-      setFailure('');
-      await what();
-    } catch (error) {
-      setFailure(failureText(error));
-    }
-  };
   const save = async (): Promise<void> => {
     const facts = { isEnabled, attributes: readPairs(attributes) };
     if (device === null) setMade(await ask<Device>('POST', '/api/v1/devices', { body: { deviceId, ...facts } }));
@@ -81,20 +79,15 @@ function DeviceForm({ device, done }: { readonly device: Device | null; readonly
     return <Secret text="Either key proves the device. Put one into it." secrets={secrets} done={done} />;
   }
   return (
-    <Form label="Device" onSubmit={() => void tried(save)}>
-      {device === null && <Field label="Device ID" value={deviceId} onInput={setDeviceId} required />}
+    <Form label="Device" onSubmit={() => void tried.attempt(save)}>
+      {device === null && <Field label="Device ID" value={deviceId} onInput={setDeviceId} required fault={tried.faultOf('deviceId')} />}
       <Check label="Enabled" isChecked={isEnabled} onInput={setEnabled} />
-      <Area label="Attributes" value={attributes} onInput={setAttributes} hint="One in a line, such as group: pumps" isCode />
-      {failure !== '' && (
-        <p role="alert" class="failure">
-          {failure}
-        </p>
-      )}
-      <button type="submit">Save</button>
+      <Area label="Attributes" value={attributes} onInput={setAttributes} hint={PAIRS_HINT} isCode fault={tried.faultOf('attributes')} />
+      <FormEnd tried={tried} action="Save" />
       {device !== null && (
         <p class="actions">
           {(['primary', 'secondary'] as const).map((key) => (
-            <button key={key} type="button" class="small secondary" onClick={() => void tried(() => rotate(key))}>
+            <button key={key} type="button" class="small secondary" onClick={() => void tried.attempt(() => rotate(key))}>
               Another {key} key
             </button>
           ))}

@@ -4,7 +4,8 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ApiError, ask } from '../api.ts';
-import { Choice, Field, Form } from '../parts/fields.tsx';
+import { Choice, Field } from '../parts/fields.tsx';
+import { Form, FormFailure } from '../parts/form.tsx';
 import { basic, farewell, keepLogin, type Me } from '../session.ts';
 
 export function LoginPage(): VNode {
@@ -59,11 +60,7 @@ export function LoginPage(): VNode {
             <Field label="Password" type="password" value={password} onInput={setPassword} required autocomplete="current-password" />
           </>
         )}
-        {failure !== '' && (
-          <p role="alert" class="failure">
-            {failure}
-          </p>
-        )}
+        <FormFailure text={failure} />
         <button type="submit" aria-busy={isBusy} disabled={isBusy}>
           Log in
         </button>

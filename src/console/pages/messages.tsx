@@ -2,11 +2,12 @@
  * Messages: those of the history, by topic, time, publisher or ID; and what became of one of them.
  */
 import type { VNode } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { at } from '../api.ts';
 import { any, bytes, duration, payload, time, words } from '../format.ts';
 import { Failure } from '../parts/failure.tsx';
-import { Field, Form } from '../parts/fields.tsx';
+import { Choice, Field } from '../parts/fields.tsx';
+import { Form } from '../parts/form.tsx';
 import { List } from '../parts/list.tsx';
 import { Facts } from '../parts/table.tsx';
 import { Timeline, type TraceEvent } from '../parts/timeline.tsx';
@@ -33,9 +34,17 @@ interface Message {
 
 const PREVIEW_LENGTH = 60;
 
+/** Fields of the search, as the address and the API name them. */
+const FIELDS = ['filter', 'publisher', 'target', 'from', 'to', 'order'] as const;
+type Search = Readonly<Record<(typeof FIELDS)[number], string>>;
+
 export function MessagesPage({ place }: { readonly place: Place }): VNode {
   const id = place.levels[1];
-  return id === undefined ? <Messages place={place} /> : <MessagePage key={id} id={id} />;
+  return id === undefined ? <Messages place={place} /> : <MessagePage key={id} id={id} search={searchIn(place)} />;
+}
+
+function searchIn({ query }: Place): Search {
+  return Object.fromEntries(FIELDS.map((name) => [name, query.get(name) ?? ''])) as Search;
 }
 
 /** What a field for a time holds, as the API wants it; '' for nothing. */
@@ -43,29 +52,48 @@ function instant(local: string): string {
   return local === '' || Number.isNaN(Date.parse(local)) ? '' : new Date(local).toISOString();
 }
 
+/** The same the other way round: an address means one moment wherever it is opened. */
+function localTime(moment: string): string {
+  const at = Date.parse(moment);
+  if (Number.isNaN(at)) return '';
+  return new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 19).replace(/:00$/, '');
+}
+
 function Messages({ place }: { readonly place: Place }): VNode {
-  const [filter, setFilter] = useState(place.query.get('filter') ?? '#');
-  const [publisher, setPublisher] = useState('');
-  const [target, setTarget] = useState('');
-  const [from, setFrom] = useState('');
-  const [to, setTo] = useState('');
+  const asked = searchIn(place);
+  const [draft, setDraft] = useState(asked);
   const [id, setId] = useState('');
-  const [query, setQuery] = useState({ filter, publisher, target, from: '', to: '' });
   const [changes, setChanges] = useState(0);
+  const address = FIELDS.map((name) => asked[name]).join('\n');
+  useEffect(() => setDraft(asked), [address]);
+  const set = (name: keyof Search) => (value: string) => setDraft({ ...draft, [name]: value });
   const search = (): void => {
-    if (id !== '') go(['messages', id.trim().toLowerCase()]);
-    setQuery({ filter, publisher, target, from: instant(from), to: instant(to) });
+    if (id !== '') {
+      go(['messages', id.trim().toLowerCase()], draft);
+      return;
+    }
+    go(['messages'], draft);
+    // The same again: what has come meanwhile.
     setChanges(changes + 1);
   };
   return (
     <>
       <h1>Messages</h1>
       <Form label="Search messages" isInline onSubmit={search}>
-        <Field label="Topics that match the filter" type="search" value={filter} onInput={setFilter} isSearch />
-        <Field label="Publisher" type="search" value={publisher} onInput={setPublisher} />
-        <Field label="To the client (P2P)" type="search" value={target} onInput={setTarget} />
-        <Field label="From" type="datetime-local" value={from} onInput={setFrom} />
-        <Field label="Until" type="datetime-local" value={to} onInput={setTo} />
+        <Field label="Topics that match the filter" type="search" value={draft.filter} onInput={set('filter')} placeholder="#" isSearch />
+        <Field label="Publisher" type="search" value={draft.publisher} onInput={set('publisher')} placeholder="client ID" />
+        <Field label="To the client (P2P)" type="search" value={draft.target} onInput={set('target')} placeholder="client ID" />
+        <Field label="From" type="datetime-local" step={1} value={localTime(draft.from)} onInput={(local) => set('from')(instant(local))} />
+        <Field label="Until" type="datetime-local" step={1} value={localTime(draft.to)} onInput={(local) => set('to')(instant(local))} />
+        <Choice
+          label="First"
+          value={draft.order}
+          options={[
+            ['', 'the newest'],
+            ['oldest', 'the oldest'],
+          ]}
+          onInput={set('order')}
+        />
         <Field
           label="Message ID"
           type="search"
@@ -78,14 +106,15 @@ function Messages({ place }: { readonly place: Place }): VNode {
       </Form>
       <List<Message>
         path="/api/v1/messages"
-        query={query}
+        query={asked}
         what="the history of messages"
         caption="Messages"
         empty="No message fits."
         rowKey={(one) => one.id}
         changes={changes}
+        isInAddress
         columns={[
-          { title: 'Time', cell: (one) => <a href={placeOf(['messages', one.id])}>{time(one.at)}</a> },
+          { title: 'Time', cell: (one) => <a href={placeOf(['messages', one.id], asked)}>{time(one.at)}</a> },
           { title: 'Topic', cell: ({ topic }) => <code>{topic}</code>, isLong: true },
           { title: 'QoS', cell: ({ qos }) => qos, isNumber: true },
           { title: 'Publisher', cell: (one) => one.publisher || 'the broker', isLong: true },
@@ -102,13 +131,13 @@ function Messages({ place }: { readonly place: Place }): VNode {
   );
 }
 
-function MessagePage({ id }: { readonly id: string }): VNode {
+function MessagePage({ id, search }: { readonly id: string; readonly search: Search }): VNode {
   const { data, error } = useAsked<Message>(at`/api/v1/messages/${id}`);
   const trace = useAsked<{ readonly events: readonly TraceEvent[] }>(at`/api/v1/messages/${id}/trace`);
   return (
     <>
       <p>
-        <a href={placeOf(['messages'])}>All messages</a>
+        <a href={placeOf(['messages'], search)}>Back to the messages</a>
       </p>
       <h1 class="long">Message {id}</h1>
       {error !== null && <Failure error={error} what="this message in its history" />}

@@ -11,6 +11,7 @@ import { Choice } from '../parts/fields.tsx';
 import { Table } from '../parts/table.tsx';
 import { placeOf } from '../place.ts';
 import { useAsked } from '../use-asked.ts';
+import { ALARMS_PAGE, ALARMS_PATH, type Alarm } from './alarm-facts.ts';
 
 interface Broker {
   readonly uptimeSeconds?: number;
@@ -114,14 +115,14 @@ function loadChart(series: Samples['series']): ChartPlan {
 
 export function OverviewPage(): VNode {
   const broker = useAsked<Broker>('/api/v1/broker', {}, LIVE_SECONDS);
-  const alarms = useAsked<Page<object>>('/api/v1/alarms', { state: 'active' }, 10);
+  const alarms = useAsked<Page<Alarm>>(ALARMS_PATH, { state: 'active' }, 10);
   const active = alarms.data?.total ?? alarms.data?.data.length ?? 0;
   return (
     <>
       <h1>Overview</h1>
       {active > 0 && (
         <p class="failure" role="status">
-          <a href={placeOf(['alarms'])}>
+          <a href={placeOf([ALARMS_PAGE])}>
             {active} {active === 1 ? 'alarm is' : 'alarms are'} active
           </a>
         </p>

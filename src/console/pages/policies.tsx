@@ -7,12 +7,14 @@ import { ask } from '../api.ts';
 import { any, NONE, words } from '../format.ts';
 import { confirmed, Dialog } from '../parts/dialog.tsx';
 import { Failure } from '../parts/failure.tsx';
-import { Area, Check, Choice, Field, Form, QOS_OPTIONS } from '../parts/fields.tsx';
-import { attempt, failureText } from '../parts/notices.tsx';
-import { readPairs } from '../parts/records.tsx';
+import { useTried } from '../parts/form.tsx';
+import { attempt, say } from '../parts/notices.tsx';
 import { Table } from '../parts/table.tsx';
 import { mayAs } from '../session.ts';
 import { useAsked } from '../use-asked.ts';
+import { Tester } from './policy-tester.tsx';
+import { StatementForm } from './statement-form.tsx';
+import { STATEMENT_FIELDS, type Written } from './statement-keys.ts';
 
 interface Statement {
   /** Its place among all: the first that matches decides. */
@@ -38,11 +40,11 @@ interface Policies {
 interface Edited {
   /** Null: a new one. */
   readonly index: number | null;
-  readonly written: Readonly<Record<string, unknown>>;
+  readonly written: Written;
 }
 
 const PATH = '/api/v1/policies';
-const EXAMPLE = { effect: 'allow', actions: ['publish', 'subscribe'], topics: ['fleet/${ClientId}/#'] };
+const EMPTY: Written = { effect: 'allow', actions: [] };
 /** What the list says of a statement beside what is written in it. */
 const LISTED = ['index', 'source'];
 /** Columns of their own. */
@@ -79,20 +81,9 @@ function Statements(): VNode {
   const own = data.data.filter(({ source }) => source === 'file');
   const mayChange = mayAs('admin') && file !== null;
   // Whoever else has changed something meanwhile is not overwritten: the broker says so.
-  const change = async (method: string, path: string, body: unknown, done: string): Promise<boolean> => {
-    const isDone = await attempt(() => ask(method, path, { query: { revision }, ...(body !== undefined && { body }) }), done);
+  const change = async (method: string, path: string, body: unknown, done: string): Promise<void> => {
+    await attempt(() => ask(method, path, { query: { revision }, ...(body !== undefined && { body }) }), done);
     reload();
-    return isDone;
-  };
-  const save = async (written: Readonly<Record<string, unknown>>): Promise<void> => {
-    let isDone: boolean;
-    if (edited!.index === null) isDone = await change('POST', PATH, { statement: written }, 'The statement holds');
-    else {
-      const gone = Object.keys(edited!.written).filter((name) => !(name in written));
-      const patch = { ...written, ...Object.fromEntries(gone.map((name) => [name, null])) };
-      isDone = await change('PATCH', `${PATH}/${edited!.index}`, patch, 'The statement is changed');
-    }
-    if (isDone) setEdited(null);
   };
   const remove = async (index: number): Promise<void> => {
     if (!(await confirmed(`Remove statement ${index + 1}?`, 'Clients are judged without it at once.', 'Remove'))) return;
@@ -104,7 +95,7 @@ function Statements(): VNode {
       <div class="heading">
         <h2 id="statements">Statements</h2>
         {mayChange && (
-          <button type="button" onClick={() => setEdited({ index: null, written: EXAMPLE })}>
+          <button type="button" onClick={() => setEdited({ index: null, written: EMPTY })}>
             Add
           </button>
         )}
@@ -172,147 +163,50 @@ function Statements(): VNode {
       />
       {edited !== null && (
         <Dialog title={edited.index === null ? 'New statement' : `Statement ${edited.index + 1}`} onClose={() => setEdited(null)}>
-          <StatementForm text={JSON.stringify(edited.written, null, 2)} save={save} />
+          <Editor
+            edited={edited}
+            revision={revision}
+            first={data.data.length - own.length + 1}
+            last={data.data.length + (edited.index === null ? 1 : 0)}
+            done={() => {
+              setEdited(null);
+              reload();
+            }}
+          />
         </Dialog>
       )}
     </section>
   );
 }
 
-function StatementForm({
-  text,
-  save,
-}: {
-  readonly text: string;
-  readonly save: (written: Readonly<Record<string, unknown>>) => Promise<void>;
-}): VNode {
-  const [value, setValue] = useState(text);
-  const [failure, setFailure] = useState('');
-  const submit = (): void => {
-    try {
-      setFailure('');
-      void save(JSON.parse(value) as Record<string, unknown>);
-    } catch (error) {
-      setFailure(`This is no JSON: ${(error as Error).message}`);
-    }
-  };
-  return (
-    <Form label="Statement" onSubmit={submit}>
-      <Area label="Statement in JSON" value={value} onInput={setValue} rows={12} hint="As in the configuration, in JSON." isCode />
-      {failure !== '' && (
-        <p role="alert" class="failure">
-          {failure}
-        </p>
-      )}
-      <button type="submit">Save</button>
-    </Form>
-  );
+interface EditorFacts {
+  readonly edited: Edited;
+  readonly revision: string | null;
+  /** Places that it may have, from 1. */
+  readonly first: number;
+  readonly last: number;
+  readonly done: () => void;
 }
 
-interface Verdict {
-  readonly allowed: boolean;
-  /** Who or what has decided. */
-  readonly by: string;
-  /** Place of the statement; null: none. */
-  readonly statement: number | null;
-  /** The statement as JSON, or why. */
-  readonly text: string;
-}
-
-/** What an action is about: its name in the request, and for people. */
-const OBJECTS: Readonly<Record<string, readonly [name: string, label: string]>> = {
-  publish: ['topic', 'Topic'],
-  subscribe: ['filter', 'Filter'],
-  p2p: ['target', 'Target'],
-  observe: ['filter', 'Filter'],
-};
-
-const REASONS: Readonly<Record<string, string>> = {
-  default: 'No statement matches.',
-  'no-statements': 'There are no statements.',
-  superuser: 'Superusers are not judged.',
-  broker: 'The broker itself does not allow it.',
-};
-
-function Tester(): VNode {
-  const [clientId, setClientId] = useState('');
-  const [username, setUsername] = useState('');
-  const [address, setAddress] = useState('');
-  const [attributes, setAttributes] = useState('');
-  const [action, setAction] = useState('publish');
-  const [subject, setSubject] = useState('');
-  const [qos, setQos] = useState('0');
-  const [isRetained, setRetained] = useState(false);
-  const [verdict, setVerdict] = useState<Verdict | string | null>(null);
-  const object = OBJECTS[action];
-  const test = async (): Promise<void> => {
-    const pairs = readPairs(attributes);
-    const body = {
-      clientId,
-      ...(username !== '' && { username }),
-      ...(address !== '' && { address }),
-      ...(Object.keys(pairs).length > 0 && { attributes: pairs }),
-      action,
-      ...(object !== undefined && { [object[0]]: subject, qos: Number(qos) }),
-      ...(action === 'publish' && { retain: isRetained }),
-    };
-    try {
-      setVerdict(await ask<Verdict>('POST', `${PATH}/test`, { body }));
-    } catch (error) {
-      setVerdict(failureText(error));
-    }
+function Editor({ edited: { index, written: before }, revision, first, last, done }: EditorFacts): VNode {
+  const tried = useTried(STATEMENT_FIELDS);
+  const place = index === null ? last : index + 1;
+  const save = async (written: Written, to: number): Promise<void> => {
+    const isDone = await tried.attempt(async () => {
+      if (index === null) {
+        await ask('POST', PATH, { query: { revision }, body: { statement: written, index: to - 1 } });
+        return;
+      }
+      const gone = Object.keys(before).filter((name) => !(name in written));
+      const patch = { ...written, ...Object.fromEntries(gone.map((name) => [name, null])) };
+      // One request: at no time are clients judged by half of the change.
+      await ask('PATCH', `${PATH}/${index}`, { query: { revision, index: to === place ? null : to - 1 }, body: patch });
+    });
+    if (!isDone) return;
+    say(index === null ? 'The statement holds' : 'The statement is changed');
+    done();
   };
   return (
-    <section aria-labelledby="tester">
-      <h2 id="tester">Who may do what?</h2>
-      <Form label="Who may do what" onSubmit={test}>
-        <div class="grid">
-          <Field label="Client ID" value={clientId} onInput={setClientId} required isSearch />
-          <Field label="Username" value={username} onInput={setUsername} />
-          <Field label="Address" value={address} onInput={setAddress} placeholder="10.0.0.7" />
-        </div>
-        <div class="grid">
-          <Choice
-            label="Wants to"
-            value={action}
-            options={[
-              ['publish', 'publish to a topic'],
-              ['subscribe', 'subscribe to a filter'],
-              ['p2p', 'write to a client (P2P)'],
-              ['observe', "observe a client's P2P messages"],
-              ['connect', 'connect'],
-            ]}
-            onInput={setAction}
-          />
-          {object !== undefined && <Field label={object[1]} value={subject} onInput={setSubject} required />}
-          {object !== undefined && <Choice label="QoS" value={qos} options={QOS_OPTIONS} onInput={setQos} />}
-        </div>
-        {action === 'publish' && <Check label="As a retained message" isChecked={isRetained} onInput={setRetained} />}
-        <details>
-          <summary>Attributes</summary>
-          <Area
-            label="Attributes of the client"
-            value={attributes}
-            onInput={setAttributes}
-            rows={3}
-            hint="One in a line, such as group: pumps"
-            isCode
-          />
-        </details>
-        <button type="submit">Test</button>
-      </Form>
-      <div role="status" aria-live="polite" class="outcome">
-        {typeof verdict === 'string' && <p class="failure">{verdict}</p>}
-        {verdict !== null && typeof verdict === 'object' && (
-          <article class={verdict.allowed ? 'good' : 'bad'}>
-            <p>
-              <strong>{verdict.allowed ? 'Allowed' : 'Not allowed'}</strong>
-              {verdict.statement === null ? `: ${REASONS[verdict.by] ?? verdict.by}` : ` by statement ${verdict.statement + 1}`}
-            </p>
-            <pre class="payload">{verdict.text}</pre>
-          </article>
-        )}
-      </div>
-    </section>
+    <StatementForm written={before} place={place} first={first} last={last} tried={tried} save={(written, to) => void save(written, to)} />
   );
 }

@@ -3,16 +3,16 @@
  */
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
-import { ask, at } from '../api.ts';
+import { at } from '../api.ts';
 import { any, bytes, count, payload, time, words } from '../format.ts';
-import { confirmed, Dialog } from '../parts/dialog.tsx';
+import { Dialog } from '../parts/dialog.tsx';
 import { Failure } from '../parts/failure.tsx';
-import { Field, Form, useSettled } from '../parts/fields.tsx';
-import { List } from '../parts/list.tsx';
-import { attempt } from '../parts/notices.tsx';
+import { Field } from '../parts/fields.tsx';
+import { Form } from '../parts/form.tsx';
+import { Records } from '../parts/records.tsx';
 import { Facts } from '../parts/table.tsx';
-import { mayAs } from '../session.ts';
 import { useAsked } from '../use-asked.ts';
+import { useSearch } from '../use-search.ts';
 
 interface Retained {
   readonly topic: string;
@@ -41,55 +41,50 @@ export function RetainedPage(): VNode {
 }
 
 function RetainedMessages(): VNode {
-  const [filter, setFilter] = useState('#');
+  const filter = useSearch('filter');
   const [shown, setShown] = useState<string | null>(null);
-  const [changes, setChanges] = useState(0);
-  const remove = async (topic: string): Promise<void> => {
-    if (!(await confirmed('Delete the retained message?', `New subscriptions do not get ${topic} any more.`, 'Delete'))) return;
-    if (await attempt(() => ask('DELETE', at`/api/v1/retained/${topic}`), `Nothing is retained for ${topic} any more`))
-      setChanges(changes + 1);
-  };
   return (
-    <section aria-labelledby="retained">
-      <h2 id="retained">Retained messages</h2>
-      <Form label="Search retained messages" isInline onSubmit={() => setChanges(changes + 1)}>
-        <Field label="Topics that match the filter" type="search" value={filter} onInput={setFilter} isSearch />
-      </Form>
-      <List<Retained>
+    <>
+      <Records<Retained>
+        title="Retained messages"
+        isPart
         path="/api/v1/retained"
-        query={{ filter: useSettled(filter) }}
+        query={{ filter: filter.settled || '#' }}
+        one="retained message"
+        many="retained messages"
         what="a list of retained messages"
-        caption="Retained messages"
         empty="Nothing is retained."
-        rowKey={({ topic }) => topic}
-        changes={changes}
+        needs="operator"
+        nameOf={({ topic }) => topic}
+        filter={
+          <Form label="Search retained messages" isInline>
+            <Field label="Topics that match the filter" type="search" value={filter.value} onInput={filter.set} placeholder="#" isSearch />
+          </Form>
+        }
         columns={[
           { title: 'Topic', cell: ({ topic }) => <code>{topic}</code>, isLong: true },
           { title: 'QoS', cell: ({ qos }) => qos, isNumber: true },
           { title: 'Size', cell: (one) => bytes(one.bytes), isNumber: true },
-          {
-            title: '',
-            cell: ({ topic }) => (
-              <span class="buttons">
-                <button type="button" class="small outline" aria-label={`Show ${topic}`} onClick={() => setShown(topic)}>
-                  Show
-                </button>
-                {mayAs('operator') && (
-                  <button type="button" class="small danger outline" aria-label={`Delete ${topic}`} onClick={() => void remove(topic)}>
-                    Delete
-                  </button>
-                )}
-              </span>
-            ),
-          },
         ]}
+        actions={({ topic }) => (
+          <button type="button" class="small outline" aria-label={`Show ${topic}`} onClick={() => setShown(topic)}>
+            Show
+          </button>
+        )}
+        removal={{
+          action: 'Delete',
+          title: 'Delete the retained message?',
+          path: ({ topic }) => at`/api/v1/retained/${topic}`,
+          text: ({ topic }) => `New subscriptions do not get ${topic} any more.`,
+          done: ({ topic }) => `Nothing is retained for ${topic} any more`,
+        }}
       />
       {shown !== null && (
         <Dialog title={shown} onClose={() => setShown(null)}>
           <RetainedMessage topic={shown} />
         </Dialog>
       )}
-    </section>
+    </>
   );
 }
 
@@ -107,44 +102,37 @@ function RetainedMessage({ topic }: { readonly topic: string }): VNode {
 }
 
 function Mailboxes(): VNode {
-  const [prefix, setPrefix] = useState('');
-  const [changes, setChanges] = useState(0);
-  const remove = async (clientId: string): Promise<void> => {
-    if (!(await confirmed('Empty the mailbox?', `The messages that wait for ${clientId} are gone then.`, 'Empty'))) return;
-    if (await attempt(() => ask('DELETE', at`/api/v1/mailboxes/${clientId}`), `The mailbox of ${clientId} is empty`))
-      setChanges(changes + 1);
-  };
+  const prefix = useSearch('mailbox');
   return (
-    <section aria-labelledby="mailboxes">
-      <h2 id="mailboxes">Mailboxes</h2>
-      <Form label="Search mailboxes" isInline onSubmit={() => setChanges(changes + 1)}>
-        <Field label="Client ID begins with" type="search" value={prefix} onInput={setPrefix} />
-      </Form>
-      <List<Mailbox>
-        path="/api/v1/mailboxes"
-        query={{ prefix: useSettled(prefix) }}
-        what="mailboxes"
-        caption="Mailboxes"
-        empty="No message waits for a device that has never connected."
-        rowKey={({ clientId }) => clientId}
-        changes={changes}
-        columns={[
-          { title: 'Client ID', cell: ({ clientId }) => clientId, isLong: true },
-          { title: 'Messages', cell: ({ messages }) => count(messages), isNumber: true },
-          { title: 'Size', cell: (one) => bytes(one.bytes), isNumber: true },
-          { title: 'Since', cell: ({ createdAt }) => time(createdAt) },
-          { title: 'Until', cell: ({ expiresAt }) => time(expiresAt) },
-          {
-            title: '',
-            cell: ({ clientId }) =>
-              mayAs('operator') && (
-                <button type="button" class="small danger outline" aria-label={`Empty ${clientId}`} onClick={() => void remove(clientId)}>
-                  Empty
-                </button>
-              ),
-          },
-        ]}
-      />
-    </section>
+    <Records<Mailbox>
+      title="Mailboxes"
+      isPart
+      path="/api/v1/mailboxes"
+      query={{ prefix: prefix.settled }}
+      one="mailbox"
+      many="mailboxes"
+      empty="No message waits for a device that has never connected."
+      needs="operator"
+      nameOf={({ clientId }) => clientId}
+      filter={
+        <Form label="Search mailboxes" isInline>
+          <Field label="Client ID begins with" type="search" value={prefix.value} onInput={prefix.set} />
+        </Form>
+      }
+      columns={[
+        { title: 'Client ID', cell: ({ clientId }) => clientId, isLong: true },
+        { title: 'Messages', cell: ({ messages }) => count(messages), isNumber: true },
+        { title: 'Size', cell: (one) => bytes(one.bytes), isNumber: true },
+        { title: 'Since', cell: ({ createdAt }) => time(createdAt) },
+        { title: 'Until', cell: ({ expiresAt }) => time(expiresAt) },
+      ]}
+      removal={{
+        action: 'Empty',
+        title: 'Empty the mailbox?',
+        path: ({ clientId }) => at`/api/v1/mailboxes/${clientId}`,
+        text: ({ clientId }) => `The messages that wait for ${clientId} are gone then.`,
+        done: ({ clientId }) => `The mailbox of ${clientId} is empty`,
+      }}
+    />
   );
 }

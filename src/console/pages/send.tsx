@@ -3,149 +3,255 @@
  */
 import type { VNode } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { ApiError, ask, at } from '../api.ts';
-import { count } from '../format.ts';
-import { Area, Check, Choice, Field, Form, QOS_OPTIONS } from '../parts/fields.tsx';
-import type { Place } from '../place.ts';
+import { ApiError, ask, at, type Page } from '../api.ts';
+import { count, time } from '../format.ts';
+import { Area, Check, Choice, Field, QOS_OPTIONS } from '../parts/fields.tsx';
+import { Form, useTried } from '../parts/form.tsx';
+import { Table } from '../parts/table.tsx';
+import { placeOf } from '../place.ts';
+import { mayAs } from '../session.ts';
+import { useAsked } from '../use-asked.ts';
+import { type SearchField, useSearch } from '../use-search.ts';
+import type { ClientFacts } from './client-facts.ts';
+import { badOutcome, goodOutcome, NOT_WAITED, type Outcome } from './send-outcomes.ts';
 
-interface Outcome {
-  readonly status: string;
-  readonly milliseconds?: number;
+const SUGGESTIONS = 10;
+/** Sent from this page and shown; the history has the rest. */
+const SENT_MAX = 20;
+
+const FORMATS = [
+  ['text', 'text'],
+  ['json', 'JSON, checked before it is sent'],
+  ['hex', 'bytes, in hexadecimal'],
+] as const;
+
+interface Sent extends Outcome {
+  readonly clientId: string;
+  readonly at: number;
+  readonly milliseconds: number;
 }
 
-/** What each outcome means for the device. */
-const MEANINGS: Readonly<Record<string, string>> = {
-  acknowledged: 'The device has received the message and has acknowledged it.',
-  delivered:
-    'The device is connected, and the message is on its way to it. Whether it has arrived is not known: ask for the receipt to know.',
-  queued: 'The message waits in the session of the device, and goes when the device connects or has acknowledged what is before it.',
-  mailbox: 'The device has no session. The message waits in its mailbox until it connects for the first time.',
-  'no-session': 'The device has no session here, and no mailbox takes the message. Nothing was kept.',
-  offline: 'The device is not connected, and the message was to go only if it is. Nothing was kept.',
-  timeout: 'The device has not acknowledged in time. The message stays under its own rules: it may still arrive.',
-  'too-large': 'The message is larger than the device or the broker takes.',
-  dropped: 'The message was dropped: the queue of the device is full, or its rules take no such message.',
-  expired: 'The message has expired before the device took it.',
-  'session-ended': 'The session of the device has ended before the device took the message.',
-  'not-implemented': 'Messages to single devices are switched off (p2p.enabled).',
-  'quota-exceeded': 'A quota or the queue of the device is full. Try again later.',
-  forbidden: 'The statements do not let you send this.',
-};
+/** Bytes of a message; a text says what is wrong with it. */
+function bodyOf(format: string, text: string): { readonly body: string | Uint8Array; readonly type: string } | string {
+  if (format === 'hex') {
+    const digits = text.replace(/\s+/g, '');
+    if (!/^(?:[0-9a-f]{2})*$/i.test(digits)) return 'Bytes are two hexadecimal digits each, such as 01 ff.';
+    const pairs = digits.match(/../g) ?? [];
+    return { body: Uint8Array.from(pairs, (pair) => Number.parseInt(pair, 16)), type: 'application/octet-stream' };
+  }
+  if (format === 'json') {
+    try {
+      JSON.parse(text);
+    } catch (error) {
+      return `This is no JSON: ${(error as Error).message}`;
+    }
+    return { body: text, type: 'application/json' };
+  }
+  return { body: text, type: 'text/plain; charset=utf-8' };
+}
 
-/** For failures without a code of their own here. */
-const BY_STATUS: Readonly<Record<number, string>> = {
-  403: 'forbidden',
-  404: 'no-session',
-  409: 'offline',
-  413: 'too-large',
-  429: 'quota-exceeded',
-  504: 'timeout',
-};
-
-type State =
-  | { readonly kind: 'idle' }
-  | { readonly kind: 'waiting'; readonly begunAt: number }
-  | { readonly kind: 'over'; readonly isGood: boolean; readonly status: string; readonly text: string; readonly milliseconds: number };
-
-export function SendPage({ place }: { readonly place: Place }): VNode {
-  const [clientId, setClientId] = useState(place.query.get('clientId') ?? '');
+export function SendPage(): VNode {
+  const clientId = useSearch('clientId');
   const [topic, setTopic] = useState('');
+  const [format, setFormat] = useState('text');
   const [text, setText] = useState('');
   const [qos, setQos] = useState('1');
   const [isConfirmed, setConfirmed] = useState(true);
   const [isIfOnline, setIfOnline] = useState(false);
   const [timeout, setTimeoutSeconds] = useState('10');
-  const [state, setState] = useState<State>({ kind: 'idle' });
+  const [expiry, setExpiry] = useState('');
+  const [waiting, setWaiting] = useState<{ readonly clientId: string; readonly begunAt: number } | null>(null);
+  const [sent, setSent] = useState<readonly Sent[]>([]);
+  const tried = useTried();
   const abort = useRef<AbortController | null>(null);
   useEffect(() => () => abort.current?.abort(), []);
+  // A receipt is the acknowledgement of the device, and QoS 0 has none.
+  const waits = isConfirmed && qos !== '0';
 
   const send = async (): Promise<void> => {
-    abort.current = new AbortController();
-    const begunAt = performance.now();
-    setState({ kind: 'waiting', begunAt });
-    const over = (isGood: boolean, status: string, said: string, milliseconds?: number): void =>
-      setState({ kind: 'over', isGood, status, text: said, milliseconds: milliseconds ?? Math.round(performance.now() - begunAt) });
-    try {
-      const outcome = await ask<Outcome>('POST', at`/v1/clients/${clientId}/messages`, {
-        query: {
-          topic,
-          qos,
-          confirm: isConfirmed || undefined,
-          timeout: isConfirmed ? timeout : undefined,
-          ifOnline: isIfOnline || undefined,
-        },
-        body: text,
-        headers: {
-          'Content-Type': 'text/plain; charset=utf-8',
-          'Idempotency-Key': crypto.randomUUID?.() ?? String(Math.random()).slice(2),
-        },
-        signal: abort.current.signal,
-      });
-      over(true, outcome.status, MEANINGS[outcome.status] ?? '', outcome.milliseconds);
-    } catch (error) {
-      if (!(error instanceof ApiError)) {
-        setState({ kind: 'idle' });
-        return;
-      }
-      const meaning = MEANINGS[error.code] ?? MEANINGS[BY_STATUS[error.status] ?? ''] ?? '';
-      over(false, error.code === '' ? String(error.status) : error.code, `${meaning} The broker says: ${error.message}`);
+    if (waiting !== null) return;
+    const message = bodyOf(format, text);
+    if (typeof message === 'string') {
+      tried.fail(message, 'message');
+      return;
     }
+    tried.fail('');
+    const to = clientId.value;
+    const begunAt = performance.now();
+    const wallTime = Date.now();
+    const over = (outcome: Outcome, milliseconds: number = Math.round(performance.now() - begunAt)): void => {
+      setWaiting(null);
+      setSent((before) => [{ ...outcome, clientId: to, at: wallTime, milliseconds }, ...before].slice(0, SENT_MAX));
+    };
+    abort.current = new AbortController();
+    const { signal } = abort.current;
+    setWaiting({ clientId: to, begunAt });
+    try {
+      const { status, milliseconds } = await ask<{ readonly status: string; readonly milliseconds?: number }>(
+        'POST',
+        at`/v1/clients/${to}/messages`,
+        {
+          query: {
+            topic,
+            qos,
+            expiry,
+            confirm: waits || undefined,
+            timeout: waits ? timeout : undefined,
+            ifOnline: isIfOnline || undefined,
+          },
+          body: message.body,
+          // Browsers repeat a request whose connection was closed meanwhile; the message is sent once.
+          headers: { 'Content-Type': message.type, 'Idempotency-Key': crypto.randomUUID?.() ?? String(Math.random()).slice(2) },
+          signal,
+        },
+      );
+      over(goodOutcome(status), milliseconds);
+    } catch (error) {
+      over(error instanceof ApiError ? badOutcome(error) : NOT_WAITED);
+    }
+  };
+
+  const onKey = (event: KeyboardEvent): void => {
+    if (event.key === 'Escape' && waiting !== null) abort.current?.abort();
+    if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    // As the button: what the browser has against a field is said.
+    (event.currentTarget as HTMLElement).querySelector('form')?.requestSubmit();
   };
 
   return (
     <>
       <h1>Send to a device</h1>
-      <p>One message to one client, whatever it has subscribed to.</p>
-      <Form label="Send to a device" onSubmit={send}>
-        <div class="grid">
-          <Field label="Client ID" value={clientId} onInput={setClientId} required isSearch />
-          <Field
-            label="Topic"
-            value={topic}
-            onInput={setTopic}
-            placeholder={`{first}/p2p/${clientId || '{client ID}'}`}
-            hint="That the device sees. Empty: its own address."
+      <p>One message to one client, whatever it has subscribed to. Below it stands what became of it.</p>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: keys of the form in it. */}
+      <div onKeyDown={onKey}>
+        <Form label="Send to a device" onSubmit={send}>
+          <div class="grid">
+            <ClientField search={clientId} />
+            <Field
+              label="Topic"
+              value={topic}
+              onInput={setTopic}
+              placeholder={`{first}/p2p/${clientId.value || '{client ID}'}`}
+              hint="That the device sees. Empty: its own address."
+            />
+          </div>
+          <Area
+            label="Message"
+            value={text}
+            onInput={setText}
+            isCode
+            hint={
+              <>
+                <kbd>Ctrl</kbd> <kbd>Enter</kbd> sends it.
+              </>
+            }
+            fault={tried.faultOf('message')}
           />
-        </div>
-        <Area label="Message" value={text} onInput={setText} isCode />
-        <div class="grid">
-          <Choice label="QoS" value={qos} options={QOS_OPTIONS} onInput={setQos} />
-          <Field label="Wait for at most (seconds)" type="number" min={1} max={600} value={timeout} onInput={setTimeoutSeconds} />
-        </div>
-        <Check label="Wait for the receipt of the device" isChecked={isConfirmed} onInput={setConfirmed} />
-        <Check label="Only if it is connected" isChecked={isIfOnline} onInput={setIfOnline} />
-        <p class="actions">
-          <button type="submit" disabled={state.kind === 'waiting'}>
-            Send
-          </button>
-          {state.kind === 'waiting' && (
-            <button type="button" class="secondary" onClick={() => abort.current?.abort()}>
-              Do not wait
-            </button>
+          <div class="grid">
+            <Choice label="Written as" value={format} options={FORMATS} onInput={setFormat} />
+            <Choice label="QoS" value={qos} options={QOS_OPTIONS} onInput={setQos} />
+            <Field
+              label="Expires after (seconds)"
+              type="number"
+              min={1}
+              max={0xffffffff}
+              value={expiry}
+              onInput={setExpiry}
+              hint="A message that still waits then is dropped. Empty: it waits as long as the broker keeps it."
+            />
+          </div>
+          <Check
+            label={qos === '0' ? 'Wait for the receipt of the device (with QoS 0 there is none)' : 'Wait for the receipt of the device'}
+            isChecked={waits}
+            disabled={qos === '0'}
+            onInput={setConfirmed}
+          />
+          {waits && (
+            <Field
+              label="Wait for at most (seconds)"
+              type="number"
+              min={1}
+              max={600}
+              required
+              value={timeout}
+              onInput={setTimeoutSeconds}
+            />
           )}
-        </p>
-      </Form>
-      <Result state={state} clientId={clientId} />
+          <Check label="Only if it is connected" isChecked={isIfOnline} onInput={setIfOnline} />
+          <p class="actions">
+            {/* It keeps the focus while it cannot be pressed. */}
+            <button type="submit" aria-disabled={waiting !== null}>
+              Send
+            </button>
+            {waiting !== null && (
+              <button type="button" class="secondary" onClick={() => abort.current?.abort()}>
+                Do not wait
+              </button>
+            )}
+          </p>
+        </Form>
+        <section class="outcome" role="status" aria-live="polite" aria-label="Outcome">
+          {waiting !== null && (
+            <p aria-busy="true">
+              Waiting for {waiting.clientId}… <Elapsed begunAt={waiting.begunAt} />
+            </p>
+          )}
+          {waiting === null && sent[0] !== undefined && <Result sent={sent[0]} />}
+        </section>
+      </div>
+      {sent.length > 1 && <SentBefore sent={sent} />}
     </>
   );
 }
 
-function Result({ state, clientId }: { readonly state: State; readonly clientId: string }): VNode {
+/** Whoever may see clients is offered those that begin with what is typed. */
+function ClientField({ search: { value, settled: prefix, set } }: { readonly search: SearchField }): VNode {
+  const isOffered = mayAs('viewer');
+  const { data } = useAsked<Page<ClientFacts>>(isOffered ? '/api/v1/clients' : null, { prefix, limit: SUGGESTIONS });
   return (
-    <section class="outcome" role="status" aria-live="polite">
-      {state.kind === 'waiting' && (
-        <p aria-busy="true">
-          Waiting for {clientId}… <Elapsed begunAt={state.begunAt} />
-        </p>
-      )}
-      {state.kind === 'over' && (
-        <article class={state.isGood ? 'good' : 'bad'}>
-          <p>
-            <strong>{state.status}</strong> after {count(state.milliseconds)} ms
-          </p>
-          <p>{state.text}</p>
-        </article>
-      )}
+    <Field label="Client ID" value={value} onInput={set} required isSearch suggestions={data?.data.map(({ clientId }) => clientId) ?? []} />
+  );
+}
+
+function Result({ sent: { clientId, isGood, title, text, detail, milliseconds, at: wallTime } }: { readonly sent: Sent }): VNode {
+  return (
+    <article class={isGood ? 'good' : 'bad'}>
+      <p>
+        <strong>{title}</strong> after {count(milliseconds)} ms
+      </p>
+      <p>{text}</p>
+      {detail !== '' && <p class="hint">The broker says: {detail}.</p>}
+      <p class="hint">
+        Sent to {clientId} at {time(wallTime)}.
+        {mayAs('viewer') && (
+          <>
+            {' '}
+            <a href={placeOf(['clients', clientId])}>The client</a>,{' '}
+            <a href={placeOf(['messages'], { target: clientId })}>messages to it</a>
+          </>
+        )}
+      </p>
+    </article>
+  );
+}
+
+function SentBefore({ sent }: { readonly sent: readonly Sent[] }): VNode {
+  return (
+    <section aria-labelledby="sent">
+      <h2 id="sent">Sent from here</h2>
+      <Table<Sent>
+        caption="Sent from here"
+        rows={sent}
+        rowKey={({ at: wallTime }, index) => `${wallTime} ${sent.length - index}`}
+        empty=""
+        columns={[
+          { title: 'Time', cell: ({ at: wallTime }) => time(wallTime) },
+          { title: 'Client ID', cell: ({ clientId }) => clientId, isLong: true },
+          { title: 'Outcome', cell: ({ isGood, title }) => <span class={`badge ${isGood ? 'allow' : 'deny'}`}>{title}</span> },
+          { title: 'After', cell: ({ milliseconds }) => `${count(milliseconds)} ms`, isNumber: true },
+        ]}
+      />
     </section>
   );
 }

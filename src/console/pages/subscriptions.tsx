@@ -2,15 +2,16 @@
  * Subscriptions: who gets what, by filter, topic or client; and shared subscriptions with their groups.
  */
 import type { VNode } from 'preact';
-import { useState } from 'preact/hooks';
 import { at, type Page } from '../api.ts';
 import { count, NONE } from '../format.ts';
 import { Failure } from '../parts/failure.tsx';
-import { Choice, Field, Form, useSettled } from '../parts/fields.tsx';
+import { Choice, Field } from '../parts/fields.tsx';
+import { Form } from '../parts/form.tsx';
 import { List } from '../parts/list.tsx';
 import { Facts } from '../parts/table.tsx';
 import { type Place, placeOf } from '../place.ts';
 import { useAsked } from '../use-asked.ts';
+import { useSearch } from '../use-search.ts';
 import type { SubscriptionFacts } from './client-facts.ts';
 
 interface Group {
@@ -47,30 +48,30 @@ export function SubscriptionsPage({ place }: { readonly place: Place }): VNode {
 }
 
 function Subscriptions(): VNode {
-  const [by, setBy] = useState('topic');
-  const [text, setText] = useState('');
-  const query = { [by]: useSettled(text) };
+  const by = useSearch('by', 'topic');
+  const text = useSearch('value');
+  const query = { [by.settled]: text.settled };
   return (
     <section aria-label="All subscriptions">
-      <Form label="Search subscriptions" isInline onSubmit={() => {}}>
+      <Form label="Search subscriptions" isInline>
         <Choice
           label="Those"
-          value={by}
+          value={by.value}
           options={[
             ['topic', 'that match the topic'],
             ['filter', 'with the filter'],
             ['clientId', 'of the client'],
             ['group', 'of the group'],
           ]}
-          onInput={setBy}
+          onInput={by.set}
         />
         <Field
           label="Value"
           type="search"
-          value={text}
-          onInput={setText}
+          value={text.value}
+          onInput={text.set}
           isSearch
-          placeholder={by === 'topic' ? 'fleet/dev-1/state' : ''}
+          placeholder={by.value === 'topic' ? 'fleet/dev-1/state' : ''}
         />
       </Form>
       <List<SubscriptionFacts>

@@ -2,12 +2,14 @@
  * Traces: recordings of what happens to the messages of a client, a filter or one message, for a limited time.
  */
 import type { VNode } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { ask, at, type Page } from '../api.ts';
 import { count, time } from '../format.ts';
 import { Failure } from '../parts/failure.tsx';
-import { Choice, Field, Form } from '../parts/fields.tsx';
-import { attempt } from '../parts/notices.tsx';
+import { Choice, Field } from '../parts/fields.tsx';
+import { Form, FormEnd, useTried } from '../parts/form.tsx';
+import { attempt, say } from '../parts/notices.tsx';
+import { Paging, usePages } from '../parts/paging.tsx';
 import { Records } from '../parts/records.tsx';
 import { Facts } from '../parts/table.tsx';
 import { Timeline, type TraceEvent } from '../parts/timeline.tsx';
@@ -15,8 +17,10 @@ import { go, type Place, placeOf } from '../place.ts';
 import { mayAs } from '../session.ts';
 import { useAsked } from '../use-asked.ts';
 
-/** Those behind are not drawn: a person does not read them. */
-const EVENTS_SHOWN = 500;
+/** Events of one page: as many as a person looks through. */
+const PAGE_EVENTS = 100;
+/** Name of the message in the address. */
+const MESSAGE = 'messageId';
 
 interface Trace {
   readonly id: string;
@@ -44,7 +48,7 @@ function what({ clientId, filter, messageId, sample }: Trace): string {
 
 export function TracesPage({ place }: { readonly place: Place }): VNode {
   const id = place.levels[1];
-  if (id !== undefined) return <TracePage key={id} id={id} />;
+  if (id !== undefined) return <TracePage key={id} id={id} place={place} />;
   return (
     <Records<Trace>
       title="Traces"
@@ -69,51 +73,90 @@ export function TracesPage({ place }: { readonly place: Place }): VNode {
         { title: 'Events', cell: ({ eventCount }) => count(eventCount), isNumber: true },
         { title: 'By', cell: ({ by }) => by },
       ]}
-      removePath={(trace) => at`/api/v1/traces/${trace.id}`}
+      everySeconds={5}
+      removal={{
+        path: (trace) => at`/api/v1/traces/${trace.id}`,
+        text: () => 'What it has seen is gone then.',
+        done: (trace) => `The trace ${trace.id} is removed`,
+      }}
       form={(_, done) => <NewTrace done={done} />}
     />
   );
 }
 
+/** What a trace may follow: its name in the API, the field for it, and an example. */
+const SUBJECTS: Readonly<Record<string, readonly [text: string, label: string, placeholder: string]>> = {
+  clientId: ['from or to the client', 'Client ID', 'pump-1'],
+  filter: ['that match the filter', 'Filter', 'fleet/+/state'],
+  messageId: ['with the ID', 'Message ID', '32 hexadecimal digits'],
+  sample: ['by chance: one in so many', 'One in', '100'],
+};
+
 function NewTrace({ done }: { readonly done: () => void }): VNode {
   const [by, setBy] = useState('clientId');
   const [value, setValue] = useState('');
   const [seconds, setSeconds] = useState('60');
+  const tried = useTried([by, 'seconds']);
+  const [, label, placeholder] = SUBJECTS[by]!;
   const begin = async (): Promise<void> => {
-    const body = { [by]: by === 'sample' ? Number(value) : value, seconds: Number(seconds) };
-    const isDone = await attempt(
-      async () => go(['traces', (await ask<Trace>('POST', '/api/v1/traces', { body })).id]),
-      'The trace has begun',
-    );
-    if (isDone) done();
+    const body = { [by]: by === 'sample' ? Number(value) : value.trim(), seconds: Number(seconds) };
+    let id = '';
+    const begun = async (): Promise<void> => {
+      id = (await ask<Trace>('POST', '/api/v1/traces', { body })).id;
+    };
+    if (!(await tried.attempt(begun))) return;
+    say('The trace has begun');
+    done();
+    go(['traces', id]);
   };
   return (
     <Form label="New trace" onSubmit={begin}>
       <Choice
         label="Messages"
         value={by}
-        options={[
-          ['clientId', 'from or to the client'],
-          ['filter', 'that match the filter'],
-          ['messageId', 'with the ID'],
-          ['sample', 'by chance: one in so many'],
-        ]}
+        options={Object.entries(SUBJECTS).map(([name, [text]]) => [name, text] as const)}
         onInput={setBy}
       />
-      <Field label="Value" value={value} onInput={setValue} required />
-      <Field label="For (seconds)" type="number" min={1} max={3600} value={seconds} onInput={setSeconds} required />
-      <button type="submit">Begin</button>
+      <Field
+        label={label}
+        type={by === 'sample' ? 'number' : 'text'}
+        value={value}
+        onInput={setValue}
+        required
+        placeholder={placeholder}
+        fault={tried.faultOf(by)}
+      />
+      <Field
+        label="For (seconds)"
+        type="number"
+        min={1}
+        max={3600}
+        value={seconds}
+        onInput={setSeconds}
+        required
+        fault={tried.faultOf('seconds')}
+      />
+      <FormEnd tried={tried} action="Begin" />
     </Form>
   );
 }
 
-function TracePage({ id }: { readonly id: string }): VNode {
-  const { data, error, reload } = useAsked<Trace>(at`/api/v1/traces/${id}`, {}, 2);
-  const [messageId, setMessageId] = useState('');
-  const events = useAsked<Page<TraceEvent>>(at`/api/v1/traces/${id}/events`, { limit: EVENTS_SHOWN }, 2);
-  const all = events.data?.data ?? [];
-  const messages = [...new Set(all.flatMap((one) => (one.messageId ? [one.messageId] : [])))];
-  const shown = messageId === '' ? all : all.filter((one) => one.messageId === messageId);
+const RUNNING_SECONDS = 2;
+
+function TracePage({ id, place }: { readonly id: string; readonly place: Place }): VNode {
+  const [state, setState] = useState('running');
+  // What has ended does not change any more.
+  const everySeconds = state === 'running' ? RUNNING_SECONDS : 0;
+  const { data, error, reload } = useAsked<Trace>(at`/api/v1/traces/${id}`, {}, everySeconds);
+  useEffect(() => {
+    if (data !== null) setState(data.state);
+  }, [data?.state]);
+  const messageId = place.query.get(MESSAGE) ?? '';
+  const pages = usePages(messageId, true);
+  const query = { messageId, limit: PAGE_EVENTS, cursor: pages.cursor };
+  const events = useAsked<Page<TraceEvent>>(at`/api/v1/traces/${id}/events`, query, everySeconds);
+  const shown = events.data?.data ?? [];
+  const messages = [...new Set([...(messageId === '' ? [] : [messageId]), ...shown.flatMap((one) => one.messageId ?? [])])];
   const end = async (): Promise<void> => {
     if (await attempt(() => ask('POST', at`/api/v1/traces/${id}/end`), 'The trace has ended')) reload();
   };
@@ -131,7 +174,7 @@ function TracePage({ id }: { readonly id: string }): VNode {
               ['Of', what(data)],
               ['State', data.state],
               ['Begun', `${time(data.beginsAt)} by ${data.by}`],
-              ['Ends', time(data.endsAt)],
+              [data.state === 'running' ? 'Ends' : 'Ended', time(data.endsAt)],
               ['Events', count(data.eventCount)],
               ['Events that did not fit', count(data.lost)],
             ]}
@@ -145,15 +188,22 @@ function TracePage({ id }: { readonly id: string }): VNode {
           )}
         </>
       )}
-      {messages.length > 1 && (
+      {(messages.length > 1 || messageId !== '') && (
         <Choice
           label="Of the message"
           value={messageId}
           options={[['', 'all'], ...messages.map((one) => [one, one] as const)]}
-          onInput={setMessageId}
+          onInput={(one) => go(place.levels, { [MESSAGE]: one })}
+          hint={messageId === '' && events.data?.next ? 'Those of this page.' : undefined}
         />
       )}
-      {events.error === null && events.data !== null && <Timeline caption="Events of the trace" events={shown} />}
+      {events.error !== null && error === null && <Failure error={events.error} what="events of this trace" />}
+      {events.data !== null && (
+        <>
+          <Timeline caption="Events of the trace" events={shown} />
+          <Paging caption="Events of the trace" pages={pages} next={events.data.next ?? null} total={events.data.total} />
+        </>
+      )}
     </>
   );
 }

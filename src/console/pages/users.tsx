@@ -5,10 +5,13 @@ import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
 import { any, NONE, yesNo } from '../format.ts';
-import { Area, Check, Field, Form, useSettled } from '../parts/fields.tsx';
-import { failureText, say } from '../parts/notices.tsx';
-import { pairsText, Records, readPairs } from '../parts/records.tsx';
+import { PAIRS_HINT, pairsText, readPairs } from '../pairs.ts';
+import { Area, Check, Field } from '../parts/fields.tsx';
+import { Form, FormEnd, useTried } from '../parts/form.tsx';
+import { say } from '../parts/notices.tsx';
+import { Records } from '../parts/records.tsx';
 import { Secret } from '../parts/secret.tsx';
+import { useSearch } from '../use-search.ts';
 
 interface User {
   readonly username: string;
@@ -21,17 +24,17 @@ interface User {
 }
 
 export function UsersPage(): VNode {
-  const [prefix, setPrefix] = useState('');
+  const prefix = useSearch('prefix');
   return (
     <Records<User>
       title="Users"
       path="/api/v1/users"
-      query={{ prefix: useSettled(prefix) }}
+      query={{ prefix: prefix.settled }}
       one="user"
       many="users"
       filter={
-        <Form label="Search users" isInline onSubmit={() => {}}>
-          <Field label="Name begins with" type="search" value={prefix} onInput={setPrefix} isSearch />
+        <Form label="Search users" isInline>
+          <Field label="Name begins with" type="search" value={prefix.value} onInput={prefix.set} isSearch />
         </Form>
       }
       nameOf={({ username }) => username}
@@ -42,8 +45,11 @@ export function UsersPage(): VNode {
         { title: 'Attributes', cell: ({ attributes }) => any(attributes), isLong: true },
         { title: 'Remark', cell: ({ remark }) => remark || NONE, isLong: true },
       ]}
-      removePath={({ username }) => at`/api/v1/users/${username}`}
-      removeText={({ username }) => `Connections of ${username} end, and nobody logs in by this name any more.`}
+      removal={{
+        path: ({ username }) => at`/api/v1/users/${username}`,
+        text: ({ username }) => `Connections of ${username} end, and nobody logs in by this name any more.`,
+        done: ({ username }) => `${username} is removed`,
+      }}
       form={(user, done) => <UserForm user={user} done={done} />}
     />
   );
@@ -57,10 +63,10 @@ function UserForm({ user, done }: { readonly user: User | null; readonly done: (
   const [scram, setScram] = useState(user?.scram ?? false);
   const [remark, setRemark] = useState(user?.remark ?? '');
   const [made, setMade] = useState('');
-  const [failure, setFailure] = useState('');
+  const tried = useTried(['username', 'password', 'attributes', 'remark']);
   const save = async (): Promise<void> => {
     const facts = { attributes: readPairs(attributes), isSuperuser, scram, remark, ...(password !== '' && { password }) };
-    try {
+    await tried.attempt(async () => {
       const saved =
         user === null
           ? await ask<User>('POST', '/api/v1/users', { body: { username, ...facts } })
@@ -68,14 +74,12 @@ function UserForm({ user, done }: { readonly user: User | null; readonly done: (
       say(`${username} is saved`);
       if (saved.password === undefined) done();
       else setMade(saved.password);
-    } catch (error) {
-      setFailure(failureText(error));
-    }
+    });
   };
   if (made !== '') return <Secret text={`The broker has made a password for ${username}.`} secrets={[['Password', made]]} done={done} />;
   return (
     <Form label="User" onSubmit={save}>
-      {user === null && <Field label="Username" value={username} onInput={setUsername} required />}
+      {user === null && <Field label="Username" value={username} onInput={setUsername} required fault={tried.faultOf('username')} />}
       <Field
         label={user === null ? 'Password' : 'New password'}
         type="password"
@@ -83,17 +87,13 @@ function UserForm({ user, done }: { readonly user: User | null; readonly done: (
         onInput={setPassword}
         autocomplete="new-password"
         hint={user === null ? 'Empty: the broker makes one.' : 'Empty: it stays as it is.'}
+        fault={tried.faultOf('password')}
       />
-      <Area label="Attributes" value={attributes} onInput={setAttributes} hint="One in a line, such as group: pumps" isCode />
+      <Area label="Attributes" value={attributes} onInput={setAttributes} hint={PAIRS_HINT} isCode fault={tried.faultOf('attributes')} />
       <Check label="Superuser: may do everything" isChecked={isSuperuser} onInput={setSuperuser} />
       <Check label="May log in by SCRAM, too" isChecked={scram} onInput={setScram} />
-      <Field label="Remark" value={remark} onInput={setRemark} />
-      {failure !== '' && (
-        <p role="alert" class="failure">
-          {failure}
-        </p>
-      )}
-      <button type="submit">Save</button>
+      <Field label="Remark" value={remark} onInput={setRemark} fault={tried.faultOf('remark')} />
+      <FormEnd tried={tried} action="Save" />
     </Form>
   );
 }

@@ -3,22 +3,33 @@
  */
 import { type Signal, signal } from '@preact/signals';
 import type { ComponentChildren, VNode } from 'preact';
-import { useEffect, useId, useRef } from 'preact/hooks';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { Check } from './fields.tsx';
 
 interface DialogFacts {
   readonly title: string;
   readonly onClose: () => void;
   readonly children: ComponentChildren;
+  /** What has the focus at first, as a selector; absent: the first field of a form. */
+  readonly first?: string;
 }
 
+const FIRST_FIELD = 'form :is(input, select, textarea)';
+
 /** Open as long as it is there. */
-export function Dialog({ title, onClose, children }: DialogFacts): VNode {
+export function Dialog({ title, onClose, children, first = FIRST_FIELD }: DialogFacts): VNode {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
-    const element = dialog.current;
-    element?.showModal();
-    return () => element?.close();
+    const element = dialog.current!;
+    const opener = document.activeElement;
+    element.showModal();
+    element.querySelector<HTMLElement>(first)?.focus();
+    return () => {
+      element.close();
+      // Browsers give the focus back only where the dialog is still in the page by then.
+      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+    };
   }, []);
   return (
     <dialog ref={dialog} aria-labelledby={id} onClose={onClose}>
@@ -39,39 +50,51 @@ interface Question {
   readonly title: string;
   readonly text: string;
   readonly action: string;
-  readonly answer: (isYes: boolean) => void;
+  /** What may be done with it; absent: nothing. */
+  readonly option?: string | undefined;
 }
 
-const question: Signal<Question | null> = signal(null);
+/** What was answered: whether with the option. Null: no. */
+export type Answer = { readonly isChosen: boolean } | null;
 
-/** Asks before something that cannot be taken back. @param action what the button says */
-export function confirmed(title: string, text: string, action: string): Promise<boolean> {
+const question: Signal<(Question & { readonly answer: (answer: Answer) => void }) | null> = signal(null);
+
+/** Asks before something that cannot be taken back. */
+export function answered(asked: Question): Promise<Answer> {
   return new Promise((resolve) => {
     question.value = {
-      title,
-      text,
-      action,
-      answer: (isYes) => {
+      ...asked,
+      answer: (answer) => {
         question.value = null;
-        resolve(isYes);
+        resolve(answer);
       },
     };
   });
 }
 
-/** Where `confirmed` asks; once in the page. */
+/** The same without an option. @param action what the button says */
+export async function confirmed(title: string, text: string, action: string): Promise<boolean> {
+  return (await answered({ title, text, action })) !== null;
+}
+
+/** Where is asked; once in the page. */
 export function Questions(): VNode | null {
   const asked = question.value;
-  if (asked === null) return null;
+  return asked === null ? null : <QuestionDialog key={asked.title} {...asked} />;
+}
+
+function QuestionDialog({ title, text, action, option, answer }: Question & { readonly answer: (answer: Answer) => void }): VNode {
+  const [isChosen, setChosen] = useState(false);
   return (
-    <Dialog title={asked.title} onClose={() => asked.answer(false)}>
-      <p>{asked.text}</p>
+    <Dialog title={title} onClose={() => answer(null)}>
+      <p>{text}</p>
+      {option !== undefined && <Check label={option} isChecked={isChosen} onInput={setChosen} />}
       <footer>
-        <button type="button" class="secondary" onClick={() => asked.answer(false)}>
+        <button type="button" class="secondary" onClick={() => answer(null)}>
           Cancel
         </button>
-        <button type="button" class="danger" onClick={() => asked.answer(true)}>
-          {asked.action}
+        <button type="button" class="danger" onClick={() => answer({ isChosen })}>
+          {action}
         </button>
       </footer>
     </Dialog>

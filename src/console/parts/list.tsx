@@ -1,12 +1,12 @@
 /**
- * A list of the API as a table with pages: the cursor of each page that was seen is kept, so that one can go back.
+ * A list of the API as a table with pages.
  */
 import type { VNode } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect } from 'preact/hooks';
 import type { Page, Query } from '../api.ts';
-import { count } from '../format.ts';
 import { useAsked } from '../use-asked.ts';
 import { Failure } from './failure.tsx';
+import { Paging, usePages } from './paging.tsx';
 import { type Column, Table } from './table.tsx';
 
 interface ListFacts<T> {
@@ -22,14 +22,15 @@ interface ListFacts<T> {
   readonly everySeconds?: number;
   /** Counted up by whoever has changed something: the list is asked again. */
   readonly changes?: number;
+  /** Whether the address says which page is shown; not for two lists of one page. */
+  readonly isInAddress?: boolean;
 }
 
 export function List<T>(facts: ListFacts<T>): VNode {
-  const { path, query = {}, what, caption, empty, columns, rowKey, limit = 50, everySeconds = 0, changes = 0 } = facts;
-  const asked = JSON.stringify([path, query]);
-  const [pages, setPages] = useState<{ readonly of: string; readonly cursors: readonly string[] }>({ of: asked, cursors: [] });
-  const cursors = pages.of === asked ? pages.cursors : [];
-  const { data, error, isLoading, reload } = useAsked<Page<T>>(path, { ...query, limit, cursor: cursors.at(-1) }, everySeconds);
+  const { path, query = {}, what, caption, empty, columns, rowKey, everySeconds = 0, changes = 0 } = facts;
+  const { limit = 50, isInAddress = false } = facts;
+  const pages = usePages(JSON.stringify([path, query]), isInAddress);
+  const { data, error, isLoading, reload } = useAsked<Page<T>>(path, { ...query, limit, cursor: pages.cursor }, everySeconds);
   useEffect(() => {
     if (changes > 0) reload();
   }, [changes]);
@@ -39,37 +40,16 @@ export function List<T>(facts: ListFacts<T>): VNode {
     <div aria-busy={isLoading && data === null}>
       {error !== null && <Failure error={error} what={what} />}
       {data !== null && (
-        <Table
-          caption={caption}
-          columns={columns}
-          rows={data.data}
-          rowKey={rowKey}
-          empty={next === null ? empty : 'Nothing on this page fits; the search goes on with the next.'}
-        />
-      )}
-      {data !== null && (cursors.length > 0 || next !== null || data.total !== undefined) && (
-        <nav class="paging" aria-label={`Pages of ${caption}`}>
-          <button
-            type="button"
-            class="secondary outline"
-            disabled={cursors.length === 0}
-            onClick={() => setPages({ of: asked, cursors: cursors.slice(0, -1) })}
-          >
-            Back
-          </button>
-          <span>
-            Page {cursors.length + 1}
-            {data.total !== undefined && `, ${count(data.total)} in all`}
-          </span>
-          <button
-            type="button"
-            class="secondary outline"
-            disabled={next === null}
-            onClick={() => setPages({ of: asked, cursors: [...cursors, next!] })}
-          >
-            Next
-          </button>
-        </nav>
+        <>
+          <Table
+            caption={caption}
+            columns={columns}
+            rows={data.data}
+            rowKey={rowKey}
+            empty={next === null ? empty : 'Nothing on this page fits; the search goes on with the next.'}
+          />
+          <Paging caption={caption} pages={pages} next={next} total={data.total} />
+        </>
       )}
     </div>
   );

@@ -27,11 +27,12 @@ function dismiss(id: number): void {
   notices.value = notices.value.filter((one) => one.id !== id);
 }
 
-/** Does something, and says how it went. @returns whether it went well */
-export async function attempt(what: () => Promise<unknown>, done: string): Promise<boolean> {
+/** Does something, and says how it went. @param done what is said then; '' for nothing @returns whether it went well */
+export async function attempt<T>(what: () => Promise<T>, done: string | ((result: T) => string)): Promise<boolean> {
   try {
-    await what();
-    if (done !== '') say(done);
+    const result = await what();
+    const text = typeof done === 'string' ? done : done(result);
+    if (text !== '') say(text);
     return true;
   } catch (error) {
     say(failureText(error), true);

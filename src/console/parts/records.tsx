@@ -1,17 +1,32 @@
 /**
- * Records: a list of things that an admin adds, changes and removes, such as users and block rules. A page says which; this does what is alike.
+ * Records: a list of things that are added, changed and removed, such as users and retained messages. A page says which; this does what is alike.
  */
 import type { ComponentChildren, VNode } from 'preact';
-import { useState } from 'preact/hooks';
+import { useId, useState } from 'preact/hooks';
 import { ask, type Query } from '../api.ts';
 import { mayAs, type Role } from '../session.ts';
-import { confirmed, Dialog } from './dialog.tsx';
+import { answered, Dialog } from './dialog.tsx';
 import { List } from './list.tsx';
 import { attempt } from './notices.tsx';
 import type { Column } from './table.tsx';
 
+interface Removal<T> {
+  readonly path: (record: T) => string;
+  /** What becomes of it then. */
+  readonly text: (record: T) => string;
+  /** What may be done with it: its name in the query, and in words. */
+  readonly option?: readonly [name: string, text: string];
+  /** What the button says; absent: Remove. */
+  readonly action?: string;
+  readonly title?: string;
+  /** @param answer of the API */
+  readonly done: (record: T, answer: unknown) => string;
+}
+
 interface RecordsFacts<T> {
   readonly title: string;
+  /** A part of a page, and not the page itself. */
+  readonly isPart?: boolean;
   readonly intro?: ComponentChildren;
   readonly path: string;
   readonly query?: Query;
@@ -19,37 +34,35 @@ interface RecordsFacts<T> {
   readonly one: string;
   /** As in “users”. */
   readonly many: string;
+  /** What it is that a broker may not offer; absent: the many. */
+  readonly what?: string;
+  /** Said when there is none. */
+  readonly empty?: string;
   readonly columns: readonly Column<T>[];
+  /** What people call it. */
   readonly nameOf: (record: T) => string;
-  /** Where a record is removed; absent: it is not. */
-  readonly removePath?: (record: T) => string;
-  readonly removeText?: (record: T) => string;
-  readonly removeAction?: string;
+  /** What no other has; absent: its name. */
+  readonly keyOf?: (record: T) => string;
+  /** Absent: none is removed. */
+  readonly removal?: Removal<T>;
   /** @param record null for a new one; @param done closes the form, and the list is asked again; absent: none is added or changed */
   readonly form?: (record: T | null, done: () => void) => VNode;
+  readonly canAdd?: boolean;
   readonly canChange?: boolean;
-  /** Least role that changes something. */
+  readonly addAction?: string;
+  /** Buttons of its own for a record. @param changed the list is asked again */
+  readonly actions?: (record: T, changed: () => void) => ComponentChildren;
+  /** Least role that adds, changes and removes. */
   readonly needs?: Role;
-  /** Beside the list. */
+  /** Above the list. */
   readonly filter?: VNode;
+  readonly everySeconds?: number;
 }
 
 export function Records<T>(facts: RecordsFacts<T>): VNode {
-  const {
-    title,
-    intro,
-    path,
-    query,
-    one,
-    many,
-    nameOf,
-    removePath,
-    removeText,
-    removeAction = 'Remove',
-    form,
-    canChange = true,
-    needs = 'admin',
-  } = facts;
+  const { title, isPart = false, intro, path, query, one, many, columns, nameOf, keyOf = nameOf } = facts;
+  const { removal, form, canAdd = true, canChange = true, actions, needs = 'admin', everySeconds = 0 } = facts;
+  const id = useId();
   const [edited, setEdited] = useState<{ readonly record: T | null } | null>(null);
   const [changes, setChanges] = useState(0);
   const may = mayAs(needs);
@@ -57,43 +70,28 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
     setEdited(null);
     setChanges((value) => value + 1);
   };
-  const remove = async (record: T): Promise<void> => {
-    const name = nameOf(record);
-    const text = removeText?.(record) ?? 'This cannot be taken back.';
-    if (!(await confirmed(`${removeAction} ${one} ${name}?`, text, removeAction))) return;
-    if (await attempt(() => ask('DELETE', removePath!(record)), `${name}: done`)) changed();
-  };
-  const columns: Column<T>[] = [...facts.columns];
-  if (may && (removePath !== undefined || (form !== undefined && canChange)))
-    columns.push({
-      title: '',
-      cell: (record) => (
-        <span class="buttons">
-          {form !== undefined && canChange && (
-            <button type="button" class="small outline" aria-label={`Change ${nameOf(record)}`} onClick={() => setEdited({ record })}>
-              Change
-            </button>
-          )}
-          {removePath !== undefined && (
-            <button
-              type="button"
-              class="small danger outline"
-              aria-label={`${removeAction} ${nameOf(record)}`}
-              onClick={() => void remove(record)}
-            >
-              {removeAction}
-            </button>
-          )}
-        </span>
-      ),
-    });
+  const canEdit = may && form !== undefined && canChange;
+  const canRemove = may && removal !== undefined;
+  const hasButtons = actions !== undefined || canEdit || canRemove;
+  const buttons = (record: T): VNode => (
+    <span class="buttons">
+      {actions?.(record, changed)}
+      {canEdit && (
+        <button type="button" class="small outline" aria-label={`Change ${nameOf(record)}`} onClick={() => setEdited({ record })}>
+          Change
+        </button>
+      )}
+      {canRemove && <RemoveButton of={record} name={nameOf(record)} one={one} removal={removal} done={changed} />}
+    </span>
+  );
+  const Heading = isPart ? 'h2' : 'h1';
   return (
-    <>
+    <section aria-labelledby={id}>
       <div class="heading">
-        <h1>{title}</h1>
-        {may && form !== undefined && (
+        <Heading id={id}>{title}</Heading>
+        {may && form !== undefined && canAdd && (
           <button type="button" onClick={() => setEdited({ record: null })}>
-            Add
+            {facts.addAction ?? 'Add'}
           </button>
         )}
       </div>
@@ -102,42 +100,52 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
       <List<T>
         path={path}
         {...(query !== undefined && { query })}
-        what={many}
+        what={facts.what ?? many}
         caption={title}
-        empty={`There are no ${many}.`}
-        rowKey={nameOf}
-        columns={columns}
+        empty={facts.empty ?? `There are no ${many}.`}
+        rowKey={keyOf}
+        columns={hasButtons ? [...columns, { title: '', cell: buttons }] : columns}
         changes={changes}
+        everySeconds={everySeconds}
+        isInAddress={!isPart}
       />
       {edited !== null && form !== undefined && (
-        <Dialog title={edited.record === null ? `New ${one}` : `${nameOf(edited.record)}`} onClose={() => setEdited(null)}>
+        <Dialog title={edited.record === null ? `New ${one}` : nameOf(edited.record)} onClose={() => setEdited(null)}>
           {form(edited.record, changed)}
         </Dialog>
       )}
-    </>
+    </section>
   );
 }
 
-/** `a: b` in lines, as people write attributes. */
-export function pairsText(pairs: Readonly<Record<string, string>> | undefined): string {
-  return Object.entries(pairs ?? {})
-    .map(([name, value]) => `${name}: ${value}`)
-    .join('\n');
+interface RemoveFacts<T> {
+  readonly of: T;
+  readonly name: string;
+  readonly one: string;
+  readonly removal: Removal<T>;
+  readonly done: () => void;
 }
 
-export function readPairs(text: string): Record<string, string> {
-  const pairs: Record<string, string> = {};
-  for (const line of text.split('\n')) {
-    const colon = line.indexOf(':');
-    if (colon > 0) pairs[line.slice(0, colon).trim()] = line.slice(colon + 1).trim();
-  }
-  return pairs;
-}
-
-/** Items behind commas or in lines. */
-export function readItems(text: string): string[] {
-  return text
-    .split(/[,\n]/)
-    .map((item) => item.trim())
-    .filter(Boolean);
+function RemoveButton<T>({ of: record, name, one, removal, done }: RemoveFacts<T>): VNode {
+  const { action = 'Remove', option } = removal;
+  const remove = async (): Promise<void> => {
+    const answer = await answered({
+      title: removal.title ?? `${action} ${one} ${name}?`,
+      text: removal.text(record),
+      action,
+      option: option?.[1],
+    });
+    if (answer === null) return;
+    const query = option !== undefined && answer.isChosen ? { [option[0]]: true } : {};
+    const isDone = await attempt(
+      () => ask('DELETE', removal.path(record), { query }),
+      (result) => removal.done(record, result),
+    );
+    if (isDone) done();
+  };
+  return (
+    <button type="button" class="small danger outline" aria-label={`${action} ${name}`} onClick={() => void remove()}>
+      {action}
+    </button>
+  );
 }

@@ -50,9 +50,11 @@ function who({ shard, clientId, reason, shards }: TraceEvent): string {
 
 export function Timeline({ events, caption }: { readonly events: readonly TraceEvent[]; readonly caption: string }): VNode {
   const drawn = events.slice(0, DRAWN_MAX);
-  const first = drawn.length === 0 ? 0 : milliseconds(drawn[0]!);
+  const begun = drawn.length === 0 ? 0 : milliseconds(drawn[0]!);
+  // Microseconds count from the first event of all, which may stand on a page before this one.
+  const first = drawn[0]?.microseconds === undefined ? begun : 0;
   let y = STEP / 2;
-  let before = first;
+  let before = begun;
   const points = drawn.map((event) => {
     const now = milliseconds(event);
     if (event !== drawn[0]) y += STEP + STEP_PER_DECADE * Math.log10(1 + Math.max(0, now - before));

@@ -72,6 +72,15 @@ function configRoutes(): readonly Route[] {
     value: z.unknown().describe('As it is written, without secrets; the default where it is not written.'),
     source: z.string().describe('`default`, `file`, `api`, or the variable or option that it comes from.'),
     isLive: z.boolean().describe('Whether it can be changed here.'),
+    needsRestart: z.boolean().describe('Whether a change in the file waits for the restart; others hold with SIGHUP.'),
+    type: z.string().describe('What a value may be, in words.'),
+    input: z
+      .enum(['choice', 'number', 'rate', 'byte-rate', 'text'])
+      .describe(
+        'How a form asks for it. `choice`: one of `values`. `rate` and `byte-rate`: one of `values`, or so much in a second, with a burst. `text`: anything else.',
+      ),
+    values: z.array(z.union([z.string(), z.number(), z.boolean()])),
+    default: z.string().describe('As it is written.'),
     text: z.string().describe('What it means.'),
   });
   const config = z.object({
@@ -99,7 +108,7 @@ function configRoutes(): readonly Route[] {
       group,
       summary: 'Change what may change while the broker runs',
       description:
-        'The body is written as the configuration file is: `{ "quotas": { "client": { "messagesIn": 100 } } }`. null takes a key away, and its default holds. It holds at once, until the restart; what shall stay is written to the file.',
+        'The body is written as the configuration file is: `{ "quotas": { "client": { "messagesIn": 100 } } }`. null takes a change back, and what is written holds again. A change holds at once, until the restart; what shall stay is written to the file.',
       role: 'admin',
       body: z.strictObject({
         log: z.strictObject({ level: z.enum(LEVELS).nullable() }).optional(),

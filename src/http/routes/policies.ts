@@ -117,14 +117,17 @@ export function policyRoutes(): readonly Route[] {
       description: 'What is not written stays, and null takes a key away.',
       role: 'admin',
       params: place,
-      query: seen,
+      query: seen.extend({
+        index: z.coerce.number().int().min(0).optional().describe('The place that it gets at the same time; absent: it stays where it is.'),
+      }),
       body: written,
       problems: [...PROBLEMS, 'not-found'],
       answers: { 200: { description: 'It holds.', schema: changed } },
       example: { params: { statement: 'no-secrets' }, body: { topics: ['secret/#', 'private/#'] } },
       handle: (call, { params, query, body }) => {
-        call.facts = { patch: body };
-        return change(call, query, { kind: 'change', at: params.statement, patch: body });
+        const to = query.index ?? null;
+        call.facts = to === null ? { patch: body } : { patch: body, index: to };
+        return change(call, query, { kind: 'change', at: params.statement, patch: body, to });
       },
     }),
     route({

@@ -1,0 +1,127 @@
+/**
+ * Forms: they never leave the page, and say what the broker has against what was sent: at the field where the problem names one, else above the button.
+ */
+import type { ComponentChildren, VNode } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { ApiError, type Fault } from '../api.ts';
+import { failureText } from './notices.tsx';
+
+interface FormFacts {
+  readonly label: string;
+  /** Absent: what is typed counts at once. */
+  readonly onSubmit?: () => unknown;
+  readonly children: ComponentChildren;
+  readonly isInline?: boolean;
+}
+
+export function Form({ label, onSubmit, children, isInline = false }: FormFacts): VNode {
+  return (
+    <form
+      aria-label={label}
+      class={isInline ? 'inline' : undefined}
+      onSubmit={(event) => {
+        event.preventDefault();
+        onSubmit?.();
+      }}
+    >
+      {children}
+    </form>
+  );
+}
+
+export interface Tried {
+  /** What is wrong, where it is about no field; '' for nothing. */
+  readonly failure: string;
+  readonly isBusy: boolean;
+  /** Fields that something is wrong with. */
+  readonly faultCount: number;
+  /** What is wrong with one field; '' for nothing. */
+  readonly faultOf: (field: string) => string;
+  /** Does something once, and keeps why it has failed. @returns whether it went well */
+  readonly attempt: (what: () => Promise<unknown>) => Promise<boolean>;
+  readonly fail: (text: string, field?: string) => void;
+}
+
+interface Failed {
+  readonly text: string;
+  readonly faults: ReadonlyMap<string, string>;
+}
+
+const NOTHING: Failed = { text: '', faults: new Map() };
+
+/** @param fields those of the form, by their names in the API @param fieldOf the field that a place in a problem is about, `body.attributes.group`; '' for none of them */
+export function useTried(fields: readonly string[] = [], fieldOf: (at: string) => string = (at) => fieldIn(fields, at)): Tried {
+  const [failed, setFailed] = useState(NOTHING);
+  const [isBusy, setBusy] = useState(false);
+  const isGone = useRef(false);
+  useEffect(
+    () => () => {
+      isGone.current = true;
+    },
+    [],
+  );
+  const attempt = async (what: () => Promise<unknown>): Promise<boolean> => {
+    if (isBusy) return false;
+    setFailed(NOTHING);
+    setBusy(true);
+    try {
+      await what();
+      return true;
+    } catch (error) {
+      if (!isGone.current) setFailed(failedOf(error, fieldOf));
+      return false;
+    } finally {
+      if (!isGone.current) setBusy(false);
+    }
+  };
+  return {
+    failure: failed.text,
+    isBusy,
+    faultCount: failed.faults.size,
+    faultOf: (field) => failed.faults.get(field) ?? '',
+    attempt,
+    fail: (text, field = '') => setFailed(field === '' ? { text, faults: new Map() } : { text: '', faults: new Map([[field, text]]) }),
+  };
+}
+
+function fieldIn(fields: readonly string[], at: string): string {
+  return at.split('.').find((name) => fields.includes(name)) ?? '';
+}
+
+function failedOf(error: unknown, fieldOf: (at: string) => string): Failed {
+  if (!(error instanceof ApiError) || error.faults.length === 0) return { text: failureText(error), faults: new Map() };
+  const placed = error.faults.map((fault: Fault) => [fieldOf(fault.at), fault] as const);
+  const homeless = placed.filter(([field]) => field === '').map(([, { at, message }]) => `${at}: ${message}`);
+  return {
+    text: homeless.join(' '),
+    faults: new Map(placed.filter(([field]) => field !== '').map(([field, { message }]) => [field, message])),
+  };
+}
+
+/** Why a form was not taken. */
+export function FormFailure({ text }: { readonly text: string }): VNode | null {
+  if (text === '') return null;
+  return (
+    <p role="alert" class="failure">
+      {text}
+    </p>
+  );
+}
+
+/** The end of a form in a dialog: what is wrong, and the button. */
+export function FormEnd({ tried, action }: { readonly tried: Tried; readonly action: string }): VNode {
+  const button = useRef<HTMLButtonElement>(null);
+  const { faultCount, isBusy } = tried;
+  useEffect(() => {
+    // In a long form the fault would be out of sight, and a screen reader elsewhere.
+    if (faultCount > 0) button.current?.form?.querySelector<HTMLElement>('[aria-invalid], .faulty input')?.focus();
+  }, [faultCount, isBusy]);
+  return (
+    <>
+      <FormFailure text={tried.failure} />
+      <button ref={button} type="submit" aria-busy={isBusy}>
+        {action}
+      </button>
+    </>
+  );
+}
