@@ -61,6 +61,8 @@ export interface Broker {
   reload(): void;
   /** Ends one shard's thread as a fault would. For tests of the restart. */
   crashShard(index: number): void;
+  /** Ends the history's thread as a fault would. For tests of the restart. */
+  crashHistory(): void;
 }
 
 /**
@@ -573,6 +575,10 @@ class Supervisor implements Broker {
 
   crashShard(index: number): void {
     this.threads[index]?.tell({ kind: 'crash' });
+  }
+
+  crashHistory(): void {
+    this.history?.crash();
   }
 }
 

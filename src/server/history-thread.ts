@@ -6,7 +6,8 @@
  *   ring of shard 1 ─┼─ every 20 ms while there is some ──▶│ blocks ─ twice a second, or 4 MB ─▶ LMDB
  *   ring of shard 2 ─┘   asleep while there is none        └─ the oldest go
  *
- * What a disk refuses is tried again for a while and then forgotten, and counted: messages themselves are not touched.
+ * What a disk refuses is tried again for a while and then forgotten, and counted: messages themselves are not touched. Where the disk is full, the oldest make room for
+ * the newest.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
@@ -17,12 +18,17 @@ import { idText, MESSAGE_ID_BYTES } from '../journal/message-id.ts';
 import { findMessage, HistoryQuery, type HistoryQuestion } from '../store/history-query.ts';
 import { HistoryStore } from '../store/history-store.ts';
 import { isFull } from '../store/store-room.ts';
+import { HistoryTally } from './history-tally.ts';
 
 export interface HistoryThreadStart {
   readonly settings: HistorySettings;
   readonly rings: readonly SharedArrayBuffer[];
   readonly wake: SharedArrayBuffer;
   readonly newest: SharedArrayBuffer;
+  /** Of `HistoryTally`. */
+  readonly tally: SharedArrayBuffer;
+  /** What lies in the rings is left out: threads before this one have ended with it. */
+  readonly skipsRings: boolean;
 }
 
 /** What a shard may ask. */
@@ -41,16 +47,28 @@ export interface HistoryState {
   readonly oldest: number;
   /** Messages that the disk did not take since the start. */
   readonly lost: number;
+  /** Bytes of messages that were removed before their time since the start, because the disk was full. */
+  readonly evictedBytes: number;
   readonly isFailing: boolean;
 }
 
-export type ToHistoryThread = { readonly kind: 'ask'; readonly request: number; readonly ask: HistoryAsk } | { readonly kind: 'close' };
+export type ToHistoryThread =
+  | { readonly kind: 'ask'; readonly request: number; readonly ask: HistoryAsk }
+  | { readonly kind: 'close' }
+  /** Ends as by a fault. For tests. */
+  | { readonly kind: 'crash' };
 
 export type FromHistoryThread =
   | { readonly kind: 'opened'; readonly damage: string }
-  | { readonly kind: 'unusable'; readonly reason: string }
+  /** @property isFull a disk without room is all that is wrong */
+  | { readonly kind: 'unusable'; readonly reason: string; readonly isFull: boolean }
   | { readonly kind: 'failing'; readonly reason: string }
   | { readonly kind: 'working'; readonly lost: number }
+  /** The disk has no room: the oldest go. */
+  | { readonly kind: 'short' }
+  | { readonly kind: 'roomy'; readonly evictedBytes: number }
+  /** A question met a fault. */
+  | { readonly kind: 'unanswered'; readonly reason: string }
   | { readonly kind: 'answer'; readonly request: number; readonly value: unknown }
   | { readonly kind: 'closed' };
 
@@ -65,6 +83,8 @@ const DRAIN_BYTES_MAX = 2 * COMMIT_BYTES;
 const RUN_BYTES = 32 * 1024;
 const RETRY_MILLISECONDS = 1000;
 const CLEAN_MILLISECONDS = 1000;
+/** A disk that had room for so long is not full any more. */
+const ROOMY_MILLISECONDS = 60_000;
 /** Bytes that a question looks at before others have their turn. */
 const SLICE_BYTES = 2 * 1024 * 1024;
 const TRACE_EVENTS_MAX = 1000;
@@ -81,9 +101,13 @@ class HistoryThread {
   private readonly store: HistoryStore;
   private readonly consumers: RingConsumer[];
   private readonly wakeWord: Int32Array;
+  private readonly tally: HistoryTally;
   private lastCommit: number;
-  private lost: number;
   private failingSince: number;
+  /** When the disk had no room, for the last time; 0: it has. */
+  private shortAt: number;
+  /** A fault of a question was told, and none was answered since. */
+  private hasToldFault: boolean;
   private isMending: boolean;
   private isClosing: boolean;
 
@@ -92,14 +116,25 @@ class HistoryThread {
     this.consumers = start.rings.map((ring) => new RingConsumer(ring));
     this.wakeWord = new Int32Array(start.wake);
     this.lastCommit = 0;
-    this.lost = 0;
+    this.tally = new HistoryTally(start.tally);
+    // What the thread before this one had taken and not written.
+    this.tally.lost += this.tally.waiting;
+    this.tally.waiting = 0;
+    if (start.skipsRings) for (const consumer of this.consumers) this.skip(consumer);
     this.failingSince = 0;
+    this.shortAt = 0;
+    this.hasToldFault = false;
     this.isMending = false;
     this.isClosing = false;
     const newest = new Float64Array(start.newest);
-    for (let shard = 0; shard < start.rings.length; shard++) newest[shard] = store.newestMilliseconds(shard);
-    // Age counts while nothing comes, too.
-    setInterval(() => this.clean(), CLEAN_MILLISECONDS).unref();
+    for (let shard = 0; shard < start.rings.length; shard++) newest[shard] = Math.max(newest[shard]!, store.newestMilliseconds(shard));
+    // Age counts while nothing comes, too, and a disk works again while nothing comes.
+    setInterval(() => this.look(), CLEAN_MILLISECONDS).unref();
+  }
+
+  private skip(consumer: RingConsumer): void {
+    while (consumer.next()) if (consumer.frameType === FRAME_MESSAGE) this.tally.lost++;
+    consumer.release();
   }
 
   /** Takes what is there, commits when it is time, and sees to it that it is called again. */
@@ -124,6 +159,7 @@ class HistoryThread {
       consumer.release();
       if (this.failingSince === 0 && consumer.hasFrames()) isMore = true;
     }
+    this.tally.waiting = this.store.pendingMessages;
     return isMore;
   }
 
@@ -162,35 +198,79 @@ class HistoryThread {
     const now = Date.now();
     this.lastCommit = now;
     if (this.isMending || now - this.failingSince < RETRY_MILLISECONDS) return;
+    const { store } = this;
+    if (store.isBroken) {
+      this.mend();
+      return;
+    }
+    const { evictedBytes } = store;
     try {
-      this.store.commit(now);
+      // That there is nothing to write does not say that the disk works.
+      if (this.failingSince > 0 && store.pendingBytes === 0) store.probe();
+      store.commit(now);
     } catch (error) {
       this.failed(error as Error, now);
       return;
+    } finally {
+      this.tally.evictedBytes += store.evictedBytes - evictedBytes;
+      this.tally.waiting = store.pendingMessages;
     }
-    if (this.failingSince > 0) tell({ kind: 'working', lost: this.lost });
+    if (this.failingSince > 0) tell({ kind: 'working', lost: this.tally.lost });
     this.failingSince = 0;
+    this.noteRoom(now);
+  }
+
+  /** Tells once that the disk is full, and once that it has had room for a while. */
+  private noteRoom(now: number): void {
+    if (this.store.isShort) {
+      if (this.shortAt === 0) tell({ kind: 'short' });
+      this.shortAt = now;
+    } else if (this.shortAt > 0 && now - this.shortAt >= ROOMY_MILLISECONDS) {
+      this.shortAt = 0;
+      tell({ kind: 'roomy', evictedBytes: this.tally.evictedBytes });
+    }
   }
 
   /** It is tried again; what does not fit meanwhile is lost. */
   private failed(error: Error, now: number): void {
     if (this.failingSince === 0) tell({ kind: 'failing', reason: error.message });
     this.failingSince = now;
-    if (this.store.pendingBytes >= PENDING_BYTES_MAX / 2) this.lost += this.store.abandon();
-    // A full disk was noticed before LMDB had written anything.
-    if (isFull(error)) return;
+    // What may be on disk is not given up before that is known.
+    if (this.store.pendingBytes >= PENDING_BYTES_MAX / 2 && !this.store.isUncertain) this.tally.lost += this.store.abandon();
+    this.tally.waiting = this.store.pendingMessages;
+  }
+
+  /** Opens the environment anew, and goes on. */
+  private mend(): void {
     this.isMending = true;
     this.store
-      .reopen()
-      .catch(() => undefined)
-      .then(() => {
-        this.isMending = false;
-      })
-      .catch(() => undefined);
+      .mend()
+      .then(
+        () => {
+          this.isMending = false;
+          this.commit();
+        },
+        (error: Error) => {
+          this.isMending = false;
+          this.failed(error, Date.now());
+        },
+      )
+      // A fault of ours: the thread ends, and is started anew.
+      .catch((fault: Error) => {
+        throw fault;
+      });
+  }
+
+  /** Once a second: what is old goes, and what has failed is tried again although nothing comes. */
+  private look(): void {
+    if (this.isClosing || this.isMending) return;
+    if (this.failingSince > 0) this.commit();
+    this.noteRoom(Date.now());
+    this.clean();
   }
 
   private clean(): void {
-    if (this.isClosing || this.isMending || this.failingSince > 0) return;
+    if (this.isClosing || this.isMending || this.store.isBroken) return;
     const { retentionSeconds, bytesMax } = start.settings;
     try {
       this.store.closeIdle(Date.now());
@@ -218,25 +298,45 @@ class HistoryThread {
   }
 
   asked(request: number, ask: HistoryAsk): void {
-    // Whoever has published something and asks then finds it.
-    this.drain();
     const answer = (value: unknown): void => tell({ kind: 'answer', request, value });
-    if (this.isMending) {
+    const { store } = this;
+    if (this.isMending || !store.isOpen) {
       answer(null);
       return;
     }
+    // Whoever has published something and asks then finds it.
+    this.drain();
+    try {
+      this.answer(ask, answer);
+    } catch (error) {
+      this.unanswered(error as Error, answer);
+    }
+  }
+
+  /** The disk fails, or what is on it makes no sense: the question has no answer, and that is told once. */
+  private unanswered(error: Error, answer: (value: unknown) => void): void {
+    if (!this.hasToldFault) tell({ kind: 'unanswered', reason: error.message });
+    this.hasToldFault = true;
+    answer(null);
+  }
+
+  private answer(ask: HistoryAsk, given: (value: unknown) => void): void {
     const { store } = this;
+    const answer = (value: unknown): void => {
+      this.hasToldFault = false;
+      given(value);
+    };
     switch (ask.kind) {
       case 'find': {
         const query = new HistoryQuery(store, ask.question);
         const step = (): void => {
           try {
-            if (this.isMending) answer(null);
+            // The disk has failed between two slices: a later question finds it mended.
+            if (this.isMending || !store.isOpen) given(null);
             else if (query.run(SLICE_BYTES)) answer(query.page);
             else setImmediate(step);
-          } catch {
-            // The disk has failed between two slices, which was said already, and the environment may be closed: a later question finds it mended.
-            answer(null);
+          } catch (error) {
+            this.unanswered(error as Error, given);
           }
         };
         step();
@@ -256,7 +356,8 @@ class HistoryThread {
           fileBytes: store.fileBytes,
           waitingBytes: store.pendingBytes,
           oldest: store.directory.oldestMilliseconds,
-          lost: this.lost,
+          lost: this.tally.lost,
+          evictedBytes: this.tally.evictedBytes,
           isFailing: this.failingSince > 0,
         };
         answer(state);
@@ -271,6 +372,7 @@ class HistoryThread {
       try {
         this.store.commit(Date.now());
       } catch (error) {
+        this.tally.lost += this.store.abandon();
         tell({ kind: 'failing', reason: (error as Error).message });
       }
       await this.store.close();
@@ -286,18 +388,11 @@ try {
   tell({ kind: 'opened', damage: store.damage });
   thread.turn();
 } catch (error) {
-  tell({ kind: 'unusable', reason: (error as Error).message });
+  tell({ kind: 'unusable', reason: (error as Error).message, isFull: isFull(error) });
 }
 parent.on('message', (message: ToHistoryThread) => {
+  if (message.kind === 'crash') throw new Error('the history was told to crash');
   if (thread === null) return;
-  if (message.kind === 'close') {
-    thread.close().catch((error: Error) => tell({ kind: 'unusable', reason: error.message }));
-    return;
-  }
-  try {
-    thread.asked(message.request, message.ask);
-  } catch (error) {
-    tell({ kind: 'failing', reason: (error as Error).message });
-    tell({ kind: 'answer', request: message.request, value: null });
-  }
+  if (message.kind === 'ask') thread.asked(message.request, message.ask);
+  else thread.close().catch((error: Error) => tell({ kind: 'unusable', reason: error.message, isFull: false }));
 });

@@ -127,6 +127,11 @@ export function hashesOfBlock(bytes: Buffer): HashList {
   return hashes;
 }
 
+/** Messages that a block says it has. */
+export function countOfBlock(bytes: Buffer): number {
+  return bytes.length < BLOCK_HEADER_BYTES ? 0 : bytes.readUInt32LE(4);
+}
+
 /** Where the records of a block begin; none in one of another version, and none behind a damage. */
 export function recordsOfBlock(bytes: Buffer): number[] {
   const places: number[] = [];

@@ -1,27 +1,23 @@
 /**
- * HistoryStore: the messages of the history in an LMDB environment of their own, in blocks, and the index over them.
+ * HistoryStore: the messages of the history in an LMDB environment of their own, in blocks, and the index over them (`history-index.ts`).
  *
  *   table blocks:    [shard, place, first milliseconds, bytes] → block
- *   table index:     [segment, first hash, page] → sorted pairs | u32 hash | u32 block of the segment |
- *   table segments:  [segment] → the blocks of the segment: f64 shard and place, …
  *   table traces:    [Message ID, number] → event as JSON
  *
- * Messages of one shard are in the order of their IDs, within a block and from block to block. A segment is an index over some MB of closed blocks, written once, in
- * order; what has no segment yet is indexed in memory. So a message costs a part of a put, however many topics there are.
+ * Messages of one shard are in the order of their IDs, within a block and from block to block.
+ *
+ *   disk full: the room that was set aside is left ─▶ the oldest blocks go ─▶ new ones take their pages, in small transactions, and the file does not grow
  *
  * Owned by one thread. A commit is in the store or not; the newest second may be missing after a crash.
  */
-import { existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { type Database, open, type RootDatabase } from 'lmdb';
 import { RING_FRAME_HEADER_BYTES } from '../base/ring.ts';
 import { RECORD_ID_AT } from '../journal/history-record.ts';
 import { idFloor, idMilliseconds } from '../journal/message-id.ts';
-import type { HashList } from './hash-list.ts';
-import { BLOCK_BYTES, HistoryBlock, hashesOfBlock } from './history-block.ts';
+import { BLOCK_BYTES, countOfBlock, HistoryBlock, hashesOfBlock } from './history-block.ts';
 import { type BlockPlace, type Directory, HistoryDirectory } from './history-directory.ts';
-import { PageFile } from './page-file.ts';
-import { StoreRoom } from './store-room.ts';
+import { HistoryFile } from './history-file.ts';
+import { HistoryIndex } from './history-index.ts';
+import { isFull } from './store-room.ts';
 
 /** Shards that there may be. */
 export const HISTORY_SHARDS_MAX = 256;
@@ -32,29 +28,26 @@ const CLOSE_MILLISECONDS_MAX = 60_000;
 const BLOCKS_MIN = 20;
 /** How much later than that the commit may be that closes it. */
 const COMMIT_SLACK_MILLISECONDS = 1000;
-/** Bytes and blocks that one segment of the index is over. */
-const SEGMENT_BYTES = 16 * 1024 * 1024;
-const SEGMENT_BLOCKS = 2048;
-/** Pairs of one page of the index: they fill one page of the file. */
-const PAGE_PAIRS = 500;
 const PAGE_BYTES = 4096;
 /** Blocks that one transaction removes. */
 const REMOVALS_MAX = 512;
-const OPEN_MARK = 'onehop.open';
-const SHARD_FACTOR = 2 ** 40;
+/** As many where room is short. */
+const SHORT_REMOVALS_MAX = 64;
+/** What is written in one transaction where room is short. */
+const PIECE_PUTS = 16;
+const PIECE_BYTES = 1024 * 1024;
+/** Removed at once, at least, to make room. */
+const EVICTION_BYTES = 4 * 1024 * 1024;
+/** What the file has free where room is short, at least, and a part of it: the more there is, the more gaps are large enough. */
+const FREE_BYTES_MIN = 8 * 1024 * 1024;
+const FREE_PART = 8;
+/** So many bytes more for each by which the file has grown all the same. */
+const GROWTH_FACTOR = 4;
 
 /** One event of a trace. */
 export interface TraceWrite {
   readonly id: string;
   readonly json: Buffer;
-}
-
-interface Segment {
-  readonly number: number;
-  readonly firstMilliseconds: number;
-  readonly lastMilliseconds: number;
-  /** Shard and place, as one number each. */
-  readonly blocks: Float64Array;
 }
 
 /** Bytes on disk of a block: whole pages of the file. */
@@ -63,34 +56,26 @@ function diskBytes(length: number): number {
 }
 
 export class HistoryStore {
-  readonly path: string;
-  /** What was wrong with the file that was there; '': nothing. It was put aside. */
-  readonly damage: string;
   readonly directory: HistoryDirectory;
   /** Bytes of all blocks, as they lie on disk. */
   bytes: number;
-  private readonly room: StoreRoom;
-  private root!: RootDatabase<Buffer, string>;
-  private blocks!: Database<Buffer, number[]>;
-  private index!: Database<Buffer, number[]>;
-  private segmentTable!: Database<Buffer, number>;
-  private traces!: Database<Buffer, (string | number)[]>;
+  /** The disk has no room: what is written takes the place of the oldest. */
+  isShort: boolean;
+  /** Bytes of blocks that were removed for that. */
+  evictedBytes: number;
+  private readonly file: HistoryFile;
+  private readonly index: HistoryIndex;
   private readonly closeMilliseconds: number;
-  private isOpen: boolean;
+  /** Where the file ended when blocks made room for the last time: beyond that, what was written found no gap. */
+  private shortEnd: number;
+  /** What it must have free because of that. */
+  private extraFree: number;
   /** By shard; null: none is being filled. */
   private readonly openBlocks: (HistoryBlock | null)[];
   /** Full ones that are not on disk, in their order. */
   private closed: HistoryBlock[];
   private pendingTraces: TraceWrite[];
   private traceCount: number;
-  private readonly segments: Segment[];
-  private nextSegment: number;
-  /** Pairs of hash and place in `recentBlocks` that no segment has. */
-  private recentHashes: Uint32Array;
-  private recentPlaces: Uint32Array;
-  private recentCount: number;
-  private recentBlocks: BlockPlace[];
-  private recentBytes: number;
   /** Bytes that are not on disk. */
   pendingBytes: number;
 
@@ -99,78 +84,55 @@ export class HistoryStore {
    * @throws what LMDB or the system says
    */
   constructor(path: string, retentionSeconds: number) {
-    this.path = path;
     this.closeMilliseconds = Math.min(CLOSE_MILLISECONDS_MAX, (retentionSeconds * 1000) / BLOCKS_MIN);
     this.directory = new HistoryDirectory();
     this.bytes = 0;
-    this.room = new StoreRoom(path);
-    this.isOpen = false;
+    this.isShort = false;
+    this.evictedBytes = 0;
+    this.shortEnd = 0;
+    this.extraFree = 0;
     this.openBlocks = new Array<HistoryBlock | null>(HISTORY_SHARDS_MAX).fill(null);
     this.closed = [];
     this.pendingTraces = [];
     this.traceCount = 0;
-    this.segments = [];
-    this.nextSegment = 1;
-    this.recentHashes = new Uint32Array(16_384);
-    this.recentPlaces = new Uint32Array(16_384);
-    this.recentCount = 0;
-    this.recentBlocks = [];
-    this.recentBytes = 0;
     this.pendingBytes = 0;
-    mkdirSync(path, { recursive: true });
-    this.damage = putAsideDamaged(path);
-    this.openTables();
-    writeFileSync(join(path, OPEN_MARK), '');
+    this.file = new HistoryFile(path);
+    this.index = new HistoryIndex(this.directory, this.file);
     this.readDirectory();
   }
 
-  private openTables(): void {
-    this.room.open();
-    this.root = open({ path: this.path, encoding: 'binary', maxDbs: 6, overlappingSync: false, noSubdir: false });
-    const table = { encoding: 'binary', keyEncoding: 'ordered-binary' } as const;
-    this.blocks = this.root.openDB('blocks', table);
-    this.index = this.root.openDB('index', table);
-    this.segmentTable = this.root.openDB('segments', table);
-    this.traces = this.root.openDB('traces', table);
-    this.isOpen = true;
+  /** What was wrong with the file that was there; '': nothing. It was put aside. */
+  get damage(): string {
+    return this.file.damage;
+  }
+
+  /** False while the environment is closed to be opened anew. */
+  get isOpen(): boolean {
+    return this.file.isOpen;
+  }
+
+  /** LMDB has failed in a commit, which may be on disk all the same: nothing is to be forgotten before `mend`. */
+  get isUncertain(): boolean {
+    return this.file.isUncertain;
   }
 
   /** Takes up what is there: 160,000 blocks of 64 KB in 0.3 s. */
   private readDirectory(): void {
-    for (const [shard, sequence, first, bytes] of this.blocks.getKeys()) {
+    for (const [shard, sequence, first, bytes] of this.file.blocks.getKeys()) {
       this.directory.of(shard!).add(sequence!, first!, bytes!);
       this.bytes += diskBytes(bytes!);
     }
-    const covered = new Array<number>(HISTORY_SHARDS_MAX).fill(-1);
-    for (const { key, value } of this.segmentTable.getRange()) {
-      const blocks = new Float64Array(value.length / 8);
-      for (let i = 0; i < blocks.length; i++) blocks[i] = value.readDoubleLE(i * 8);
-      this.addSegment(key, blocks);
-      this.nextSegment = key + 1;
-      for (const place of blocks) covered[Math.floor(place / SHARD_FACTOR)] = place % SHARD_FACTOR;
-    }
+    const covered = this.index.read(HISTORY_SHARDS_MAX);
     covered.forEach((sequence, shard) => {
       if (sequence >= 0) this.directory.of(shard).startAt(sequence + 1);
     });
     for (const { shard, directory } of this.directory.shards()) {
       for (let sequence = Math.max(directory.begin, covered[shard]! + 1); sequence < directory.end; sequence++) {
         const block = this.read({ shard, sequence });
-        if (block !== null) this.indexBlock({ shard, sequence }, hashesOfBlock(block), block.length);
+        if (block !== null) this.index.add({ shard, sequence }, hashesOfBlock(block), block.length);
       }
     }
-    for (const key of this.traces.getKeys({ reverse: true, limit: 1 })) this.traceCount = Number(key[1] ?? 0);
-  }
-
-  private addSegment(number: number, blocks: Float64Array): void {
-    let first = Number.POSITIVE_INFINITY;
-    let last = 0;
-    for (const place of blocks) {
-      const at = this.directory.of(Math.floor(place / SHARD_FACTOR)).firstMilliseconds(place % SHARD_FACTOR);
-      if (at < 0) continue;
-      first = Math.min(first, at);
-      last = Math.max(last, at);
-    }
-    this.segments.push({ number, firstMilliseconds: first, lastMilliseconds: last + CLOSE_MILLISECONDS_MAX * 2, blocks });
+    for (const key of this.file.traces.getKeys({ reverse: true, limit: 1 })) this.traceCount = Number(key[1] ?? 0);
   }
 
   /** Milliseconds of the newest message of a shard; 0: it has none. */
@@ -201,119 +163,155 @@ export class HistoryStore {
     this.pendingBytes += json.length;
   }
 
-  /** Writes what has come. @param now wall milliseconds @throws what LMDB or the system says; nothing is written then, and it may be tried again */
+  /** Messages that are not on disk. */
+  get pendingMessages(): number {
+    let count = 0;
+    for (const block of this.dirtyBlocks()) count += block.count - block.storedCount;
+    return count;
+  }
+
+  private dirtyBlocks(): HistoryBlock[] {
+    return [...this.closed, ...this.openBlocks].filter((block): block is HistoryBlock => block?.isDirty === true);
+  }
+
+  /** Writes what has come. @param now wall milliseconds @throws what LMDB or the system says; what is not written then may be tried again */
   commit(now: number): void {
-    const { closed, pendingTraces } = this;
-    const dirty = this.openBlocks.filter((block): block is HistoryBlock => block?.isDirty === true);
-    if (closed.length === 0 && dirty.length === 0 && pendingTraces.length === 0) return;
-    const blocks = [...closed, ...dirty];
+    // What is indexed in memory has a bound, so nothing comes to it before that is on disk.
+    while (this.index.isDue) {
+      const { bytes, run, done } = this.index.nextWrite();
+      this.write(1, bytes, 0, true, run);
+      done();
+    }
+    try {
+      if (!this.isShort) {
+        if (this.writePiece(this.dirtyBlocks(), this.pendingTraces.length, false)) this.settle(now);
+        return;
+      }
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      this.isShort = true;
+    }
+    this.commitInPieces(now);
+  }
+
+  private commitInPieces(now: number): void {
+    try {
+      for (let dirty = this.dirtyBlocks(); dirty.length > 0; ) {
+        let bytes = 0;
+        let count = 0;
+        while (count < dirty.length && count < PIECE_PUTS && (count === 0 || bytes + dirty[count]!.bytes <= PIECE_BYTES))
+          bytes += dirty[count++]!.bytes;
+        this.writePiece(dirty.splice(0, count), 0, true);
+      }
+      while (this.pendingTraces.length > 0) this.writePiece([], Math.min(PIECE_PUTS, this.pendingTraces.length), true);
+    } finally {
+      this.settle(now);
+    }
+  }
+
+  /** Writes some blocks and the next traces, all or nothing. @returns whether there was anything */
+  private writePiece(blocks: readonly HistoryBlock[], traceCount: number, mayEvict: boolean): boolean {
+    if (blocks.length === 0 && traceCount === 0) return false;
+    const traces = this.pendingTraces.slice(0, traceCount);
     let bytes = 0;
     for (const block of blocks) bytes += block.bytes;
-    for (const { json } of pendingTraces) bytes += json.length;
-    this.transaction(blocks.length + pendingTraces.length, bytes, blocks.length, () => {
+    for (const { json } of traces) bytes += json.length;
+    this.write(blocks.length + traces.length, bytes, blocks.length, mayEvict, () => {
       for (const block of blocks) {
         const { shard, sequence, firstMilliseconds, storedBytes } = block;
-        if (storedBytes > 0) this.blocks.removeSync([shard, sequence, firstMilliseconds, storedBytes]);
-        this.blocks.putSync([shard, sequence, firstMilliseconds, block.bytes], block.image());
+        if (storedBytes > 0) this.file.blocks.removeSync([shard, sequence, firstMilliseconds, storedBytes]);
+        this.file.blocks.putSync([shard, sequence, firstMilliseconds, block.bytes], block.image());
       }
-      for (const { id, json } of pendingTraces) this.traces.putSync([id, ++this.traceCount], json);
+      for (const { id, json } of traces) this.file.traces.putSync([id, ++this.traceCount], json);
     });
     for (const block of blocks) {
-      this.bytes += diskBytes(block.bytes) - (block.storedBytes === 0 ? 0 : diskBytes(block.storedBytes));
-      block.storedBytes = block.bytes;
-      block.storedCount = block.count;
+      this.stored(block, block.bytes, block.count);
       block.isDirty = false;
-      this.directory.of(block.shard).setBytes(block.sequence, block.bytes);
     }
-    for (const block of dirty) {
+    this.pendingTraces.splice(0, traceCount);
+    return true;
+  }
+
+  private stored(block: HistoryBlock, bytes: number, count: number): void {
+    this.bytes += diskBytes(bytes) - (block.storedBytes === 0 ? 0 : diskBytes(block.storedBytes));
+    block.storedBytes = bytes;
+    block.storedCount = count;
+    this.directory.of(block.shard).setBytes(block.sequence, bytes);
+  }
+
+  /** Closes what is on disk and large or old enough; what is closed and on disk is indexed. */
+  private settle(now: number): void {
+    for (const block of this.openBlocks) {
+      if (block === null || block.isDirty) continue;
       if (block.bytes < CLOSE_BYTES && now - block.firstMilliseconds < this.closeMilliseconds) continue;
       this.openBlocks[block.shard] = null;
-      closed.push(block);
+      this.closed.push(block);
     }
-    for (const block of closed) this.indexBlock(block, block.hashes, block.bytes);
-    this.closed = [];
-    this.pendingTraces = [];
+    this.closed = this.closed.filter((block) => {
+      if (!block.isDirty) this.index.add(block, block.hashes, block.bytes);
+      return block.isDirty;
+    });
     this.pendingBytes = 0;
-    if (this.recentBytes >= SEGMENT_BYTES || this.recentBlocks.length >= SEGMENT_BLOCKS) this.writeSegment();
+    for (const block of this.dirtyBlocks()) this.pendingBytes += block.bytes - block.storedBytes;
+    for (const { json } of this.pendingTraces) this.pendingBytes += json.length;
   }
 
   /** Closes blocks that are old and to which nothing comes. @param now wall milliseconds */
   closeIdle(now: number): void {
-    for (const block of this.openBlocks) {
-      if (block === null || block.isDirty || now - block.firstMilliseconds < this.closeMilliseconds) continue;
-      this.openBlocks[block.shard] = null;
-      this.indexBlock(block, block.hashes, block.bytes);
-    }
+    this.settle(now);
   }
 
   /** Forgets what could not be written. @returns messages that are lost */
   abandon(): number {
-    let lost = 0;
-    for (const block of [...this.closed, ...this.openBlocks]) {
-      if (block?.isDirty !== true) continue;
-      lost += block.count - block.storedCount;
+    const lost = this.pendingMessages;
+    for (const block of this.dirtyBlocks()) {
       if (this.openBlocks[block.shard] === block) this.openBlocks[block.shard] = null;
-      // Its beginning is on disk.
-      if (block.storedBytes > 0) this.indexBlock(block, block.hashes, block.storedBytes);
+      // Its beginning may be on disk.
+      if (block.storedBytes > 0) this.index.add(block, block.hashes, block.storedBytes);
     }
-    this.closed = [];
+    this.closed = this.closed.filter(({ isDirty }) => !isDirty);
     this.pendingTraces = [];
     this.pendingBytes = 0;
     return lost;
   }
 
-  private transaction(puts: number, bytes: number, removals: number, run: () => void): void {
-    this.room.take(puts, bytes, removals, () => {
-      const { lastPageNumber, pageSize } = this.root.getStats() as { lastPageNumber: number; pageSize: number };
-      return (lastPageNumber + 1) * pageSize;
-    });
-    this.blocks.transactionSync(run);
-  }
-
-  private indexBlock({ shard, sequence }: BlockPlace, hashes: HashList, bytes: number): void {
-    const place = this.recentBlocks.length;
-    this.recentBlocks.push({ shard, sequence });
-    this.recentBytes += bytes;
-    if (this.recentCount + hashes.count > this.recentHashes.length) {
-      const length = Math.max(this.recentHashes.length * 2, this.recentCount + hashes.count);
-      this.recentHashes = grown(this.recentHashes, length);
-      this.recentPlaces = grown(this.recentPlaces, length);
-    }
-    for (let i = 0; i < hashes.count; i++) {
-      this.recentHashes[this.recentCount] = hashes.at(i);
-      this.recentPlaces[this.recentCount++] = place;
+  /**
+   * A transaction that writes.
+   * @param mayEvict where the disk has no room, the oldest blocks make some: it is written into what they leave
+   */
+  private write(puts: number, bytes: number, removals: number, mayEvict: boolean, run: () => void): void {
+    try {
+      this.file.transaction(puts, bytes, removals, 'all', run);
+      this.isShort = false;
+      this.shortEnd = 0;
+    } catch (error) {
+      if (!isFull(error) || !mayEvict) throw error;
+      this.isShort = true;
+      this.evict(bytes);
+      this.file.transaction(puts, bytes, removals, 'for-removing', run);
     }
   }
 
-  /** Puts the index of the recent blocks on disk: 250,000 pairs in 60 ms. */
-  private writeSegment(): void {
-    const { recentHashes, recentPlaces, recentCount: count, recentBlocks } = this;
-    const pairs = new Float64Array(count);
-    for (let i = 0; i < count; i++) pairs[i] = recentHashes[i]! * SEGMENT_BLOCKS * 4 + recentPlaces[i]!;
-    pairs.sort();
-    const number = this.nextSegment;
-    const blocks = Float64Array.from(recentBlocks, ({ shard, sequence }) => shard * SHARD_FACTOR + sequence);
-    const pages = Math.ceil(count / PAGE_PAIRS);
-    this.transaction(pages + 1, count * 8 + blocks.length * 8, 0, () => {
-      for (let page = 0; page < pages; page++) {
-        const from = page * PAGE_PAIRS;
-        const end = Math.min(count, from + PAGE_PAIRS);
-        const bytes = Buffer.allocUnsafe((end - from) * 8);
-        for (let i = from; i < end; i++) {
-          bytes.writeUInt32LE(Math.floor(pairs[i]! / (SEGMENT_BLOCKS * 4)), (i - from) * 8);
-          bytes.writeUInt32LE(pairs[i]! % (SEGMENT_BLOCKS * 4), (i - from) * 8 + 4);
-        }
-        this.index.putSync([number, bytes.readUInt32LE(0), page], bytes);
-      }
-      const image = Buffer.allocUnsafe(blocks.length * 8);
-      for (let i = 0; i < blocks.length; i++) image.writeDoubleLE(blocks[i]!, i * 8);
-      this.segmentTable.putSync(number, image);
-    });
-    this.nextSegment++;
-    this.addSegment(number, blocks);
-    this.recentCount = 0;
-    this.recentBlocks = [];
-    this.recentBytes = 0;
+  /** Removes the oldest until the file has gaps for so many bytes, or nothing is left. */
+  private evict(bytes: number): void {
+    const { endBytes } = this.file;
+    if (this.shortEnd > 0) this.extraFree += GROWTH_FACTOR * (endBytes - this.shortEnd);
+    this.shortEnd = endBytes;
+    const wanted = Math.max(FREE_BYTES_MIN, endBytes / FREE_PART) + this.extraFree + 4 * bytes;
+    const { freeBytes } = this.file;
+    if (freeBytes >= wanted) return;
+    let missing = wanted - freeBytes + EVICTION_BYTES;
+    for (let isMore = true; isMore && missing > 0; ) {
+      const before = this.bytes;
+      isMore = this.clean(0, Math.max(0, before - missing), SHORT_REMOVALS_MAX);
+      missing -= before - this.bytes;
+      this.evictedBytes += before - this.bytes;
+    }
+  }
+
+  /** Whether the disk takes anything. @throws SystemError where it does not */
+  probe(): void {
+    this.file.probe();
   }
 
   /**
@@ -327,37 +325,10 @@ export class HistoryStore {
       if (list === undefined) found.set(shard, [sequence]);
       else list.push(sequence);
     };
-    for (const { number, blocks, firstMilliseconds, lastMilliseconds } of this.segments) {
-      if (firstMilliseconds > to || lastMilliseconds < from) continue;
-      for (const at of this.lookUpSegment(number, hash)) {
-        const place = blocks[at];
-        if (place !== undefined) add(Math.floor(place / SHARD_FACTOR), place % SHARD_FACTOR);
-      }
-    }
-    for (let i = 0; i < this.recentCount; i++) {
-      if (this.recentHashes[i] !== hash) continue;
-      const { shard, sequence } = this.recentBlocks[this.recentPlaces[i]!]!;
-      add(shard, sequence);
-    }
+    this.index.lookUp(hash, from, to, add);
     for (const block of [...this.closed, ...this.openBlocks]) if (block?.hashes.has(hash) === true) add(block.shard, block.sequence);
     for (const list of found.values()) list.sort((a, b) => a - b);
     return found;
-  }
-
-  private lookUpSegment(number: number, hash: number): number[] {
-    const places: number[] = [];
-    for (const { key, value } of this.index.getRange({ start: [number, hash, PAGE_BYTES * 1024], end: [number], reverse: true })) {
-      let low = 0;
-      for (let high = value.length / 8; low < high; ) {
-        const middle = (low + high) >>> 1;
-        if (value.readUInt32LE(middle * 8) < hash) low = middle + 1;
-        else high = middle;
-      }
-      for (; low * 8 < value.length && value.readUInt32LE(low * 8) === hash; low++) places.push(value.readUInt32LE(low * 8 + 4));
-      // Those of one hash may go on from the page before.
-      if (key[1]! < hash) break;
-    }
-    return places;
   }
 
   /** A block, whose bytes are valid until the next one is read; null where it is gone. */
@@ -369,13 +340,13 @@ export class HistoryStore {
     const directory = this.directory.of(shard);
     const first = directory.firstMilliseconds(sequence);
     if (first < 0) return null;
-    return this.blocks.get([shard, sequence, first, directory.bytes(sequence)]) ?? null;
+    return this.file.blocks.get([shard, sequence, first, directory.bytes(sequence)]) ?? null;
   }
 
   /** Events of traces that were kept for one message. */
   readTraces(id: string, max: number): Buffer[] {
     const found: Buffer[] = [];
-    for (const { value } of this.traces.getRange({ start: [id], end: [`${id}~`], limit: max })) found.push(Buffer.from(value));
+    for (const { value } of this.file.traces.getRange({ start: [id], end: [`${id}~`], limit: max })) found.push(Buffer.from(value));
     return found;
   }
 
@@ -383,11 +354,11 @@ export class HistoryStore {
    * Removes the oldest blocks: those whose messages are older than `before`, and what is beyond `bytesMax`. In slices.
    * @returns whether more is to be removed
    */
-  clean(before: number, bytesMax: number): boolean {
+  clean(before: number, bytesMax: number, removalsMax: number = this.isShort ? SHORT_REMOVALS_MAX : REMOVALS_MAX): boolean {
     const gone: { readonly shard: number; readonly sequence: number; readonly first: number; readonly bytes: number }[] = [];
     let { bytes } = this;
     const begins = new Map<Directory, number>();
-    for (; gone.length < REMOVALS_MAX; ) {
+    while (gone.length < removalsMax) {
       let oldest: { readonly shard: number; readonly directory: Directory; readonly sequence: number; readonly first: number } | null =
         null;
       for (const { shard, directory } of this.directory.shards()) {
@@ -409,90 +380,54 @@ export class HistoryStore {
     }
     if (gone.length === 0) return false;
     const last = gone.at(-1)!.first;
-    const deadSegments = this.segments.filter(({ blocks }) => {
-      for (const place of blocks) {
-        const directory = this.directory.of(Math.floor(place / SHARD_FACTOR));
-        if (place % SHARD_FACTOR >= (begins.get(directory) ?? directory.begin)) return false;
-      }
-      return true;
+    const index = this.index.removal(this.index.dead(begins));
+    const limit = Buffer.from(idFloor(last)).toString('hex');
+    const traces = [...this.file.traces.getKeys({ end: [limit], limit: removalsMax })];
+    this.file.transaction(0, 0, gone.length + traces.length + index.removals, 'none', () => {
+      for (const { shard, sequence, first, bytes } of gone) this.file.blocks.removeSync([shard, sequence, first, bytes]);
+      for (const key of traces) this.file.traces.removeSync(key);
+      index.run();
     });
-    this.remove(gone, deadSegments, last);
+    index.done();
     for (const [directory, begin] of begins) directory.removeBefore(begin);
     this.bytes = bytes;
-    for (const segment of deadSegments) this.segments.splice(this.segments.indexOf(segment), 1);
-    return gone.length === REMOVALS_MAX;
+    return gone.length === removalsMax;
   }
 
-  private remove(
-    gone: readonly { readonly shard: number; readonly sequence: number; readonly first: number; readonly bytes: number }[],
-    segments: readonly Segment[],
-    until: number,
-  ): void {
-    const limit = Buffer.from(idFloor(until)).toString('hex');
-    const traces = [...this.traces.getKeys({ end: [limit], limit: REMOVALS_MAX })];
-    const pages = segments.map(({ number }) => [...this.index.getKeys({ start: [number], end: [number + 1] })]);
-    const pageCount = pages.reduce((sum, keys) => sum + keys.length, 0);
-    this.transaction(0, 0, gone.length + traces.length + pageCount + segments.length, () => {
-      for (const { shard, sequence, first, bytes } of gone) this.blocks.removeSync([shard, sequence, first, bytes]);
-      for (const key of traces) this.traces.removeSync(key);
-      for (const keys of pages) for (const key of keys) this.index.removeSync(key);
-      for (const { number } of segments) this.segmentTable.removeSync(number);
-    });
+  /** After a failure: opens the environment anew if that may help. @throws what LMDB or the system says */
+  async mend(): Promise<void> {
+    if (!this.file.isBroken) return;
+    await this.file.reopen();
+    this.recognize();
+    this.file.isUncertain = false;
   }
 
-  /** Opens the environment anew: LMDB refuses everything after a failure at the wrong place. */
-  async reopen(): Promise<void> {
-    if (this.isOpen) {
-      this.isOpen = false;
-      await this.root.close();
+  /** Whether `mend` has something to do. */
+  get isBroken(): boolean {
+    return this.file.isBroken;
+  }
+
+  /** A commit that failed may be on disk all the same: LMDB could not say. */
+  private recognize(): void {
+    for (const block of this.dirtyBlocks()) {
+      const { shard, sequence } = block;
+      for (const key of [...this.file.blocks.getKeys({ start: [shard, sequence], end: [shard, sequence + 1] })]) {
+        const image = this.file.blocks.get(key);
+        if (image !== undefined && key[3] !== block.storedBytes) this.stored(block, key[3]!, countOfBlock(image));
+      }
     }
-    this.openTables();
   }
 
   /** Bytes of the file. */
   get fileBytes(): number {
-    return statSync(join(this.path, 'data.mdb')).size;
+    return this.file.bytes;
   }
 
   get segmentCount(): number {
-    return this.segments.length;
+    return this.index.segmentCount;
   }
 
   async close(): Promise<void> {
-    await this.root.close();
-    this.room.release();
-    rmSync(join(this.path, OPEN_MARK), { force: true });
+    await this.file.close();
   }
-}
-
-function grown(array: Uint32Array, length: number): Uint32Array<ArrayBuffer> {
-  const larger = new Uint32Array(length);
-  larger.set(array);
-  return larger;
-}
-
-/**
- * After a crash: looks at the structure of the file before LMDB maps it, because LMDB trusts what it reads and a broken file would end the whole process. One that is
- * damaged is put aside: the history is no promise to anybody, and the broker starts.
- * @returns what is wrong with it; '': nothing
- */
-function putAsideDamaged(path: string): string {
-  const file = join(path, 'data.mdb');
-  if (!existsSync(join(path, OPEN_MARK)) || !existsSync(file) || statSync(file).size === 0) return '';
-  let damage = '';
-  try {
-    const pages = new PageFile(file);
-    try {
-      for (const { offset, text } of pages.check()) {
-        damage = `offset ${offset}: ${text}`;
-        break;
-      }
-    } finally {
-      pages.close();
-    }
-  } catch (error) {
-    damage = (error as Error).message;
-  }
-  if (damage !== '') renameSync(file, `${file}.damaged`);
-  return damage;
 }

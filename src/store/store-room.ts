@@ -97,6 +97,13 @@ export class StoreRoom {
     return file;
   }
 
+  /** A new probe instead of the old one, whose file system may have been mounted anew. @throws SystemError; then all is as it was */
+  renewProbe(): void {
+    const file = this.openProbe();
+    if (this.probeFile >= 0) closeSync(this.probeFile);
+    this.probeFile = file;
+  }
+
   private reserveLockFile(): void {
     // Closed again before LMDB opens it: a process that closes a file loses its locks on it.
     const lock = openSync(join(this.directory, 'lock.mdb'), constants.O_RDWR | constants.O_CREAT, 0o664);
@@ -112,18 +119,19 @@ export class StoreRoom {
    * @param puts values that it writes, `bytes` long together
    * @param removals keys that it removes
    * @param lookUp says where the pages of the file end
+   * @param spare bytes that must be left beyond that, for others
    * @throws SystemError when it cannot
    */
-  take(puts: number, bytes: number, removals: number, lookUp: () => number): void {
+  take(puts: number, bytes: number, removals: number, lookUp: () => number, spare = 0): void {
     const { probeFile, probeBytes } = this;
     const written = writeSync(probeFile, probeBytes, 0, probeBytes.length, 0);
     if (written !== probeBytes.length) throw systemError(system.errno.EIO, 'write');
     if (!this.canReserve) return;
     const pages = puts * (PUT_PAGES + 2) + removals * REMOVAL_PAGES;
     const growth = bytes + pages * PAGE_BYTES + COMMIT_BYTES + Math.ceil(this.end / FREE_LIST_PART);
-    if (this.end + growth > this.reserved) {
+    if (this.end + growth + spare > this.reserved) {
       this.end = lookUp();
-      this.reserve(this.end + growth);
+      this.reserve(this.end + growth + spare);
     }
     this.end += growth;
   }

@@ -64,9 +64,9 @@ export class CrashableBroker {
     }
   }
 
-  /** Tells a shard to die. */
-  crash(index: number): void {
-    this.child.send({ crash: index });
+  /** Tells a shard to die, or the thread of the history. */
+  crash(which: number | 'history'): void {
+    this.child.send({ crash: which });
   }
 
   /** Lets a shard die and waits until its successor serves. */
@@ -74,6 +74,12 @@ export class CrashableBroker {
     const served = this.count('a shard serves again');
     this.crash(index);
     await this.logged('a shard serves again', served + 1);
+  }
+
+  /** SIGKILL. */
+  async kill(): Promise<void> {
+    this.child.kill('SIGKILL');
+    await this.ended;
   }
 
   stop(): Promise<number> {

@@ -217,7 +217,10 @@ export const messageRoutes: readonly Route[] = [
           oldestAt: z.iso.datetime().nullable(),
           kept: z.int().describe('Messages since the start.'),
           dropped: z.int().describe('Messages since the start that were not kept, because their shard had no room for them.'),
-          lost: z.int().describe('Messages since the start that the disk did not take.'),
+          lost: z
+            .int()
+            .describe('Messages since the start that the disk did not take, or that were on their way to it when the history failed.'),
+          evictedBytes: z.int().describe('Bytes of the oldest messages that were removed since the start because the disk was full.'),
           failing: z.boolean(),
         }),
       },
@@ -227,15 +230,23 @@ export const messageRoutes: readonly Route[] = [
       const { enabled, retentionSeconds, bytesMax, filters } = shard.settings.history;
       const facts = { enabled, retentionSeconds, bytesMax, filters, kept: shard.sumOfAll(KEPT), dropped: shard.sumOfAll(DROPPED) };
       if (!enabled)
-        return { status: 200, body: { ...facts, bytes: 0, fileBytes: 0, waitingBytes: 0, oldestAt: null, lost: 0, failing: false } };
-      askHistory<{ bytes: number; fileBytes: number; waitingBytes: number; oldest: number; lost: number; isFailing: boolean }>(
-        call,
-        { kind: 'state' },
-        ({ oldest, isFailing, ...state }) =>
-          call.answer({
-            status: 200,
-            body: { ...facts, ...state, oldestAt: oldest === 0 ? null : new Date(oldest).toISOString(), failing: isFailing },
-          }),
+        return {
+          status: 200,
+          body: { ...facts, bytes: 0, fileBytes: 0, waitingBytes: 0, oldestAt: null, lost: 0, evictedBytes: 0, failing: false },
+        };
+      askHistory<{
+        bytes: number;
+        fileBytes: number;
+        waitingBytes: number;
+        oldest: number;
+        lost: number;
+        evictedBytes: number;
+        isFailing: boolean;
+      }>(call, { kind: 'state' }, ({ oldest, isFailing, ...state }) =>
+        call.answer({
+          status: 200,
+          body: { ...facts, ...state, oldestAt: oldest === 0 ? null : new Date(oldest).toISOString(), failing: isFailing },
+        }),
       );
       return LATER;
     },
