@@ -15,6 +15,7 @@ import { counter } from '../shard/counters.ts';
 import type { SupervisorEvent } from '../shard/events.ts';
 import type { LinkWiring } from '../shard/link.ts';
 import type { Login } from '../shard/login.ts';
+import type { TraceDefinition } from '../shard/tracing.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
 import { loadWebSockets } from '../transports/u-web-sockets.ts';
 import { AskDesk } from './ask-desk.ts';
@@ -160,6 +161,8 @@ class Supervisor implements Broker {
   /** Null: nothing speaks HTTP. */
   private readonly apiKeys: WatchedFile<ApiKey> | null;
   private readonly asks: AskDesk;
+  /** Traces that a shard is told of when it is started anew. */
+  private runningTraces: () => readonly TraceDefinition[];
   private readonly editor: Editor;
   private readonly audit: AuditLog;
   private readonly observatory: Observatory;
@@ -217,6 +220,7 @@ class Supervisor implements Broker {
     this.apiKeys = apiKeys;
     if (apiKeys !== null) apiKeys.changed = (keys) => this.tellAll({ kind: 'api-keys', keys });
     this.asks = new AskDesk(log);
+    this.runningTraces = () => [];
     this.audit = audit;
     this.desk = desk;
     this.live = live;
@@ -293,6 +297,8 @@ class Supervisor implements Broker {
     const { settings, live, memory, log, certificates, blocks, apiKeys, store, editor, audit, history } = this;
     if (apiKeys === null) return;
     const { answerShards } = await import('./supervisor-asks.ts');
+    const { keepTraces } = await import('./trace-desk.ts');
+    this.runningTraces = keepTraces(this.asks);
     answerShards(this.asks, {
       log,
       settings,
@@ -378,6 +384,7 @@ class Supervisor implements Broker {
       listeners: this.bound,
       certificates: this.certificates.current,
       blockRules: this.blocks.current,
+      traces: this.runningTraces(),
       apiKeys: this.apiKeys?.current ?? [],
       ticketSecret: this.ticketSecret,
       quicSecret: this.quicSecret,

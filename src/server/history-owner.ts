@@ -55,6 +55,8 @@ export class HistoryOwner {
   private isOpen: boolean;
   /** Threads that have ended since one ran for long. */
   private failures: number;
+  /** Those of them that had been open: what lies in the rings may be what they ended with. */
+  private deaths: number;
   private startedAt: number;
   private restart: NodeJS.Timeout | undefined;
   private isClosing: boolean;
@@ -73,6 +75,7 @@ export class HistoryOwner {
     this.nextRequest = 1;
     this.isOpen = false;
     this.failures = 0;
+    this.deaths = 0;
     this.startedAt = 0;
     this.isClosing = false;
     this.closed = () => {};
@@ -86,7 +89,7 @@ export class HistoryOwner {
   private start(): Worker {
     const { settings, rings, wake, newest, tally, log } = this;
     this.startedAt = Date.now();
-    const workerData: HistoryThreadStart = { settings, rings, wake, newest, tally: tally.shared, skipsRings: this.failures > 1 };
+    const workerData: HistoryThreadStart = { settings, rings, wake, newest, tally: tally.shared, skipsRings: this.deaths > 1 };
     const worker = new Worker(new URL('./history-thread.js', import.meta.url), { workerData, name: 'history' });
     worker.on('message', (message: FromHistoryThread) => this.came(worker, message));
     worker.on('error', (error: Error) => {
@@ -161,12 +164,16 @@ export class HistoryOwner {
 
   /** The thread has ended: the next one takes up what lies in the rings. */
   private ended(): void {
+    if (Date.now() - this.startedAt >= PAUSE_MILLISECONDS_MAX) {
+      this.failures = 0;
+      this.deaths = 0;
+    }
+    if (this.isOpen) this.deaths++;
     this.isOpen = false;
     for (const done of this.waiting.values()) done(null);
     this.waiting.clear();
     this.closed();
     if (this.isClosing) return;
-    if (Date.now() - this.startedAt >= PAUSE_MILLISECONDS_MAX) this.failures = 0;
     const pause = Math.min(PAUSE_MILLISECONDS_MAX, PAUSE_MILLISECONDS * 2 ** this.failures++);
     this.restart = setTimeout(() => {
       this.worker = this.start();
@@ -208,6 +215,8 @@ export class HistoryOwner {
     clearTimeout(timer);
     await this.worker.terminate();
     this.lock.release();
+    const { path } = this.settings;
+    if (this.tally.lost > 0) this.log.warn({ path, lost: this.tally.lost }, 'messages were not kept, because the history failed');
   }
 
   /** Ends the thread as a fault would. For tests of the restart. */

@@ -372,8 +372,8 @@ class HistoryThread {
       try {
         this.store.commit(Date.now());
       } catch (error) {
+        if (this.failingSince === 0) tell({ kind: 'failing', reason: (error as Error).message });
         this.tally.lost += this.store.abandon();
-        tell({ kind: 'failing', reason: (error as Error).message });
       }
       await this.store.close();
     }

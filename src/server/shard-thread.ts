@@ -166,6 +166,7 @@ port.on('message', (message: ToShard) => {
 });
 
 shard.blocked.replace(start.blockRules);
+for (const trace of start.traces) shard.traces.begin(trace);
 shard.mesh.isHeld = false;
 // The rings must be looked at once: frames may have been written before this thread ran.
 shard.startTurn();

@@ -18,6 +18,7 @@ import type { Login, LoginVerdict } from '../shard/login.ts';
 import { measuresBytes } from '../shard/measures.ts';
 import { quotaBytes } from '../shard/quota-memory.ts';
 import type { UserPropertyChange } from '../shard/shard-life.ts';
+import type { TraceDefinition } from '../shard/tracing.ts';
 import type { CertificateFiles } from '../transports/certificates.ts';
 import { TRANSIT_BYTES } from '../transports/descriptor.ts';
 import { RATE_BYTES } from '../transports/rate.ts';
@@ -58,6 +59,8 @@ export interface ShardStart {
   /** Who may not connect, for now. */
   readonly blockRules: readonly BlockRule[];
   /** Who may use the HTTP API by a key, for now. */
+  /** Traces that run: for the successor of a shard that died. */
+  readonly traces: readonly TraceDefinition[];
   readonly apiKeys: readonly ApiKey[];
   /** What the keys of TLS session tickets are made of, the same in all shards. */
   readonly ticketSecret: Uint8Array;

@@ -47,12 +47,17 @@ export class CrashableBroker {
 
   /** Waits until so many lines with this message have been logged. */
   async logged(message: string, count: number): Promise<void> {
+    await this.line((line) => line['msg'] === message, count);
+  }
+
+  /** Waits until so many lines that `accepts` likes have been logged. */
+  async line(accepts: (line: Record<string, unknown>) => boolean, count: number): Promise<void> {
     let isOver = false;
     void this.ended.then(() => {
       isOver = true;
       for (const waiter of this.waiters) waiter();
     });
-    while (this.count(message) < count) {
+    while (this.log.filter(accepts).length < count) {
       if (isOver) throw new Error(`the broker has ended: ${JSON.stringify(this.log.slice(-3))}`);
       await new Promise<void>((resolve) => {
         const waiter = (): void => {

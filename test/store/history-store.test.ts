@@ -3,7 +3,7 @@
  * leave it; and a damaged file does not keep the broker from starting. Method: random messages of several shards, compared with a plain list.
  */
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -16,6 +16,7 @@ import { MessageView } from '../../src/protocol/publish.ts';
 import { filterMatches } from '../../src/protocol/topic.ts';
 import { findMessage, HistoryQuery, type HistoryQuestion } from '../../src/store/history-query.ts';
 import { HistoryStore } from '../../src/store/history-store.ts';
+import { StoreRoom, type SystemError } from '../../src/store/store-room.ts';
 import { Random } from '../routing/random-topics.ts';
 
 const BEGIN = 1_790_000_000_000;
@@ -190,6 +191,48 @@ test('what is there is found, over blocks, segments and restarts', async () => {
   fill(store, writer, random, 100, 3, 100);
   compare(store, writer.all, random, 5);
   await store.close();
+});
+
+test('where the disk is full the oldest make room, for as long as that lasts, and what is left is found', async (t) => {
+  const random = new Random('history-full');
+  const path = mkdtempSync(join(tmpdir(), 'onehop-history-'));
+  let isFull = false;
+  const room = StoreRoom.prototype as unknown as { allocate(file: number, at: number, length: number): void };
+  const { allocate } = room;
+  t.mock.method(room, 'allocate', function (this: StoreRoom, file: number, at: number, length: number): void {
+    const error: SystemError = Object.assign(new Error('ENOSPC'), { code: 'ENOSPC', errno: -28 });
+    if (isFull) throw error;
+    allocate.call(this, file, at, length);
+  });
+  const store = new HistoryStore(path, RETENTION_SECONDS);
+  const writer = new Writer(3);
+  fill(store, writer, random, 6000, 3, 8000);
+  isFull = true;
+  const { blocks } = statSync(join(path, 'data.mdb'));
+  // Several times what there is: gaps of all sizes come and go.
+  for (let round = 0; round < 8; round++) {
+    fill(store, writer, random, 3000, 3, [8000, 200, 60_000][round % 3]!);
+    for (let i = 0; i < 40; i++) store.addTrace(writer.all.at(-1 - random.next(100))!.id, Buffer.alloc(300, 120));
+    store.commit(writer.now);
+    assert.equal(store.pendingMessages, 0);
+    const file = statSync(join(path, 'data.mdb'));
+    assert.ok(file.blocks === blocks && file.size <= blocks * 512, `round ${round}: ${file.size} of ${blocks * 512}`);
+  }
+  const left = new Set(ask(store, { limit: 1000 }));
+  const gone = writer.all.filter(({ id }) => !left.has(id));
+  const here = writer.all.filter(({ id }) => left.has(id));
+  assert.ok(gone.length > 6000 && store.evictedBytes > 0, `${gone.length} are gone`);
+  assert.ok(here.length > 100 && here.at(-1)!.id === writer.all.at(-1)!.id);
+  compare(store, here, random, 10);
+  isFull = false;
+  const { evictedBytes } = store;
+  fill(store, writer, random, 3000, 3, 8000);
+  assert.deepEqual([store.isShort, store.evictedBytes], [false, evictedBytes]);
+  compare(store, [...here, ...writer.all.slice(-3000)], random, 10);
+  await store.close();
+  const again = new HistoryStore(path, RETENTION_SECONDS);
+  compare(again, [...here, ...writer.all.slice(-3000)], random, 5);
+  await again.close();
 });
 
 test('what a disk does not take is forgotten, and what was on disk stays', async () => {

@@ -4,6 +4,7 @@
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import { filterError } from '../../protocol/topic.ts';
+import { SUPERVISOR } from '../../shard/asks.ts';
 import type { TracePage, TracePageAsked } from '../../shard/trace-page.ts';
 import { TRACES_MAX, type TraceDefinition, type TraceState } from '../../shard/tracing.ts';
 import type { Call } from '../call.ts';
@@ -102,7 +103,9 @@ const noTrace = (id: string): ReturnType<typeof problem> => problem('not-found',
 
 /** Asks all shards to do something with a trace; those that know it say true. */
 function change(call: Call, name: string, id: string, done: (isKnown: boolean) => void): void {
-  call.shard.asks.askAll(name, Number.parseInt(id, 16), (answers) => done(answers.includes(true)));
+  const { asks } = call.shard;
+  const number = Number.parseInt(id, 16);
+  asks.ask(SUPERVISOR, 'trace-forget', number, () => asks.askAll(name, number, (answers) => done(answers.includes(true))));
 }
 
 export const traceRoutes: readonly Route[] = [
@@ -153,7 +156,9 @@ export const traceRoutes: readonly Route[] = [
       shard.asks.askAll('trace-begin', begun, (answers) => {
         if (answers.every((isBegun) => isBegun === true || isBegun === null)) {
           const body = traceJson([{ definition: begun, isRunning: true, events: 0, lost: 0 }]);
-          call.answer({ status: 201, body, headers: [['Location', `/api/v1/traces/${begun.number.toString(16)}`]] });
+          const headers: [string, string][] = [['Location', `/api/v1/traces/${begun.number.toString(16)}`]];
+          // A shard that is started anew hears of it there.
+          shard.asks.ask(SUPERVISOR, 'trace-note', begun, () => call.answer({ status: 201, body, headers }));
           return;
         }
         shard.asks.askAll('trace-remove', begun.number, () =>
