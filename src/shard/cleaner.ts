@@ -28,7 +28,7 @@ import {
 import { RECORD_HEAD_BYTES, recordEnd } from '../journal/record.ts';
 import type { Delivery } from '../session/delivery.ts';
 import { viewMessage } from '../session/message.ts';
-import type { StoredHolder } from '../session/session.ts';
+import { Session, type StoredHolder } from '../session/session.ts';
 import { counter } from './counters.ts';
 import { noteSnapshot } from './durable.ts';
 import { noteOwn } from './own.ts';
@@ -486,8 +486,9 @@ function moveDelivery(shard: Shard, root: StoredHolder, bytes: Buffer, record: n
     moveRef(shard, holder.queue, sequence, open.record, messageAt, at);
     return;
   }
-  // The identifiers of a data stream end with it.
-  const packetId = holder !== root || holder.inflight === null ? 0 : holder.inflight.packetIdOf(sequence);
+  // The identifiers of a data stream end with it, and those that were given to messages of a mailbox with their session.
+  const isPassing = holder !== root || (root instanceof Session && root.isMailbox);
+  const packetId = isPassing || holder.inflight === null ? 0 : holder.inflight.packetIdOf(sequence);
   open.setState(at, packetId === 0 ? 0 : holder.inflight!.state(packetId), packetId);
   const delivery = deliveryInMemory(holder, sequence)!;
   delivery.record = open.record;

@@ -72,16 +72,16 @@ export function noteQueued(
 }
 
 /**
- * A delivery has been sent to a stored session under `packetId`. What is sent on a data stream counts as waiting still: its identifier ends with the stream, and
- * after a crash the message goes out on the control stream, as a new one.
+ * A delivery has been sent to a stored session under `packetId`. Where the identifier does not outlive a crash it counts as waiting still, and goes out as a new
+ * one after it: that of a data stream on the control stream, that of a mailbox to the next session.
  */
 export function noteSent(shard: Shard, session: ClientSession, view: MessageView, delivery: Delivery, packetId: number): void {
   const { open } = shard.journal;
   const { root } = session;
-  const isPart = root !== session;
-  if (isPart && delivery.sequence !== 0) return;
-  const state = isPart ? 0 : delivery.qos === 2 ? INFLIGHT_QOS2 : INFLIGHT_QOS1;
-  if (isPart) packetId = 0;
+  const isPassing = hasPassingIdentifiers(session);
+  if (isPassing && delivery.sequence !== 0) return;
+  const state = isPassing ? 0 : delivery.qos === 2 ? INFLIGHT_QOS2 : INFLIGHT_QOS1;
+  if (isPassing) packetId = 0;
   if (delivery.sequence === 0) {
     delivery.sequence = root.nextSequence++;
     messageEntry(shard, view);
@@ -94,6 +94,11 @@ export function noteSent(shard: Shard, session: ClientSession, view: MessageView
     if (view.qos > 0) promise(shard, delivery.qos === 1 ? delivery : null);
   } else if (delivery.record === open.record) open.setState(delivery.entryAt, state, packetId);
   else open.two(ENTRY_SENT, state, packetId, session.id, delivery.sequence);
+}
+
+/** Whether Packet Identifiers end before the store forgets their messages: with a data stream, or with a session that the store knows as a mailbox. */
+function hasPassingIdentifiers(session: ClientSession): boolean {
+  return session.root !== session || session.isMailbox;
 }
 
 /** The publisher's acknowledgement rests on the open batch from now on. @param delivery one that its receiver can make needless, or null */
@@ -109,8 +114,8 @@ function promise(shard: Shard, delivery: Delivery | null): void {
 /** The client has begun to take the message: only the release is left. Its PUBREL is held. */
 export function noteReleased(shard: Shard, session: ClientSession, delivery: Delivery | null, connection: Connection): void {
   if (!session.root.isStored || delivery === null || delivery.sequence === 0) return;
-  // The identifier of a data stream ends with it: the message is the client's, and nothing is left to remember.
-  if (session.root !== session) noteSettled(shard, session.root, delivery);
+  // The message is the client's, and of an identifier that does not stay nothing is left to remember.
+  if (hasPassingIdentifiers(session)) noteSettled(shard, session.root, delivery);
   else shard.journal.open.two(ENTRY_RELEASED, 0, 0, session.id, delivery.sequence);
   shard.journal.hold(connection);
 }

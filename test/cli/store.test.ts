@@ -18,6 +18,8 @@ import { type Ended, runCommand, stopCommands } from './run-command.ts';
 const options = { shards: 2, 'p2p.mailbox.enabled': true } as const;
 
 const SESSIONS = 5;
+/** Looks at a store until something is there: each is a process of its own, and one is nearly always enough. */
+const LOOKS_MAX = 100;
 
 /** The store of a broker that was killed with traffic in it. */
 const original: string = storeDirectory();
@@ -67,8 +69,10 @@ before(async () => {
   const broker = await start({ 'store.path': original });
   await leaveTraffic(broker.port);
   // The broker has seen all clients leave, and that is on disk.
-  for (let away = 0; away < SESSIONS; )
+  for (let away = 0, looks = 0; away < SESSIONS; looks++) {
+    assert.ok(looks < LOOKS_MAX, `${away} of ${SESSIONS} sessions are away`);
     away = (JSON.parse(await succeed('inspect', original, '--json')) as { contents: { away: number } }).contents.away;
+  }
   await broker.kill();
   expected = await observeStore(copyOf(original));
 });

@@ -85,6 +85,8 @@ export class PersistentClient {
   private socket: Socket | undefined;
   private ending: Promise<void> = Promise.resolve();
   private connection = 0;
+  /** The session of this connection is to outlive it. */
+  private isDurable = true;
   /** A clean start has been asked for and not been answered. */
   private wantsClean = false;
   private bytes: Buffer = Buffer.alloc(0);
@@ -126,6 +128,7 @@ export class PersistentClient {
     const { checker, receiveMaximum } = this.options;
     const { clientId, version } = this;
     if (isClean) this.wantsClean = true;
+    this.isDurable = isDurable;
     const socket = createConnection({ host: '127.0.0.1', port, noDelay: true });
     this.socket = socket;
     this.connection++;
@@ -250,6 +253,7 @@ export class PersistentClient {
 
   private drop(event: 'closed' | 'lost'): void {
     this.socket = undefined;
+    if (this.isOpen && !this.isDurable) this.forgetSession();
     this.isOpen = false;
     this.heldBack = [];
     for (const resolve of [...this.waiting.values()]) resolve(undefined);
@@ -260,6 +264,15 @@ export class PersistentClient {
     this.opening = undefined;
     this.options.checker.disconnected(this.clientId);
     this.options.onEvent(this, event);
+  }
+
+  /**
+   * The session has ended with its connection, on this end too (section 4.1). Not only when a CONNACK says that there is none: the next session may have begun
+   * on a connection whose CONNACK was lost, and then the one that comes says that there is one.
+   */
+  private forgetSession(): void {
+    this.held.clear();
+    this.outgoing.length = 0;
   }
 
   /** What comes in time settles it; what does not is a fault, and the connection is given up. */
