@@ -23,8 +23,8 @@ export interface KeyFacts {
 
 /** How a form asks for a value. Absent: as a text. */
 export interface ValueInput {
-  /** `choice`: one of the values. `number`: a whole number. `rate` and `byte-rate`: one of the values, or so much in a second, with a burst. */
-  readonly kind: 'choice' | 'number' | 'rate' | 'byte-rate';
+  /** `choice`: one of the values. `number`: a number. `pairs`: names with texts. `rate` and `byte-rate`: one of the values, or so much in a second, with a burst. */
+  readonly kind: 'choice' | 'number' | 'pairs' | 'rate' | 'byte-rate';
   readonly values: readonly (string | number | boolean)[];
 }
 
@@ -151,7 +151,7 @@ export function fraction(): Kind<number> {
   const schema = z.custom<number>((value) => typeof value === 'number' && value >= 0 && value <= 1, {
     error: (issue) => `expected a number from 0 to 1, not ${show(issue.input)}`,
   });
-  return { schema, type: 'number from 0 to 1', verbatim: false };
+  return { schema, type: 'number from 0 to 1', verbatim: false, input: { kind: 'number', values: [] } };
 }
 
 /** true or false. */

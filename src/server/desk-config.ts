@@ -1,6 +1,7 @@
 /**
  * What the API does with the configuration: it is read without its secrets, and its live keys can be changed until the restart.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { LogLevel } from '../base/settings.ts';
 import { type AskDesk, Refusal } from './ask-desk.ts';
 import type { Tree } from './config.ts';
@@ -57,9 +58,11 @@ function configOf(live: LiveSettings): object {
 function rowOf({ path, type, default: standard, text, input }: ConfigKey, { config, patch }: LiveSettings): object {
   const written = valueAt(config.written, path);
   const isOfApi = valueAt(patch, path) !== undefined;
+  const value = written === undefined ? standard : shown(path, written);
   return {
     key: path,
-    value: written === undefined ? standard : shown(path, written),
+    value,
+    isHidden: written !== undefined && !isDeepStrictEqual(value, written),
     source: written === undefined ? 'default' : isOfApi ? 'api' : (config.origins.get(path) ?? 'file'),
     isLive: LIVE_KEYS.some((key) => path === key || path.startsWith(`${key}.`)),
     needsRestart: !LIVE_SECTIONS.some((section) => path.startsWith(`${section}.`)),

@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import type { MetricsSettings, TracingSettings } from '../base/settings.ts';
 import { key, section } from './config-key.ts';
-import { count, flag, fraction, show, text } from './config-value.ts';
+import { count, flag, fraction, type KeyFacts, show, text } from './config-value.ts';
 
 /** An address that is not written is no address. */
 export function checkService(value: string): string | undefined {
@@ -45,7 +45,8 @@ const headers = z
     default: '{}',
     text: 'Headers of each request to the collector, such as `{ Authorization: "Bearer …" }`.',
     verbatim: false,
-  });
+    input: { kind: 'pairs', values: [] },
+  } satisfies KeyFacts);
 
 const tracingKeys: { readonly [K in keyof TracingSettings]: z.ZodType<TracingSettings[K], unknown> } = {
   otlp: key(

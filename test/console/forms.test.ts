@@ -276,8 +276,8 @@ describe('the form of the configuration', () => {
     await opened.open('broker', 'Broker');
     await row('alarms.webhook.url').waitFor();
     assert.ok(!(await page.content()).includes('hunter2'), 'secrets stay where they are');
-    assert.match((await row('alarms.webhook.url').textContent()) ?? '', /in the file, with the restart/);
-    assert.equal(await row('alarms.webhook.url').getByRole('button').count(), 0);
+    assert.match((await row('http.apiKeys').textContent()) ?? '', /in the file, with the restart/);
+    assert.equal(await row('http.apiKeys').getByRole('button').count(), 0);
     await page.getByLabel('Show').selectOption('live');
     await row('quotas.client.bytesIn').waitFor();
     assert.deepEqual(await opened.accessibilityFaults(), []);
@@ -322,6 +322,52 @@ describe('the form of the configuration', () => {
     await page.getByRole('dialog').getByRole('button', { name: 'Forget', exact: true }).click();
     await row('quotas.client.messagesIn').getByText('off').waitFor();
     assert.equal(await valueAt('quotas.groups.by'), 'none');
+    opened.quiet();
+  });
+
+  test('keeps what is hidden until somebody replaces it, and takes numbers and pairs as such', async (t) => {
+    const config = join(mkdtempSync(join(tmpdir(), 'onehop-forms-')), 'onehop.yaml');
+    writeFileSync(
+      config,
+      `alarms: { webhook: { url: 'http://127.0.0.1:9/hunter2' } }
+tracing: { otlp: 'http://127.0.0.1:9', headers: { Authorization: 'Bearer hunter2' }, sample: 0.25 }
+`,
+    );
+    const broker = await startHttpBroker(t, { config });
+    const opened = await inside(t, broker);
+    const { page } = opened;
+    const sent: unknown[] = [];
+    page.on('request', (request) => {
+      if (request.method() === 'PATCH') sent.push(request.postDataJSON());
+    });
+    await opened.open('broker?show=live', 'Broker');
+    await page.getByRole('button', { name: 'Change alarms.webhook.url', exact: true }).click();
+    await page.getByText('What is there is hidden, and stays.').waitFor();
+    await page.getByLabel('retries', { exact: true }).fill('3');
+    assert.deepEqual(await opened.accessibilityFaults(), []);
+    await saved(page);
+    await page.getByRole('button', { name: 'Change alarms.webhook.url', exact: true }).click();
+    await page.getByRole('button', { name: 'Replace alarms.webhook.url' }).click();
+    assert.equal(await page.getByLabel('url', { exact: true }).inputValue(), '');
+    await page.getByLabel('url', { exact: true }).fill('ftp://127.0.0.1');
+    await save(page);
+    assert.match(await faultAt(page.getByLabel('url', { exact: true })), /expected an address/);
+    await page.getByLabel('url', { exact: true }).fill('');
+    await saved(page);
+    await page.getByRole('button', { name: 'Change tracing.sample', exact: true }).click();
+    await page.getByText('They come to those that are there: Authorization.').waitFor();
+    assert.equal(await page.getByLabel('sample', { exact: true }).inputValue(), '0.25');
+    await page.getByLabel('sample', { exact: true }).fill('0.5');
+    await page.getByLabel('headers', { exact: true }).fill('X-Fleet: berlin');
+    await page.getByLabel('fromClients', { exact: true }).selectOption('false');
+    await saved(page);
+    assert.deepEqual(sent, [
+      { alarms: { webhook: { retries: 3 } } },
+      { alarms: { webhook: { url: 'ftp://127.0.0.1' } } },
+      { alarms: { webhook: { url: '' } } },
+      { tracing: { headers: { 'X-Fleet': 'berlin' }, sample: 0.5, fromClients: false } },
+    ]);
+    assert.ok(!(await page.content()).includes('hunter2'), 'secrets stay where they are');
     opened.quiet();
   });
 

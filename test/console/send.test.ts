@@ -56,7 +56,7 @@ test('a message to a device, with its receipt, and without', async (t) => {
   // QoS 0 has no acknowledgement, so nothing is waited for.
   await page.getByLabel('QoS').selectOption('0');
   assert.ok(await page.getByLabel('Wait for the receipt of the device').isDisabled());
-  assert.equal(await page.getByLabel('Wait for at most').count(), 0);
+  assert.ok(await page.getByLabel('Wait for at most').isDisabled());
   await send(page);
   assert.equal((await device.next()).qos, 0);
   assert.match(await outcome(page, 'Delivered'), /on its way to it/);
@@ -131,8 +131,8 @@ test('clients are offered, and the keyboard is enough', async (t) => {
   await page.locator(`datalist option[value="${device.clientId}"]`).waitFor({ state: 'attached' });
   await keyboard.type(device.clientId.slice('keyb'.length));
   await page.waitForURL(({ hash }) => hash.endsWith(`clientId=${device.clientId}`));
-  await keyboard.press('Tab');
-  await keyboard.press('Tab');
+  const isInMessage = async (): Promise<boolean> => (await page.evaluate('document.activeElement.tagName')) === 'TEXTAREA';
+  for (let steps = 0; steps < 9 && !(await isInMessage()); steps++) await keyboard.press('Tab');
   await keyboard.type('two\nlines');
   await keyboard.press('Control+Enter');
   assert.equal(payloadText(await device.next()), 'two\nlines');
@@ -140,7 +140,7 @@ test('clients are offered, and the keyboard is enough', async (t) => {
   await keyboard.press('Control+Enter');
   await keyboard.press('Escape');
   assert.match(await outcome(page, 'Not waited for'), /The message was sent/);
-  assert.equal(await page.evaluate('document.activeElement.tagName'), 'TEXTAREA', 'the focus stays');
+  assert.ok(await isInMessage(), 'the focus stays');
   assert.equal(await page.getByRole('table', { name: 'Sent from here' }).count(), 0, 'it was sent once');
   await device.destroy();
   opened.quiet();

@@ -197,6 +197,12 @@ alarms: { webhook: { url: 'https://hooks.example/services/hunter2' } }
     assert.deepEqual(form('quotas.broker.connectRate'), [true, false, 'rate', ['auto', 'off'], 'auto']);
     assert.deepEqual(form('quotas.groups.by'), [true, false, 'text', [], 'none']);
     assert.deepEqual(form('quotas.groups.connections'), [true, false, 'number', [], '0']);
+    assert.deepEqual(form('tracing.sample'), [true, false, 'number', [], '0.001']);
+    assert.deepEqual(form('tracing.headers'), [true, false, 'pairs', [], '{}']);
+    assert.deepEqual(
+      ['alarms.webhook.url', 'auth.authenticators', 'limits.inflight', 'log.level'].map((key) => row(get, key)['isHidden']),
+      [true, true, false, false],
+    );
     assert.deepEqual(form('authorization.file'), [false, false, 'text', [], 'none']);
     assert.deepEqual(form('limits.inflight').slice(0, 2), [false, true]);
     assert.deepEqual(form('mqtt.retainAvailable'), [false, true, 'choice', [true, false], 'true']);

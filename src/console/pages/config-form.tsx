@@ -4,7 +4,8 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask } from '../api.ts';
-import { Choice, Field } from '../parts/fields.tsx';
+import { PAIRS_HINT } from '../pairs.ts';
+import { Area, Choice, Field } from '../parts/fields.tsx';
 import { Form, FormEnd, useTried } from '../parts/form.tsx';
 import { Prose } from '../parts/prose.tsx';
 import { type ConfigKey, type Draft, draftOf, isRate, treeOf, writtenOf } from './config-values.ts';
@@ -27,7 +28,7 @@ export function ConfigForm({ path, keys, done }: ConfigFormFacts): VNode {
       if (undone.has(key.key)) return [[key.key, null] as const];
       const value = writtenOf(key, drafts.get(key.key)!);
       const isSame = JSON.stringify(value) === JSON.stringify(writtenOf(key, draftOf(key)));
-      return isSame ? [] : [[key.key, value] as const];
+      return isSame || value === undefined ? [] : [[key.key, value] as const];
     });
     if (changed.length === 0) done(false);
     else if (await tried.attempt(() => ask('PATCH', path, { body: treeOf(changed) }))) done(true);
@@ -94,6 +95,31 @@ function ValueField({ of: key, draft, set, fault }: ValueFacts): VNode {
       <Prose text={type} />. Default: {standard === '' ? 'empty' : <code>{standard}</code>}.
     </>
   );
+  if (draft.isKept)
+    return (
+      <p class="actions">
+        What is there is hidden, and stays.
+        <button type="button" class="small outline" aria-label={`Replace ${key.key}`} onClick={() => set({ ...draft, isKept: false })}>
+          Replace
+        </button>
+      </p>
+    );
+  if (input === 'pairs')
+    return (
+      <Area
+        label={name}
+        value={draft.text}
+        onInput={(text) => set({ ...draft, text })}
+        rows={3}
+        hint={
+          <>
+            {PAIRS_HINT}. They come to those that are there: {Object.keys(Object(key.value)).join(', ') || 'none'}.
+          </>
+        }
+        isCode
+        fault={fault}
+      />
+    );
   if (isRate(key)) return <RateField of={key} draft={draft} set={set} fault={fault} />;
   if (input === 'choice')
     return (
@@ -110,6 +136,7 @@ function ValueField({ of: key, draft, set, fault }: ValueFacts): VNode {
     <Field
       label={name}
       type={input === 'number' ? 'number' : 'text'}
+      step="any"
       value={draft.text}
       onInput={(text) => set({ ...draft, text })}
       hint={hint}
@@ -129,7 +156,9 @@ function RateField({ of: { key, values, input, default: standard }, draft, set, 
         label={name}
         value={draft.isLimit ? LIMIT : draft.text}
         options={[...values.map((value) => [String(value), String(value)] as const), [LIMIT, 'a limit']]}
-        onInput={(word) => set(word === LIMIT ? { text: '', burst: '', isLimit: true } : { text: word, burst: '', isLimit: false })}
+        onInput={(word) =>
+          set(word === LIMIT ? { ...draft, text: '', burst: '', isLimit: true } : { ...draft, text: word, burst: '', isLimit: false })
+        }
         hint={<>Default: {standard}.</>}
         fault={draft.isLimit ? '' : fault}
       />

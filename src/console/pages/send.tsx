@@ -65,6 +65,11 @@ export function SendPage(): VNode {
   const tried = useTried();
   const abort = useRef<AbortController | null>(null);
   useEffect(() => () => abort.current?.abort(), []);
+  const outcome = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // On a phone it is below what is seen.
+    if (waiting !== null || sent.length > 0) outcome.current?.scrollIntoView({ block: 'nearest' });
+  }, [waiting, sent]);
   // A receipt is the acknowledgement of the device, and QoS 0 has none.
   const waits = isConfirmed && qos !== '0';
 
@@ -135,11 +140,13 @@ export function SendPage(): VNode {
               placeholder={`{first}/p2p/${clientId.value || '{client ID}'}`}
               hint="That the device sees. Empty: its own address."
             />
+            <Choice label="QoS" value={qos} options={QOS_OPTIONS} onInput={setQos} />
           </div>
           <Area
             label="Message"
             value={text}
             onInput={setText}
+            rows={3}
             isCode
             hint={
               <>
@@ -150,7 +157,6 @@ export function SendPage(): VNode {
           />
           <div class="grid">
             <Choice label="Written as" value={format} options={FORMATS} onInput={setFormat} />
-            <Choice label="QoS" value={qos} options={QOS_OPTIONS} onInput={setQos} />
             <Field
               label="Expires after (seconds)"
               type="number"
@@ -158,27 +164,28 @@ export function SendPage(): VNode {
               max={0xffffffff}
               value={expiry}
               onInput={setExpiry}
-              hint="A message that still waits then is dropped. Empty: it waits as long as the broker keeps it."
+              hint="Dropped if it still waits then. Empty: as long as the broker keeps it."
             />
-          </div>
-          <Check
-            label={qos === '0' ? 'Wait for the receipt of the device (with QoS 0 there is none)' : 'Wait for the receipt of the device'}
-            isChecked={waits}
-            disabled={qos === '0'}
-            onInput={setConfirmed}
-          />
-          {waits && (
             <Field
               label="Wait for at most (seconds)"
               type="number"
               min={1}
               max={600}
               required
+              disabled={!waits}
               value={timeout}
               onInput={setTimeoutSeconds}
             />
-          )}
-          <Check label="Only if it is connected" isChecked={isIfOnline} onInput={setIfOnline} />
+          </div>
+          <div class="together">
+            <Check
+              label={qos === '0' ? 'Wait for the receipt of the device (with QoS 0 there is none)' : 'Wait for the receipt of the device'}
+              isChecked={waits}
+              disabled={qos === '0'}
+              onInput={setConfirmed}
+            />
+            <Check label="Only if it is connected" isChecked={isIfOnline} onInput={setIfOnline} />
+          </div>
           <p class="actions">
             {/* It keeps the focus while it cannot be pressed. */}
             <button type="submit" aria-disabled={waiting !== null}>
@@ -191,7 +198,7 @@ export function SendPage(): VNode {
             )}
           </p>
         </Form>
-        <section class="outcome" role="status" aria-live="polite" aria-label="Outcome">
+        <section ref={outcome} class="outcome" role="status" aria-live="polite" aria-label="Outcome">
           {waiting !== null && (
             <p aria-busy="true">
               Waiting for {waiting.clientId}… <Elapsed begunAt={waiting.begunAt} />
@@ -223,7 +230,7 @@ function Result({ sent: { clientId, isGood, title, text, detail, milliseconds, a
       <p>{text}</p>
       {detail !== '' && <p class="hint">The broker says: {detail}.</p>}
       <p class="hint">
-        Sent to {clientId} at {time(wallTime)}.
+        To {clientId}, {time(wallTime)}.
         {mayAs('viewer') && (
           <>
             {' '}

@@ -35,7 +35,7 @@ export function Dialog({ title, onClose, children, first = FIRST_FIELD }: Dialog
     <dialog ref={dialog} aria-labelledby={id} onClose={onClose}>
       <article>
         <header>
-          <button type="button" class="plain close" aria-label="Close" onClick={() => dialog.current?.close()}>
+          <button type="button" class="plain leave" aria-label="Close" onClick={() => dialog.current?.close()}>
             ✕
           </button>
           <h2 id={id}>{title}</h2>

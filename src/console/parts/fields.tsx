@@ -58,7 +58,7 @@ interface FieldFacts extends LabelFacts {
   readonly isSearch?: boolean;
   readonly min?: number;
   readonly max?: number;
-  readonly step?: number;
+  readonly step?: number | 'any';
   readonly disabled?: boolean;
   /** Offered while somebody types. */
   readonly suggestions?: readonly string[];

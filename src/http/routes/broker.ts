@@ -70,14 +70,15 @@ function configRoutes(): readonly Route[] {
   const row = z.object({
     key: z.string(),
     value: z.unknown().describe('As it is written, without secrets; the default where it is not written.'),
+    isHidden: z.boolean().describe('Whether something of the value is not told: `***` stands for it.'),
     source: z.string().describe('`default`, `file`, `api`, or the variable or option that it comes from.'),
     isLive: z.boolean().describe('Whether it can be changed here.'),
     needsRestart: z.boolean().describe('Whether a change in the file waits for the restart; others hold with SIGHUP.'),
     type: z.string().describe('What a value may be, in words.'),
     input: z
-      .enum(['choice', 'number', 'rate', 'byte-rate', 'text'])
+      .enum(['choice', 'number', 'pairs', 'rate', 'byte-rate', 'text'])
       .describe(
-        'How a form asks for it. `choice`: one of `values`. `rate` and `byte-rate`: one of `values`, or so much in a second, with a burst. `text`: anything else.',
+        'How a form asks for it. `choice`: one of `values`. `pairs`: names with texts, which come to those that are there. `rate` and `byte-rate`: one of `values`, or so much in a second, with a burst. `text`: anything else.',
       ),
     values: z.array(z.union([z.string(), z.number(), z.boolean()])),
     default: z.string().describe('As it is written.'),
