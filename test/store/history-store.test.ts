@@ -250,6 +250,34 @@ test('what a disk does not take is forgotten, and what was on disk stays', async
   await store.close();
 });
 
+test('a commit that failed and is on disk all the same is there once', async (t) => {
+  const random = new Random('history-uncertain');
+  const path = mkdtempSync(join(tmpdir(), 'onehop-history-'));
+  const store = new HistoryStore(path, RETENTION_SECONDS);
+  const writer = new Writer(2);
+  fill(store, writer, random, 50, 2, 10);
+  const { blocks } = (store as unknown as { file: { blocks: { transactionSync(run: () => void): unknown } } }).file;
+  const { transactionSync } = blocks;
+  t.mock.method(blocks, 'transactionSync', (run: () => void) => {
+    transactionSync.call(blocks, run);
+    throw new Error('the disk has not said that it is written');
+  });
+  for (let i = 0; i < 7; i++) writer.add(store, i % 2, 'site/1/t1', 'client-1', [], 10);
+  assert.throws(() => store.commit(writer.now), /has not said/);
+  assert.ok(store.isUncertain);
+  writer.add(store, 0, 'site/1/t1', 'client-1', [], 10);
+  await store.mend();
+  assert.ok(!store.isUncertain);
+  assert.equal(store.pendingMessages, 1);
+  fill(store, writer, random, 50, 2, 10);
+  compare(store, writer.all, random, 5);
+  await store.close();
+  const again = new HistoryStore(path, RETENTION_SECONDS);
+  compare(again, writer.all, random, 5);
+  assert.equal(again.bytes, store.bytes);
+  await again.close();
+});
+
 test('events of traces are kept by message, and leave with it', async () => {
   const store = new HistoryStore(mkdtempSync(join(tmpdir(), 'onehop-history-')), RETENTION_SECONDS);
   const writer = new Writer(1);
