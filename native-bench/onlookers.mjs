@@ -2,11 +2,14 @@
  * What people and machines do to a broker while it is measured: they read its metrics, or list all its clients again and again. And the sessions that there are to list.
  */
 import { connect } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 
 const SESSIONS = 100_000;
 const PARALLEL = 64;
 const METRICS_MILLISECONDS = 1_000;
 const PAGE = 1000;
+/** Between two pages: a list of all takes two seconds. */
+const PAGE_MILLISECONDS = 20;
 const disconnectPacket = Buffer.from([0xe0, 0]);
 
 async function read(url, headers) {
@@ -61,6 +64,7 @@ export async function listClients(ports, key) {
     for (let cursor = ''; !isOver; ) {
       const { next } = JSON.parse(await read(`${url}${cursor && `&cursor=${cursor}`}`, { Authorization: `Bearer ${key}` }));
       cursor = next ?? '';
+      await wait(PAGE_MILLISECONDS);
     }
   };
   const working = work();

@@ -537,8 +537,9 @@ export class HttpServer {
 
   /** Whoever is refused may try without end: only the first of these are told. */
   private auditRefusal(call: Call, route: Route): void {
-    if (call.isOver || call.isAudited) return;
-    if (this.refusals.take(call.caller?.name ?? '', performance.now())) this.audit(call, route, FORBIDDEN);
+    // Nobody knows who it was: strangers write nothing here.
+    if (call.isOver || call.isAudited || call.caller === null) return;
+    if (this.refusals.take(call.caller.name, performance.now())) this.audit(call, route, FORBIDDEN);
     else this.shard.counters[UNRECORDED]!++;
   }
 

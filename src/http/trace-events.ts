@@ -44,11 +44,10 @@ export interface ShownPage {
 
 /**
  * Merges the pages of all shards.
- * @param pages by shard; null: it knows nothing of the trace
+ * @param pages of the shards that know of it
  * @param after where the page begins
  */
-export function mergeTracePages(pages: readonly (TracePage | null)[], after: TracePlace, limit: number): ShownPage {
-  const known = pages.filter((page) => page !== null);
+export function mergeTracePages(known: readonly TracePage[], after: TracePlace, limit: number): ShownPage {
   let reached: TracePlace | null = null;
   let firstAt = Number.POSITIVE_INFINITY;
   for (const page of known) {

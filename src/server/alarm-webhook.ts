@@ -6,7 +6,7 @@
  * The time is part of what is signed, so a notice that somebody has kept cannot be shown again later.
  */
 import { createHmac } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import type { Log } from '../base/log.ts';
 import type { WebhookSettings } from '../base/settings.ts';
 import { counter } from '../shard/counters.ts';
@@ -55,10 +55,15 @@ export class AlarmWebhook {
   }
 }
 
+const SECRET_BYTES_MAX = 65_536;
+
 /** @throws StartError when there is none in the file */
 export function readSecret(file: string): string {
   let secret: string;
   try {
+    const facts = statSync(file);
+    // A pipe would hold up the thread that reads it, and a device never ends.
+    if (!facts.isFile() || facts.size > SECRET_BYTES_MAX) throw new Error(`this is no file of at most ${SECRET_BYTES_MAX} bytes`);
     secret = readFileSync(file, 'utf8').trim();
   } catch (error) {
     throw new StartError(`alarms.webhook.secret: ${file}: cannot read this file: ${(error as Error).message}`, 1);

@@ -40,7 +40,7 @@ import { type BoundListener, createLink, type FromShard, portsOf, type ShardStar
 
 const RESTARTS = counter('shard/restarts');
 const AUDIT_DROPPED = counter('audit/dropped');
-const AUDIT_SUPPRESSED = counter('audit/refusals/suppressed');
+const AUDIT_SUPPRESSED = counter('audit/refusals/unwritten');
 /** A shard that dies this often within the window has a fault that a restart does not mend. */
 const RESTARTS_MAX = 5;
 const RESTART_WINDOW_MILLISECONDS = 60_000;

@@ -65,11 +65,16 @@ export function deviceAsks(desk: AskDesk, parts: SupervisorParts): void {
     await parts.settled();
     return {};
   });
+  let imports = 0;
   desk.handle(
     'devices/import',
     async ({ text, replaces, skipsWrong, ...asked }: Place & Omit<ImportAsked, 'file'>): Promise<ImportTold> => {
       const { logins, file } = fileOf(parts, asked);
-      const { counts, faults, answer, pieces, stamps } = await parts.editor.run('device/import', { file, text, replaces, skipsWrong });
+      // Their texts are large, and other changes wait behind them.
+      if (imports >= IMPORTS_MAX) throw new Refusal('unavailable', `${IMPORTS_MAX} imports are under way; try again`);
+      imports++;
+      const done = parts.editor.run('device/import', { file, text, replaces, skipsWrong }).finally(() => imports--);
+      const { counts, faults, answer, pieces, stamps } = await done;
       if (faults.length > 0)
         throw new Refusal(
           'unprocessable',
@@ -87,6 +92,8 @@ export function deviceAsks(desk: AskDesk, parts: SupervisorParts): void {
     },
   );
 }
+
+const IMPORTS_MAX = 2;
 
 /** The file that is meant. @throws Refusal */
 function fileOf({ settings, logins }: SupervisorParts, { authenticator }: Place): { readonly logins: LoginDesk; readonly file: string } {

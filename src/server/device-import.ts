@@ -68,10 +68,12 @@ function taken(devices: ReadonlyMap<string, Device>, rows: readonly DeviceRow[],
       continue;
     }
     const before = devices.get(deviceId);
+    // What an export has written as null was not there: it is no wish for another key.
+    const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined));
     let device: Device;
     try {
       const { primaryKey = '', secondaryKey = '' } = before ?? {};
-      device = newDevice({ primaryKey, secondaryKey, createdAt: before?.createdAt ?? '', ...fields });
+      device = newDevice({ primaryKey, secondaryKey, createdAt: before?.createdAt ?? '', ...given });
     } catch (error) {
       refuse((error as Error).message);
       continue;
@@ -83,7 +85,7 @@ function taken(devices: ReadonlyMap<string, Device>, rows: readonly DeviceRow[],
       lines.set(deviceId, line);
       changed.push(device);
       if (before !== undefined) replaced++;
-      results.push({ line, deviceId, outcome: before === undefined ? 'added' : 'replaced', ...madeKeys(device, before, fields) });
+      results.push({ line, deviceId, outcome: before === undefined ? 'added' : 'replaced', ...madeKeys(device, before, given) });
     }
   }
   const refused = rows.length - changed.length;

@@ -25,18 +25,18 @@ const NO_FIELDS = {};
  */
 export async function deviceRows(text: string, rowsMax: number = Number.POSITIVE_INFINITY): Promise<DeviceRow[]> {
   const [first] = /\S/.exec(text) ?? [];
-  if (first === '[') return listRows(text);
+  if (first === '[') return listRows(text, rowsMax);
   return first === '{' ? lineRows(text, rowsMax) : csvRows(text, rowsMax);
 }
 
-function listRows(text: string): DeviceRow[] {
+function listRows(text: string, rowsMax: number): DeviceRow[] {
   let list: unknown;
   try {
     list = JSON.parse(text);
   } catch (error) {
     throw new StartError(`this is no JSON: ${(error as Error).message.slice(0, 200)}`, 1, 'invalid');
   }
-  return (list as unknown[]).map((value, index) => rowOf(value, index + 1));
+  return (list as unknown[]).slice(0, rowsMax + 1).map((value, index) => rowOf(value, index + 1));
 }
 
 function lineRows(text: string, rowsMax: number): DeviceRow[] {

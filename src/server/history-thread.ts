@@ -82,6 +82,7 @@ const DRAIN_BYTES_MAX = 2 * COMMIT_BYTES;
 /** Copied at once from a ring, as long as it lies in the cache of a processor. */
 const RUN_BYTES = 32 * 1024;
 const RETRY_MILLISECONDS = 1000;
+const CLOSING_COMMITS_MAX = 64;
 const CLEAN_MILLISECONDS = 1000;
 /** A disk that had room for so long is not full any more. */
 const ROOMY_MILLISECONDS = 60_000;
@@ -366,10 +367,15 @@ class HistoryThread {
   }
 
   async close(): Promise<void> {
-    this.drain();
     this.isClosing = true;
+    let isMore = this.drain();
     if (!this.isMending) {
       try {
+        // No shard writes any more: what is left in the rings is some commits.
+        for (let commits = 0; isMore && commits < CLOSING_COMMITS_MAX; commits++) {
+          this.store.commit(Date.now());
+          isMore = this.drain();
+        }
         this.store.commit(Date.now());
       } catch (error) {
         if (this.failingSince === 0) tell({ kind: 'failing', reason: (error as Error).message });

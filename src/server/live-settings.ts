@@ -117,11 +117,24 @@ export class LiveSettings {
   change(patch: Readonly<Tree>): readonly ConfigIssue[] | null {
     const config = this.patched(this.written, patch);
     if (!('settings' in config)) return config;
-    const issues = this.check(config.settings);
+    const issues = [...this.check(config.settings), ...this.movedSecrets(config, patch)];
     if (issues.length > 0) return issues;
     this.patch = patch;
     this.take(config, this.statements);
     return null;
+  }
+
+  /** Headers that were written for one service are not sent to another because only its address was changed: they may be its secrets. */
+  private movedSecrets({ settings }: LoadedConfig, patch: Readonly<Tree>): readonly ConfigIssue[] {
+    const { tracing: before } = this.written.settings;
+    const { tracing } = settings;
+    if (tracing.otlp === '' || originOf(tracing.otlp) === originOf(before.otlp)) return [];
+    const section = patch['tracing'];
+    const headers = isTree(section) ? section['headers'] : undefined;
+    const given = isTree(headers) ? headers : {};
+    const kept = Object.keys(tracing.headers).filter((name) => name in before.headers && !(name in given));
+    if (kept.length === 0) return [];
+    return [{ path: ['tracing', 'headers'], message: `${kept.join(', ')}: written for another address; give it here as well` }];
   }
 
   private patched(config: LoadedConfig, patch: Readonly<Tree>): LoadedConfig | readonly ConfigIssue[] {
@@ -191,6 +204,11 @@ export function merged(tree: Readonly<Tree>, patch: Readonly<Tree>): Tree {
     else result[name] = value;
   }
   return result;
+}
+
+/** '' where there is no address. */
+function originOf(url: string): string {
+  return url === '' ? '' : new URL(url).origin;
 }
 
 function isTree(value: unknown): value is Tree {

@@ -35,6 +35,8 @@ export class PostQueue {
   private isSending: boolean;
   private isStopping: boolean;
   private timer: NodeJS.Timeout | null;
+  /** It waits for the timer. */
+  private waiting: PostItem | null;
   private idle: () => void;
 
   constructor(options: PostOptions) {
@@ -44,6 +46,7 @@ export class PostQueue {
     this.isSending = false;
     this.isStopping = false;
     this.timer = null;
+    this.waiting = null;
     this.idle = () => {};
   }
 
@@ -90,9 +93,11 @@ export class PostQueue {
       return;
     }
     // Those who wait at the same time for the same service shall not come back at the same time.
+    this.waiting = item;
     this.timer = setTimeout(
       () => {
         this.timer = null;
+        this.waiting = null;
         void this.send(item, tries + 1);
       },
       wait * (0.75 + Math.random() / 2),
@@ -118,6 +123,9 @@ export class PostQueue {
       ]);
       clearTimeout(late);
     }
+    if (this.waiting !== null) this.items.unshift(this.waiting);
+    this.waiting = null;
+    for (const item of this.items.splice(0)) this.options.done(item, 'it was not sent before the end');
     this.service?.close();
   }
 }

@@ -65,6 +65,10 @@ export const COUNTER_FACTS: Readonly<Record<CounterName, CounterFacts>> = {
     'audit_refusals_suppressed',
     'Refused changes that are not in the audit log because there were too many.',
   ),
+  'audit/refusals/unwritten': count(
+    'audit_refusals_unwritten',
+    'Refused changes that are not in the audit log because too many of all shards came.',
+  ),
   'history/kept': count('history_kept', 'Messages that were given to the history.'),
   'history/dropped': count('history_dropped', 'Messages that the history was too slow for, or had no room for.'),
   'traces/count': gauge('traces', 'Traces that run.'),

@@ -120,6 +120,7 @@ export const COUNTERS = [
   'edits/refused',
   'audit/dropped',
   'audit/refusals/suppressed',
+  'audit/refusals/unwritten',
   'reads/paused',
   'log/suppressed',
   'takeovers',

@@ -199,11 +199,11 @@ export class Traces {
     return [...[...this.running.values()].map(state(true)), ...this.ended.map(state(false))];
   }
 
-  /** Some of the events of one trace; null: it is not known here. */
-  private page(asked: TracePageAsked): TracePage | null {
+  /** Some of the events of one trace; false: it is not known here. */
+  private page(asked: TracePageAsked): TracePage | false {
     const { number } = asked;
     const trace = this.running.get(number) ?? this.ended.find(({ definition }) => definition.number === number);
-    return trace === undefined ? null : pageOfTrace(trace.events, asked, this.clock());
+    return trace === undefined ? false : pageOfTrace(trace.events, asked, this.clock());
   }
 
   /** Those of one message in whatever trace. */

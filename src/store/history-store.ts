@@ -358,12 +358,15 @@ export class HistoryStore {
     const gone: { readonly shard: number; readonly sequence: number; readonly first: number; readonly bytes: number }[] = [];
     let { bytes } = this;
     const begins = new Map<Directory, number>();
+    // What is not on disk yet stays, and so does what comes after it.
+    const unwritten = new Map<number, number>();
+    for (const { shard, sequence } of this.dirtyBlocks()) unwritten.set(shard, Math.min(sequence, unwritten.get(shard) ?? sequence));
     while (gone.length < removalsMax) {
       let oldest: { readonly shard: number; readonly directory: Directory; readonly sequence: number; readonly first: number } | null =
         null;
       for (const { shard, directory } of this.directory.shards()) {
         const sequence = begins.get(directory) ?? directory.begin;
-        if (sequence >= directory.end || this.openBlocks[shard]?.sequence === sequence) continue;
+        if (sequence >= directory.end || this.openBlocks[shard]?.sequence === sequence || sequence >= unwritten.get(shard)!) continue;
         const first = directory.firstMilliseconds(sequence);
         if (oldest === null || first < oldest.first) oldest = { shard, directory, sequence, first };
       }

@@ -54,6 +54,20 @@ test('who does not get in, and why', async (t) => {
   assert.ok(data[0].detail.length > 0);
 });
 
+test('long names and filters are cut, and keep nothing else in memory', () => {
+  const recent = new RecentEvents();
+  const used = (): number => process.memoryUsage().heapUsed;
+  const before = used();
+  for (let i = 0; i < 4096; i++) {
+    const long = Buffer.alloc(65_000, 97 + (i % 26)).toString('latin1');
+    recent.subscription(i, long, 'subscribed', long);
+    recent.refusal(i, long.slice(0, 128), 'b', long);
+  }
+  assert.equal(recent.of('a'.repeat(200), 10)[0]!.detail.length, 256);
+  // 4,096 texts of 65,000 characters would be 266 MB.
+  assert.ok(used() - before < 120_000_000, `${used() - before} bytes`);
+});
+
 test('kinds do not push each other out, and all are bounded', () => {
   const recent = new RecentEvents();
   recent.connection(1, 'quiet', 'connected', 'a', '');

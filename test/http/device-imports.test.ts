@@ -128,6 +128,19 @@ describe('devices imported through the API', { concurrency: 2 }, () => {
     );
   });
 
+  test('null in a row changes no key, and a list that is too long is refused before it is looked at', async (t) => {
+    const [broker] = await brokerWithFile(t);
+    assert.equal((await send(broker, JSON.stringify([{ deviceId: 'a', primaryKey: KEY }]))).status, 200);
+    const row = { deviceId: 'a', primaryKey: null, secondaryKey: null, createdAt: null, isEnabled: true };
+    const replaced = await send(broker, JSON.stringify([row]), '?replace=true');
+    assert.equal(replaced.status, 200, replaced.text);
+    assert.deepEqual(replaced.json.rows, [{ line: 1, deviceId: 'a', outcome: 'replaced' }]);
+    assert.equal(await login(broker, 'a', KEY), 0);
+    const long = await send(broker, `[${'1,'.repeat(30_000)}1]`);
+    assert.equal(long.status, 422, long.text);
+    assert.match(long.json.detail, /at most 20000 rows/);
+  });
+
   test('what a command writes beside the API is in the list, too, whoever is first', async (t) => {
     const [broker, file] = await brokerWithFile(t);
     const ids = async (): Promise<string[]> =>

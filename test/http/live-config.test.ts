@@ -69,6 +69,20 @@ describe('what may change while the broker runs', { concurrency: 2 }, () => {
     await client.disconnect();
   });
 
+  test('headers of one collector do not go to another', async (t) => {
+    const broker = await startHttpBroker(t, {
+      'tracing.otlp': 'http://127.0.0.1:1/',
+      'tracing.headers': { authorization: 'Bearer hunter2' },
+    });
+    const moved = await patch(broker, { tracing: { otlp: 'http://127.0.0.1:2/' } });
+    assert.equal(moved.status, 422, moved.text);
+    assert.match(moved.json.detail, /tracing\.headers: authorization/);
+    assert.ok(!moved.text.includes('hunter2'));
+    assert.equal((await patch(broker, { tracing: { otlp: 'http://127.0.0.1:1/other' } })).status, 200);
+    const free = await patch(broker, { tracing: { otlp: 'http://127.0.0.1:2/', headers: { authorization: 'Bearer other' } } });
+    assert.equal(free.status, 200, free.text);
+  });
+
   test('tracing: switched on, to another collector and off, by SIGHUP', async (t) => {
     const [first, second] = [await startHttpReceiver(t), await startHttpReceiver(t)];
     const config = join(mkdtempSync(join(tmpdir(), 'onehop-config-')), 'onehop.yaml');

@@ -250,6 +250,26 @@ test('what a disk does not take is forgotten, and what was on disk stays', async
   await store.close();
 });
 
+test('what is not on disk yet is not removed, and nothing is left behind', async () => {
+  const random = new Random('history-unwritten');
+  const path = mkdtempSync(join(tmpdir(), 'onehop-history-'));
+  const store = new HistoryStore(path, RETENTION_SECONDS);
+  const writer = new Writer(1);
+  fill(store, writer, random, 20, 1, 10);
+  store.commit(writer.now);
+  // The block grows beyond its bound, and is closed before it is written again.
+  for (let i = 0; i < 40; i++) writer.add(store, 0, 'large', 'client-1', [], 8000);
+  store.clean(0, 0);
+  store.commit(writer.now);
+  assert.equal(store.pendingMessages, 0);
+  compare(store, writer.all, random, 5);
+  while (store.clean(0, 0));
+  await store.close();
+  const again = new HistoryStore(path, RETENTION_SECONDS);
+  assert.ok(again.bytes < 300_000, `${again.bytes} bytes`);
+  await again.close();
+});
+
 test('a commit that failed and is on disk all the same is there once', async (t) => {
   const random = new Random('history-uncertain');
   const path = mkdtempSync(join(tmpdir(), 'onehop-history-'));

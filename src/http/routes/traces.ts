@@ -213,6 +213,9 @@ export const traceRoutes: readonly Route[] = [
           next: z.string().nullable().describe('`cursor` of the next page; null: there is no more for now.'),
           last: z.string().describe('The same, and there always: what happens later comes behind it.'),
           total: z.int(),
+          missing: z
+            .array(z.int())
+            .describe('Shards that have not answered: then the page is empty, and comes again with the same cursor.'),
         }),
       },
     },
@@ -227,9 +230,12 @@ export const traceRoutes: readonly Route[] = [
         messageId: query.messageId?.toLowerCase() ?? '',
       };
       call.shard.asks.askAll('trace-page', asked, (answers) => {
-        const pages = answers as readonly (TracePage | null)[];
-        if (pages.every((page) => page === null)) call.answer(noTrace(params.id));
-        else call.answer({ status: 200, body: mergeTracePages(pages, after, limit) });
+        const missing = answers.flatMap((answer, shard) => (answer === null ? [shard] : []));
+        const pages = (answers as readonly (TracePage | false | null)[]).filter((page) => page !== false);
+        if (pages.length === 0) call.answer(noTrace(params.id));
+        // Its events would be behind the cursor when it answers again.
+        else if (missing.length > 0) call.answer({ status: 200, body: { ...mergeTracePages([], after, limit), missing } });
+        else call.answer({ status: 200, body: { ...mergeTracePages(pages as readonly TracePage[], after, limit), missing } });
       });
       return LATER;
     },
