@@ -13,20 +13,20 @@ import { episodeOf } from './episode.ts';
 import { wrongAnswer } from './server-stream.ts';
 
 const SECONDS = 5;
-/** A slow machine takes longer for so many. */
-const EPISODES_LEAST = 60;
-const SECONDS_MOST = 60;
+/** What a slow machine does instead, however long it takes. */
+const EPISODES_WHERE_SLOW = 600;
+const SECONDS_WHERE_SLOW = 120;
 
 test('a campaign of broken, mixed and torn packets harms nobody', async (t) => {
   const seed = drawSeed('fuzz');
   const broker = await stage(t, FUZZED);
   let result = await runCampaign(broker, { seed, from: 0, seconds: SECONDS, episodes: Number.POSITIVE_INFINITY });
-  if (result.episodes < EPISODES_LEAST)
-    result = await runCampaign(broker, { seed, from: 0, seconds: SECONDS_MOST, episodes: EPISODES_LEAST });
+  if (result.episodes <= 50 || result.receivedBytes <= 10_000)
+    result = await runCampaign(broker, { seed, from: 0, seconds: SECONDS_WHERE_SLOW, episodes: EPISODES_WHERE_SLOW });
   t.diagnostic(
     `${result.episodes} episodes, ${result.connections} connections, ${result.sentBytes} bytes sent, ${result.receivedBytes} received`,
   );
-  assert.ok(result.episodes > 50 && result.receivedBytes > 1_000);
+  assert.ok(result.episodes > 50 && result.receivedBytes > 10_000);
   assert.equal(await broker.stop(), 0);
 });
 

@@ -134,9 +134,11 @@ async function callerFaults(route: Route, good: Sent): Promise<string[]> {
     const got = await send(agent, broker.port, sent, route);
     const fault = faultOf(route, sent, got) ?? (may && (got.status === 401 || got.status === 403) ? `${got.status}: ${got.text}` : null);
     if (fault !== null) faults.push(`as ${role}: ${fault}`);
-    // An example that is wrong itself would show nothing. Certificates are too long to be shown whole.
-    const isWhole = route.example !== null && !JSON.stringify(route.example).includes('…');
-    if (may && isWhole && (got.status === 400 || got.status === 422 || got.status === 415))
+    // An example that is wrong itself would show nothing. Certificates are too long to be shown whole, and then nothing else may be wrong.
+    const isWhole = !JSON.stringify(route.example).includes('…');
+    if (may && !isWhole && !(got.status === 422 && /this is no certificate in PEM/.test(got.text)))
+      faults.push(`its example without a certificate: ${got.status} ${got.text}`);
+    if (may && isWhole && route.example !== null && (got.status === 400 || got.status === 422 || got.status === 415))
       faults.push(`its example is refused: ${got.text}`);
   }
   return faults;
