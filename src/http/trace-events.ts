@@ -3,7 +3,7 @@
  */
 import { z } from 'zod';
 import { compareTracePlaces, placeOfEvent, TRACE_BEGINNING, type TracePage, type TracePlace } from '../shard/trace-page.ts';
-import { type TraceEvent, wallOffset } from '../shard/tracing.ts';
+import type { TraceEvent } from '../shard/tracing.ts';
 import { Problem } from './problem.ts';
 
 export const traceEventSchema: z.ZodType = z.object({
@@ -23,14 +23,12 @@ export const traceEventSchema: z.ZodType = z.object({
 /**
  * Merges events.
  * @param shards what each shard has answered; null: nothing
- * @param kept those of the history, in wall time
+ * @param kept those of the history
  */
 export function mergeEvents(shards: readonly unknown[], kept: readonly TraceEvent[]): TraceEvent[] {
-  const offset = wallOffset();
   const all = new Map<number, TraceEvent>();
   for (const event of kept) all.set(event.number, event);
-  for (const events of shards)
-    for (const event of (events ?? []) as TraceEvent[]) all.set(event.number, { ...event, at: event.at + offset });
+  for (const events of shards) for (const event of (events ?? []) as TraceEvent[]) all.set(event.number, event);
   return [...all.values()].sort((a, b) => compareTracePlaces(placeOfEvent(a), placeOfEvent(b)));
 }
 
@@ -59,9 +57,8 @@ export function mergeTracePages(known: readonly TracePage[], after: TracePlace, 
   const shown = all.filter((event) => compareTracePlaces(placeOfEvent(event), reached!) <= 0).slice(0, limit);
   const last = shown.length === 0 ? after : placeOfEvent(shown.at(-1)!);
   const hasMore = shown.length < all.length || known.some((page) => page.hasMore);
-  const offset = wallOffset();
   return {
-    data: shown.map((event) => eventJson({ ...event, at: event.at + offset }, firstAt + offset)),
+    data: shown.map((event) => eventJson(event, firstAt)),
     next: hasMore ? traceCursor(last) : null,
     last: traceCursor(last),
     total: known.reduce((sum, { total }) => sum + total, 0),

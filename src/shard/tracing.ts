@@ -8,7 +8,6 @@
  * bounded; one that is full goes on counting.
  */
 import { randomInt } from 'node:crypto';
-import { performance } from 'node:perf_hooks';
 import { readText, utf8Bytes } from '../base/bytes.ts';
 import { Timer } from '../base/timers.ts';
 import { idCount, idText, MESSAGE_ID_KEY, parseId } from '../journal/message-id.ts';
@@ -64,7 +63,7 @@ export type TraceEventName = 'published' | 'routed' | 'queued' | 'delivered' | '
 export interface TraceEvent {
   /** No two events have the same. */
   readonly number: number;
-  /** Milliseconds of the machine's monotonic clock, with fractions; `wallOffset` makes wall time of it. */
+  /** Wall milliseconds with fractions, by the clock that all threads of the process read alike: so what a thread noted later is later, kept or not. */
   readonly at: number;
   readonly event: TraceEventName;
   readonly shard: number;
@@ -117,8 +116,6 @@ export class Traces {
   private readonly running: Map<number, Trace>;
   private readonly ended: Trace[];
   private readonly view: MessageView;
-  /** Monotonic milliseconds less those of `performance`, which begin with the thread. */
-  private readonly clockOffset: number;
   private nextEvent: number;
   private eventCount: number;
   private hasClients: boolean;
@@ -129,8 +126,6 @@ export class Traces {
     this.running = new Map();
     this.ended = [];
     this.view = new MessageView();
-    const [seconds, nanoseconds] = process.hrtime();
-    this.clockOffset = seconds * 1000 + nanoseconds / 1e6 - performance.now();
     this.nextEvent = randomInt(2 ** 47);
     this.eventCount = 0;
     this.hasClients = false;
@@ -203,7 +198,7 @@ export class Traces {
   private page(asked: TracePageAsked): TracePage | false {
     const { number } = asked;
     const trace = this.running.get(number) ?? this.ended.find(({ definition }) => definition.number === number);
-    return trace === undefined ? false : pageOfTrace(trace.events, asked, this.clock());
+    return trace === undefined ? false : pageOfTrace(trace.events, asked, this.shard.timers.read());
   }
 
   /** Those of one message in whatever trace. */
@@ -212,10 +207,6 @@ export class Traces {
     for (const { events } of [...this.running.values(), ...this.ended])
       for (const event of events) if (event.messageId === messageId && found.size < MESSAGE_EVENTS_MAX) found.add(event);
     return [...found];
-  }
-
-  private clock(): number {
-    return performance.now() + this.clockOffset;
   }
 
   /** Tells a shard that was started anew what runs. */
@@ -315,7 +306,7 @@ export class Traces {
     const { shard } = this;
     const noted: TraceEvent = {
       number: this.nextEvent++,
-      at: this.clock(),
+      at: shard.timers.read(),
       event,
       shard: shard.index,
       messageId: tag.id.length === 0 ? '' : idText(tag.id, 0),
@@ -338,8 +329,7 @@ export class Traces {
       shard.counters[EVENTS]!++;
       if (trace.definition.keep) isKept = true;
     }
-    if (isKept && tag.id.length > 0 && shard.history !== null)
-      shard.history.keepTrace(tag.id, utf8Bytes(JSON.stringify({ ...noted, at: noted.at + wallOffset() })));
+    if (isKept && tag.id.length > 0 && shard.history !== null) shard.history.keepTrace(tag.id, utf8Bytes(JSON.stringify(noted)));
   }
 }
 
@@ -359,10 +349,4 @@ function idOf({ bytes, topicEnd, propertiesEnd }: Message): string {
     if (keyEnd - keyAt === KEY.length && readText(bytes, keyAt, keyEnd) === MESSAGE_ID_KEY) id = readText(bytes, valueAt, valueEnd);
   }
   return parseId(id) === null ? '' : id.toLowerCase();
-}
-
-/** Events hold the machine's monotonic clock, which all threads read alike; this makes wall time of it. */
-export function wallOffset(): number {
-  const [seconds, nanoseconds] = process.hrtime();
-  return Date.now() - seconds * 1000 - nanoseconds / 1e6;
 }

@@ -9,6 +9,7 @@
 //           5 writes that sync by themselves (O_DSYNC) fail with EIO: in LMDB those of the page that says which commit is the last
 //           6 ENOSPC where room is taken, and nowhere else: a disk that is full, and a file that has room
 //           7 the process is killed before it writes, syncs, changes a size, takes room, or gives another name
+//           8 the process is killed when it has given another name
 //   1 only: 0 every call that the mode is about; k: only the k-th since this number was written
 //   2 calls that the mode was about since then     3 faults so far
 //   4 writes so far     5 syncs so far     6 changes of size so far
@@ -36,7 +37,7 @@
 
 namespace {
 
-enum Mode : uint64_t { kNone, kWriteError, kShortWrite, kSyncError, kNoSpace, kHeaderError, kNoRoom, kDeath };
+enum Mode : uint64_t { kNone, kWriteError, kShortWrite, kSyncError, kNoSpace, kHeaderError, kNoRoom, kDeath, kRenamedDeath };
 
 constexpr size_t kPageBytes = 4096;
 
@@ -307,8 +308,11 @@ int fallocate64(int file, int how, off64_t at, off64_t size) {
 
 int rename(const char *from, const char *to) {
   static auto real = next<int (*)(const char *, const char *)>("rename");
-  if (control != nullptr && isBelow(to)) mayDie();
-  return real(from, to);
+  if (control == nullptr || !isBelow(to)) return real(from, to);
+  mayDie();
+  int result = real(from, to);
+  if (result == 0 && mode() == kRenamedDeath && strikes()) kill(getpid(), SIGKILL);
+  return result;
 }
 
 // These two return the error.

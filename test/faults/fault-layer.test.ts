@@ -43,7 +43,7 @@ test('without a fault the layer counts and changes nothing', async (t) => {
 });
 
 /** LMDB takes no room; what does is tried in `outage.test.ts`. */
-type LmdbMode = Exclude<FaultMode, 'none' | 'no-room' | 'death'>;
+type LmdbMode = Exclude<FaultMode, 'none' | 'no-room' | 'death' | 'renamed-death'>;
 
 const errors: Readonly<Record<LmdbMode, RegExp>> = {
   'write-error': /Input\/output error/,

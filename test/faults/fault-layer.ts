@@ -8,7 +8,17 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** By number: what the control file says. */
-const MODES = ['none', 'write-error', 'short-write', 'sync-error', 'no-space', 'header-error', 'no-room', 'death'] as const;
+const MODES = [
+  'none',
+  'write-error',
+  'short-write',
+  'sync-error',
+  'no-space',
+  'header-error',
+  'no-room',
+  'death',
+  'renamed-death',
+] as const;
 export type FaultMode = (typeof MODES)[number];
 
 const MODE_AT = 0;

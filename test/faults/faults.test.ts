@@ -10,7 +10,7 @@ import { drawSeed } from '../scenario/observe.ts';
 import type { FaultMode } from './fault-layer.ts';
 import { Scene } from './scene.ts';
 
-type Mode = Exclude<FaultMode, 'none' | 'no-room' | 'death'>;
+type Mode = Exclude<FaultMode, 'none' | 'no-room' | 'death' | 'renamed-death'>;
 
 /** How many calls, from the first, are tried each alone. */
 const MODES: Readonly<Record<Mode, number>> = {

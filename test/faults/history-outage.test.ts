@@ -54,7 +54,7 @@ async function publish({ publisher }: Stage, from: number, to: number, bytes: nu
   }
 }
 
-const MODES: Readonly<Record<Exclude<FaultMode, 'none' | 'no-room' | 'short-write' | 'death'>, boolean>> = {
+const MODES: Readonly<Record<Exclude<FaultMode, 'none' | 'no-room' | 'short-write' | 'death' | 'renamed-death'>, boolean>> = {
   'write-error': true,
   'no-space': true,
   // LMDB meets these itself.

@@ -101,7 +101,7 @@ async function stageShards(t: TestContext): Promise<{ layer: FaultLayer; broker:
   return { layer, broker };
 }
 
-const MODES: Readonly<Record<Exclude<FaultMode, 'none' | 'no-room' | 'short-write' | 'death'>, boolean>> = {
+const MODES: Readonly<Record<Exclude<FaultMode, 'none' | 'no-room' | 'short-write' | 'death' | 'renamed-death'>, boolean>> = {
   'no-space': true,
   'write-error': true,
   // LMDB meets these itself, and its environment is closed and opened again meanwhile.

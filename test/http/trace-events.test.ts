@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { mergeTracePages, readTraceCursor } from '../../src/http/trace-events.ts';
+import { mergeEvents, mergeTracePages, readTraceCursor } from '../../src/http/trace-events.ts';
 import { compareTracePlaces, pageOfTrace, placeOfEvent } from '../../src/shard/trace-page.ts';
 import type { TraceEvent, TraceEventName } from '../../src/shard/tracing.ts';
 import { Random } from '../sim/random.ts';
@@ -67,6 +67,22 @@ class Shards {
 }
 
 describe('events of a trace', () => {
+  test('those that the history has kept and those that shards still know stand in one order, each once, at the time that was noted', () => {
+    const random = new Random(seed);
+    for (let run = 0; run < RUNS; run++) {
+      const shards = new Shards(random, 1 + random.below(4));
+      shards.note(random.below(100));
+      const all = shards.all('1');
+      // A shard that has died knows nothing any more; what it had kept is there.
+      const kept = all.filter(() => random.below(2) === 0).map((event) => JSON.parse(JSON.stringify(event)) as TraceEvent);
+      const keptNumbers = new Set(kept.map(({ number }) => number));
+      const known = shards.lists.map((events) =>
+        structuredClone(events.filter(({ messageId, number }) => messageId === '1' && (!keptNumbers.has(number) || random.below(2) === 0))),
+      );
+      assert.deepEqual(mergeEvents([...known, null], kept), all, `run ${run}`);
+    }
+  });
+
   test('come each once and in their order, whatever is noted between the pages', () => {
     const random = new Random(seed);
     for (let run = 0; run < RUNS; run++) {
