@@ -2,18 +2,17 @@
  * History records: a message as the history keeps it, as bytes. A shard writes them into its ring, the history's thread gathers them in blocks. Both hold them in frames of
  * the ring, so that thousands go from one to the other in one copy.
  *
- *   | u32 length | ID (16 bytes) | u8 flags | u8 0 | u16 topic | u32 topic hash | u32 publisher hash | u16 publisher | u16 target count | u32 targets |
+ *   | u32 length | ID (16 bytes) | u8 flags | u8 0 | u16 topic | u32 topic hash | u32 publisher hash | u16 publisher | u16 target count | u32 target hash |
  *   | u32 properties | u32 payload | u32 payload of the message | u32 expiry (seconds; 0xffffffff: none) |
  *   | topic | publisher | targets: u16 length, Client Identifier; … | properties | payload |       (lengths; little endian; 56 bytes of header)
  *
  *   flags: | QoS (2 bits) | retained | P2P | properties left out |
  *
- * A payload may be cut; properties are whole or not there.
+ * A payload may be cut; properties are whole or not there. The target hash is that of a single target; the shard has it anyway.
  *
  * Hot path.
  */
 import { copyBytes, readText } from '../base/bytes.ts';
-import { hash32 } from '../base/hash.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import { compareIds } from './message-id.ts';
 
@@ -29,6 +28,7 @@ export const RECORD_ID_AT = 4;
 export const TOPIC_HASH_WORD = 6;
 export const PUBLISHER_HASH_WORD = 7;
 export const TARGETS_WORD = 8;
+export const TARGET_HASH_WORD = 9;
 const FLAGS_AT = 20;
 const TOPIC_HASH_AT = 24;
 const PUBLISHER_HASH_AT = 28;
@@ -45,19 +45,40 @@ export class HistoryFields {
   publisherBytes: Uint8Array = new Uint8Array(0);
   publisherHash = 0;
   isP2p = false;
-  /** Targets as ranges of `targetBytes`: at, end, at, end … */
-  readonly targets: number[] = [];
+  /** Targets as ranges of `targetBytes`: at, end, at, end …; `targetCount` of them. */
+  targets: Int32Array = new Int32Array(2);
+  targetCount = 0;
+  /** Bytes that they take in a record. */
+  targetsLength = 0;
+  /** Of the target, where there is one. */
+  targetHash = 0;
   targetBytes: Uint8Array = new Uint8Array(0);
   expirySeconds = -1;
   /** Of the view's properties. */
   propertiesEnd = 0;
-}
 
-/** Bytes of the targets in a record. */
-export function targetsBytes({ targets }: HistoryFields): number {
-  let bytes = 0;
-  for (let i = 0; i < targets.length; i += 2) bytes += 2 + targets[i + 1]! - targets[i]!;
-  return bytes;
+  /** Forgets the targets of the message before. */
+  clearTargets(): void {
+    this.targetCount = 0;
+    this.targetsLength = 0;
+    this.targetHash = 0;
+  }
+
+  /** Adds the target `targetBytes[at, end)`. @param hash of these bytes */
+  addTarget(at: number, end: number, hash: number): void {
+    const place = 2 * this.targetCount++;
+    if (place === this.targets.length) this.grow();
+    this.targets[place] = at;
+    this.targets[place + 1] = end;
+    this.targetsLength += 2 + end - at;
+    this.targetHash = hash;
+  }
+
+  private grow(): void {
+    const larger = new Int32Array(this.targets.length * 2);
+    larger.set(this.targets);
+    this.targets = larger;
+  }
 }
 
 /**
@@ -65,7 +86,6 @@ export function targetsBytes({ targets }: HistoryFields): number {
  * @param words the same memory as `target`: storing a word costs a fifth of `writeUInt32LE`. All machines that there are packages for are little endian
  * @param id its four words
  * @param at a multiple of 4
- * @param targetsLength of `targetsBytes`
  * @param hasProperties false: they are left out
  * @param payloadLength bytes of the payload that are kept
  * @returns its length
@@ -77,14 +97,13 @@ export function writeHistoryRecord(
   id: Uint32Array,
   view: MessageView,
   fields: HistoryFields,
-  targetsLength: number,
   hasProperties: boolean,
   payloadLength: number,
 ): number {
-  const { publisherBytes, targets } = fields;
+  const { publisherBytes, targets, targetCount, targetBytes } = fields;
   const topic = view.topicEnd - view.topicAt;
   const properties = hasProperties ? fields.propertiesEnd - view.propertiesAt : 0;
-  const length = HISTORY_HEADER_BYTES + topic + publisherBytes.length + targetsLength + properties + payloadLength;
+  const length = HISTORY_HEADER_BYTES + topic + publisherBytes.length + fields.targetsLength + properties + payloadLength;
   const flags = view.qos | (view.isRetained ? RETAINED : 0) | (fields.isP2p ? P2P : 0) | (hasProperties ? 0 : WITHOUT_PROPERTIES);
   const word = at >>> 2;
   words[word] = length;
@@ -95,8 +114,8 @@ export function writeHistoryRecord(
   words[word + 5] = flags | (topic << 16);
   words[word + 6] = fields.topicHash;
   words[word + 7] = fields.publisherHash;
-  words[word + 8] = publisherBytes.length | ((targets.length >>> 1) << 16);
-  words[word + 9] = targetsLength;
+  words[word + 8] = publisherBytes.length | (targetCount << 16);
+  words[word + 9] = fields.targetHash;
   words[word + 10] = properties;
   words[word + 11] = payloadLength;
   words[word + 12] = view.payloadEnd - view.payloadAt;
@@ -106,11 +125,12 @@ export function writeHistoryRecord(
   to += topic;
   copyBytes(target, to, publisherBytes, 0, publisherBytes.length);
   to += publisherBytes.length;
-  for (let i = 0; i < targets.length; i += 2) {
-    const from = targets[i]!;
-    const end = targets[i + 1]!;
-    target.writeUInt16LE(end - from, to);
-    copyBytes(target, to + 2, fields.targetBytes, from, end);
+  for (let i = 0; i < targetCount; i++) {
+    const from = targets[2 * i]!;
+    const end = targets[2 * i + 1]!;
+    target[to] = end - from;
+    target[to + 1] = (end - from) >>> 8;
+    copyBytes(target, to + 2, targetBytes, from, end);
     to += 2 + end - from;
   }
   copyBytes(target, to, view.propertyBytes, view.propertiesAt, view.propertiesAt + properties);
@@ -165,12 +185,12 @@ export class HistoryReader {
     this.publisherEnd = this.publisherAt + bytes.readUInt16LE(at + 32);
     this.targetCount = bytes.readUInt16LE(at + 34);
     this.targetsAt = this.publisherEnd;
-    this.targetsEnd = this.targetsAt + bytes.readUInt32LE(at + 36);
-    this.propertiesAt = this.targetsEnd;
-    this.propertiesEnd = this.propertiesAt + bytes.readUInt32LE(at + 40);
-    this.payloadAt = this.propertiesEnd;
-    this.payloadEnd = this.payloadAt + bytes.readUInt32LE(at + 44);
-    return this.payloadEnd === this.end && this.end <= bytes.length;
+    this.payloadEnd = this.end;
+    this.payloadAt = this.payloadEnd - bytes.readUInt32LE(at + 44);
+    this.propertiesEnd = this.payloadAt;
+    this.propertiesAt = this.propertiesEnd - bytes.readUInt32LE(at + 40);
+    this.targetsEnd = this.propertiesAt;
+    return this.targetsEnd >= this.targetsAt && this.end <= bytes.length;
   }
 
   get idAt(): number {
@@ -243,6 +263,7 @@ export function publisherIndexHash(publisherHash: number): number {
   return (publisherHash ^ 0x9e3779b9) >>> 0;
 }
 
-export function targetIndexHash(bytes: Uint8Array, at: number, end: number): number {
-  return (hash32(bytes, at, end) ^ 0xc2b2ae35) >>> 0;
+/** @param hash of the Client Identifier */
+export function targetIndexHash(hash: number): number {
+  return (hash ^ 0xc2b2ae35) >>> 0;
 }

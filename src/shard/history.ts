@@ -16,7 +16,6 @@ import {
   FRAME_TRACE,
   HISTORY_HEADER_BYTES,
   HistoryFields,
-  targetsBytes,
   writeHistoryRecord,
 } from '../journal/history-record.ts';
 import { MESSAGE_ID_BYTES, type MessageIds } from '../journal/message-id.ts';
@@ -85,10 +84,9 @@ export class History {
   /** Hands over the message, whose ID is the last of `ids` and whose further facts are in `fields`. */
   keep(view: MessageView): void {
     const { fields, producer } = this;
-    const targets = fields.targets.length === 0 ? 0 : targetsBytes(fields);
     const topic = view.topicEnd - view.topicAt;
     let properties = fields.propertiesEnd - view.propertiesAt;
-    let left = this.frameBytesMax - HISTORY_HEADER_BYTES - topic - fields.publisherBytes.length - targets;
+    let left = this.frameBytesMax - HISTORY_HEADER_BYTES - topic - fields.publisherBytes.length - fields.targetsLength;
     const hasProperties = properties <= left;
     if (!hasProperties) properties = 0;
     left -= properties;
@@ -102,7 +100,7 @@ export class History {
     }
     producer.commit(
       FRAME_MESSAGE,
-      writeHistoryRecord(producer.bytes, this.words, at, this.ids.words, view, fields, targets, hasProperties, payload),
+      writeHistoryRecord(producer.bytes, this.words, at, this.ids.words, view, fields, hasProperties, payload),
     );
     this.counters[KEPT]!++;
   }

@@ -99,11 +99,11 @@ export function routeP2p(
       shard.forgetOrigin();
       return ReasonCode.Success;
     }
+    const hash = hash32(bytes, address.clientIdAt, address.clientIdEnd);
     if (shard.isWatched) {
-      noteTarget(shard, bytes, address.clientIdAt, address.clientIdEnd);
+      noteTarget(shard, bytes, address.clientIdAt, address.clientIdEnd, hash);
       endP2p(shard, view);
     }
-    const hash = hash32(bytes, address.clientIdAt, address.clientIdEnd);
     if (shard.settings.p2p.topicTemplate === '{topic}') {
       routeToTarget(shard, view, bytes, address.clientIdAt, address.clientIdEnd, hash, true);
     } else {
@@ -125,12 +125,13 @@ export function routeP2p(
       const at = targetRanges[i]!;
       const end = targetRanges[i + 1]!;
       if (isDenied(shard, view, judged, asked, rawProperties, at, end)) continue;
-      if (shard.isWatched) noteTarget(shard, rawProperties, at, end);
+      const hash = hash32(rawProperties, at, end);
+      if (shard.isWatched) noteTarget(shard, rawProperties, at, end, hash);
       view.topicBytes = topicBytes;
       view.topicAt = topicAt;
       view.topicEnd = topicEnd;
       rewriteTopic(shard, view, rawProperties, at, end, publisherId);
-      routeToTarget(shard, view, rawProperties, at, end, hash32(rawProperties, at, end), false);
+      routeToTarget(shard, view, rawProperties, at, end, hash, false);
       // Each target may see a topic of its own.
       shard.newMessage();
     }
@@ -168,12 +169,13 @@ export function routeToClient(shard: Shard, view: MessageView, connection: Conne
   if (kind === 0 && judged !== null && !shard.authorization.mayPublish(judged, view)) return ReasonCode.NotAuthorized;
   if (shard.isWatched) beginP2p(shard, view, connection, namesOf(shard, id, 0, id.length));
   if (isDenied(shard, view, judged, NOTHING_ASKED, id, 0, id.length)) return ReasonCode.Success;
+  const hash = hash32(id, 0, id.length);
   if (shard.isWatched) {
-    noteTarget(shard, id, 0, id.length);
+    noteTarget(shard, id, 0, id.length, hash);
     endP2p(shard, view);
   }
   if (kind !== 0) rewriteTopic(shard, view, id, 0, id.length, connection.session!.clientId);
-  routeToTarget(shard, view, id, 0, id.length, hash32(id, 0, id.length), false);
+  routeToTarget(shard, view, id, 0, id.length, hash, false);
   shard.newMessage();
   return ReasonCode.Success;
 }

@@ -38,7 +38,7 @@ export function notePublish(shard: Shard, view: MessageView, publisher: ClientSe
   if (wants) {
     fill(shard, view, publisher, hash);
     history.fields.isP2p = false;
-    history.fields.targets.length = 0;
+    history.fields.clearTargets();
     history.keep(view);
   }
   if (tracing !== null) tracing.published(view, publisher === null ? ownId : publisher.clientId, NO_TARGETS);
@@ -60,25 +60,25 @@ export function beginP2p(shard: Shard, view: MessageView, connection: Connection
     const { fields } = history!;
     fill(shard, view, publisher, hash32(view.topicBytes, view.topicAt, view.topicEnd));
     fields.isP2p = true;
-    fields.targets.length = 0;
+    fields.clearTargets();
   }
   if (tracing !== null) tracing.published(view, publisher === null ? ownId : publisher.clientId, names);
   if (isKept && history!.sendsIds) name(shard, view);
 }
 
-/** The message at hand goes to the client id[at, end). */
-export function noteTarget(shard: Shard, id: Uint8Array, at: number, end: number): void {
+/** The message at hand goes to the client id[at, end). @param hash of these bytes */
+export function noteTarget(shard: Shard, id: Uint8Array, at: number, end: number, hash: number): void {
   if (!isKept) return;
   const { fields } = shard.history!;
   fields.targetBytes = id;
-  fields.targets.push(at, end);
+  fields.addTarget(at, end, hash);
 }
 
 /** All targets of the message at hand are known; `view` shows its topic as it was published. */
 export function endP2p(shard: Shard, view: MessageView): void {
   if (!isKept) return;
   isKept = false;
-  if (shard.history!.fields.targets.length > 0) shard.history!.keep(view);
+  if (shard.history!.fields.targetCount > 0) shard.history!.keep(view);
 }
 
 function fill(shard: Shard, view: MessageView, publisher: ClientSession | null, hash: number): void {

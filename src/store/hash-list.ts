@@ -23,6 +23,14 @@ export class HashList {
     this.last = -1;
   }
 
+  /** Forgets all, and keeps its memory. */
+  clear(): void {
+    this.count = 0;
+    this.slots.fill(0);
+    this.lastButOne = -1;
+    this.last = -1;
+  }
+
   at(index: number): number {
     return this.values[index]!;
   }

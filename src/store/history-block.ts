@@ -7,11 +7,13 @@
  *
  * It is open while it is filled, and closed when it is large or old enough; then it is never changed again.
  */
+import { hash32 } from '../base/hash.ts';
 import { RING_FRAME_HEADER_BYTES, ringFrameBytes } from '../base/ring.ts';
 import {
   HistoryReader,
   PUBLISHER_HASH_WORD,
   publisherIndexHash,
+  TARGET_HASH_WORD,
   TARGETS_WORD,
   TOPIC_HASH_WORD,
   targetIndexHash,
@@ -20,7 +22,7 @@ import {
 import { HashList } from './hash-list.ts';
 
 export const BLOCK_HEADER_BYTES = 8;
-const VERSION = 2;
+const VERSION = 3;
 /** A block that is being filled is closed beyond this. */
 export const BLOCK_BYTES: number = 256 * 1024;
 const HEADER_WORDS = RING_FRAME_HEADER_BYTES / 4;
@@ -28,11 +30,11 @@ const HEADER_WORDS = RING_FRAME_HEADER_BYTES / 4;
 const reader = new HistoryReader();
 
 export class HistoryBlock {
-  readonly shard: number;
+  shard: number;
   /** Place among the blocks of its shard. */
-  readonly sequence: number;
+  sequence: number;
   /** Wall milliseconds of its first message. */
-  readonly firstMilliseconds: number;
+  firstMilliseconds: number;
   /** What is asked for by topic, publisher and target, each once. */
   readonly hashes: HashList;
   count: number;
@@ -45,10 +47,10 @@ export class HistoryBlock {
   private words: Uint32Array;
   private at: number;
 
-  constructor(shard: number, sequence: number, firstMilliseconds: number) {
-    this.shard = shard;
-    this.sequence = sequence;
-    this.firstMilliseconds = firstMilliseconds;
+  constructor() {
+    this.shard = 0;
+    this.sequence = 0;
+    this.firstMilliseconds = 0;
     this.hashes = new HashList();
     this.count = 0;
     this.isDirty = false;
@@ -56,6 +58,19 @@ export class HistoryBlock {
     this.storedCount = 0;
     this.buffer = Buffer.allocUnsafeSlow(4096);
     this.words = new Uint32Array(this.buffer.buffer);
+    this.at = BLOCK_HEADER_BYTES;
+  }
+
+  /** An empty block, in the memory of one that is not needed any more: new memory for each took XX ns per message, for the system has to give it. */
+  begin(shard: number, sequence: number, firstMilliseconds: number): void {
+    this.shard = shard;
+    this.sequence = sequence;
+    this.firstMilliseconds = firstMilliseconds;
+    this.hashes.clear();
+    this.count = 0;
+    this.isDirty = false;
+    this.storedBytes = 0;
+    this.storedCount = 0;
     this.at = BLOCK_HEADER_BYTES;
   }
 
@@ -82,7 +97,9 @@ export class HistoryBlock {
       const word = (frame >>> 2) + HEADER_WORDS;
       hashes.add(topicIndexHash(words[word + TOPIC_HASH_WORD]!));
       hashes.add(publisherIndexHash(words[word + PUBLISHER_HASH_WORD]!));
-      if (words[word + TARGETS_WORD]! >>> 16 > 0) this.noteTargets(frame + RING_FRAME_HEADER_BYTES);
+      const targets = words[word + TARGETS_WORD]! >>> 16;
+      if (targets === 1) hashes.add(targetIndexHash(words[word + TARGET_HASH_WORD]!));
+      else if (targets > 1) this.noteTargets(frame + RING_FRAME_HEADER_BYTES);
       frame += ringFrameBytes(words[word - HEADER_WORDS]!);
     }
     this.count += frames;
@@ -90,6 +107,11 @@ export class HistoryBlock {
 
   private noteTargets(at: number): void {
     if (reader.read(this.buffer, at)) addTargetHashes(reader, this.hashes);
+  }
+
+  /** Of memory. */
+  get capacity(): number {
+    return this.buffer.length;
   }
 
   get bytes(): number {
@@ -106,13 +128,7 @@ export class HistoryBlock {
 
 function addTargetHashes(record: HistoryReader, hashes: HashList): void {
   const { bytes } = record;
-  let at = record.targetsAt;
-  for (let i = 0; i < record.targetCount && at + 2 <= record.targetsEnd; i++) {
-    const end = at + 2 + (bytes[at]! | (bytes[at + 1]! << 8));
-    if (end > record.targetsEnd) return;
-    hashes.add(targetIndexHash(bytes, at + 2, end));
-    at = end;
-  }
+  record.forEachTarget((at, end) => hashes.add(targetIndexHash(hash32(bytes, at, end))));
 }
 
 /** What can be asked for in the block that these bytes are. */

@@ -174,7 +174,7 @@ export class HistoryQuery {
     const hashes: number[] = [];
     if (this.topic.length > 0) hashes.push(topicIndexHash(this.topicHash));
     if (this.publisher.length > 0) hashes.push(publisherIndexHash(this.publisherHash));
-    if (this.target.length > 0) hashes.push(targetIndexHash(this.target, 0, this.target.length));
+    if (this.target.length > 0) hashes.push(targetIndexHash(hash32(this.target, 0, this.target.length)));
     const found = hashes.map((hash) => store.lookUp(hash, low, high));
     for (const { shard, directory } of store.directory.shards()) {
       let places: readonly number[] | null = null;

@@ -24,6 +24,8 @@ export const HISTORY_SHARDS_MAX = 256;
 /** A block that is written is closed beyond this size or age: then it is not written again. */
 const CLOSE_BYTES = 32 * 1024;
 const CLOSE_MILLISECONDS_MAX = 60_000;
+/** Blocks whose memory is kept: as many as a commit of a busy broker has. */
+const SPARE_BLOCKS_MAX = 32;
 /** So many blocks at least lie in the time that messages are kept for. */
 const BLOCKS_MIN = 20;
 /** How much later than that the commit may be that closes it. */
@@ -74,6 +76,8 @@ export class HistoryStore {
   private readonly openBlocks: (HistoryBlock | null)[];
   /** Full ones that are not on disk, in their order. */
   private closed: HistoryBlock[];
+  /** Those that nobody needs any more: their memory is used again. */
+  private readonly spare: HistoryBlock[];
   private pendingTraces: TraceWrite[];
   private traceCount: number;
   /** Bytes that are not on disk. */
@@ -93,6 +97,7 @@ export class HistoryStore {
     this.extraFree = 0;
     this.openBlocks = new Array<HistoryBlock | null>(HISTORY_SHARDS_MAX).fill(null);
     this.closed = [];
+    this.spare = [];
     this.pendingTraces = [];
     this.traceCount = 0;
     this.pendingBytes = 0;
@@ -151,7 +156,8 @@ export class HistoryStore {
     }
     if (block === null) {
       const milliseconds = idMilliseconds(bytes, at + RING_FRAME_HEADER_BYTES + RECORD_ID_AT);
-      block = new HistoryBlock(shard, this.directory.of(shard).reserve(milliseconds), milliseconds);
+      block = this.spare.pop() ?? new HistoryBlock();
+      block.begin(shard, this.directory.of(shard).reserve(milliseconds), milliseconds);
       this.openBlocks[shard] = block;
     }
     block.add(bytes, at, end);
@@ -248,8 +254,11 @@ export class HistoryStore {
       this.closed.push(block);
     }
     this.closed = this.closed.filter((block) => {
-      if (!block.isDirty) this.index.add(block, block.hashes, block.bytes);
-      return block.isDirty;
+      if (block.isDirty) return true;
+      this.index.add(block, block.hashes, block.bytes);
+      // A single frame may be larger than a block.
+      if (this.spare.length < SPARE_BLOCKS_MAX && block.capacity <= 2 * BLOCK_BYTES) this.spare.push(block);
+      return false;
     });
     this.pendingBytes = 0;
     for (const block of this.dirtyBlocks()) this.pendingBytes += block.bytes - block.storedBytes;

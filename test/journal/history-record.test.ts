@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { utf8Bytes } from '../../src/base/bytes.ts';
-import { HistoryFields, HistoryReader, targetsBytes, writeHistoryRecord } from '../../src/journal/history-record.ts';
+import { hash32 } from '../../src/base/hash.ts';
+import { HistoryFields, HistoryReader, writeHistoryRecord } from '../../src/journal/history-record.ts';
 import { compareIds, idCount, idFloor, idMilliseconds, idShard, idText, MessageIds, parseId } from '../../src/journal/message-id.ts';
 import { UserPropertyReader } from '../../src/protocol/property.ts';
 import { MessageView } from '../../src/protocol/publish.ts';
@@ -68,7 +69,7 @@ test('a record has what was written, and nothing less than whole is one', () => 
     fields.targetBytes = utf8Bytes(names.join(''));
     let at = 0;
     for (const name of names) {
-      fields.targets.push(at, at + name.length);
+      fields.addTarget(at, at + name.length, hash32(fields.targetBytes, at, at + name.length));
       at += name.length;
     }
     const idWords = Uint32Array.from({ length: 4 }, () => random.next(2 ** 32));
@@ -76,7 +77,7 @@ test('a record has what was written, and nothing less than whole is one', () => 
     const hasProperties = random.next(4) > 0;
     const kept = Math.min(payload.length, 100);
     const place = 4 * random.next(3);
-    const length = writeHistoryRecord(target, words, place, idWords, view, fields, targetsBytes(fields), hasProperties, kept);
+    const length = writeHistoryRecord(target, words, place, idWords, view, fields, hasProperties, kept);
     const bytes = target.subarray(0, place + length);
     assert.ok(reader.read(bytes, place));
     assert.equal(reader.end, place + length);

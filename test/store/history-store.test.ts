@@ -10,7 +10,7 @@ import test from 'node:test';
 import { utf8Bytes } from '../../src/base/bytes.ts';
 import { hash32 } from '../../src/base/hash.ts';
 import { RING_FRAME_HEADER_BYTES, ringFrameBytes } from '../../src/base/ring.ts';
-import { FRAME_MESSAGE, HistoryFields, targetsBytes, writeHistoryRecord } from '../../src/journal/history-record.ts';
+import { FRAME_MESSAGE, HistoryFields, writeHistoryRecord } from '../../src/journal/history-record.ts';
 import { idText, MessageIds } from '../../src/journal/message-id.ts';
 import { MessageView } from '../../src/protocol/publish.ts';
 import { filterMatches } from '../../src/protocol/topic.ts';
@@ -58,11 +58,11 @@ class Writer {
     fields.targetBytes = utf8Bytes(targets.join(''));
     let at = 0;
     for (const target of targets) {
-      fields.targets.push(at, at + target.length);
+      fields.addTarget(at, at + target.length, hash32(fields.targetBytes, at, at + target.length));
       at += target.length;
     }
     const place = RING_FRAME_HEADER_BYTES;
-    const length = writeHistoryRecord(this.buffer, this.words, place, ids.words, view, fields, targetsBytes(fields), true, payloadBytes);
+    const length = writeHistoryRecord(this.buffer, this.words, place, ids.words, view, fields, true, payloadBytes);
     this.words[0] = length;
     this.words[1] = FRAME_MESSAGE;
     store.add(shard, this.buffer, 0, ringFrameBytes(length));
