@@ -11,6 +11,8 @@ export interface CLibrary {
   recv(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   /** Linux alone has it. */
   readonly fallocate: ((fd: number, mode: number, offset: number, length: number) => number) | undefined;
+  /** Linux alone has it. Returns the error. */
+  readonly posix_fadvise: ((fd: number, offset: number, length: number, advice: number) => number) | undefined;
   /** Linux only. */
   readonly memfd_create?: (name: string, flags: number) => number;
   /** Why the last call of this thread has failed; to be asked at once. */
@@ -68,7 +70,8 @@ export function library(): CLibrary | null {
         const bytes = new Uint8Array(koffi.view(pointer, length));
         return { address: koffi.address(pointer), bytes: bytes.fill(0) };
       },
-      fallocate: fallocateOf(libc),
+      fallocate: largeFileCall(libc, 'fallocate', 'int fd, int mode, int64_t offset, int64_t length'),
+      posix_fadvise: largeFileCall(libc, 'posix_fadvise', 'int fd, int64_t offset, int64_t length, int advice'),
       ...(process.platform === 'linux' ? { memfd_create: libc.func('int memfd_create(const char *name, unsigned int flags)') } : {}),
       errno: () => koffi.errno(),
     };
@@ -79,11 +82,11 @@ export function library(): CLibrary | null {
 }
 
 /** With offsets of 64 bits: glibc has another name for that one, musl has no other. */
-function fallocateOf(libc: Library): CLibrary['fallocate'] {
+function largeFileCall(libc: Library, name: string, parameters: string): ((...values: number[]) => number) | undefined {
   if (process.platform !== 'linux') return undefined;
-  for (const name of ['fallocate64', 'fallocate']) {
+  for (const one of [`${name}64`, name]) {
     try {
-      return libc.func(`int ${name}(int fd, int mode, int64_t offset, int64_t length)`);
+      return libc.func(`int ${one}(${parameters})`);
     } catch {
       // Not under this name: the next one is tried.
     }

@@ -18,6 +18,12 @@ const REMOVAL_ROOM_PART = 128;
 const SPARE_BYTES = 12 * 1024 * 1024;
 const SPARE_PART = 64;
 
+/**
+ * So much is written before the system is told to forget it: few people ask for it, and what others read is to stay in memory instead. The next pages take the same
+ * memory, too; on a virtual machine whose host gives memory at its first use, a written byte took 0.4 ns of processor time instead of 2.3.
+ */
+const CACHED_BYTES = 32 * 1024 * 1024;
+
 /** What must be left of the room that was set aside: all that is spare, what it takes to remove something, or nothing. */
 export type SpareRoom = 'all' | 'for-removing' | 'none';
 
@@ -37,6 +43,8 @@ export class HistoryFile {
   private root!: RootDatabase<Buffer, string>;
   /** What has failed is mended by opening the environment anew, if by anything. */
   private mustReopen: boolean;
+  /** Since the system was told to forget. */
+  private cachedBytes: number;
 
   /** @throws what LMDB or the system says */
   constructor(path: string) {
@@ -44,6 +52,7 @@ export class HistoryFile {
     this.isOpen = false;
     this.isUncertain = false;
     this.mustReopen = false;
+    this.cachedBytes = 0;
     this.room = new StoreRoom(path);
     mkdirSync(path, { recursive: true });
     this.damage = putAsideDamaged(path);
@@ -109,6 +118,10 @@ export class HistoryFile {
       this.isUncertain = true;
       throw error;
     }
+    this.cachedBytes += bytes;
+    if (this.cachedBytes < CACHED_BYTES) return;
+    this.cachedBytes = 0;
+    this.room.forgetCached();
   }
 
   /** Whether the disk takes anything. @throws SystemError where it does not */

@@ -20,6 +20,8 @@ import { library } from '../base/c-library.ts';
 
 /** `FALLOC_FL_KEEP_SIZE`: blocks beyond the end, and the size stays. */
 const KEEP_SIZE = 1;
+/** `POSIX_FADV_DONTNEED`. */
+const DONT_NEED = 4;
 /** Taken at one time. Not all at once: XFS wants as much to be free as one call spans, even if nothing of it is missing. */
 const PIECE_BYTES = 8 * 1024 * 1024;
 /** LMDB writes its lock file through mapped memory: where a block is missing on a full disk, that is a signal. */
@@ -172,6 +174,11 @@ export class StoreRoom {
   /** All before this byte of the file has its place on the disk. */
   get reservedBytes(): number {
     return this.reserved;
+  }
+
+  /** Lets the system forget what it holds in memory of the file and what is on disk; what is read through a map stays. */
+  forgetCached(): void {
+    if (this.data >= 0) library()?.posix_fadvise?.(this.data, 0, 0, DONT_NEED);
   }
 
   /** Gives the room that was not needed back to the disk. The environment is closed. */
