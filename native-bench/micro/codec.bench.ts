@@ -5,7 +5,7 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { copyBytes, readText, Writer } from '../../src/base/bytes.ts';
+import { copyBytes, readText, Writer, withView } from '../../src/base/bytes.ts';
 import { AckView, readAck, writeAck } from '../../src/protocol/ack.ts';
 import { PUBACK, V5, V311 } from '../../src/protocol/packet-type.ts';
 import { MessageView, PublishPacket, publishLength, readPublish, writePublish, writePublishPacket } from '../../src/protocol/publish.ts';
@@ -69,10 +69,11 @@ function writeCase(version: 4 | 5, withProperties: boolean, payloadBytes: number
   });
 }
 
-function copyCase(bytes: number, how: 'loop' | 'set' | 'copyBytes'): number {
+function copyCase(bytes: number, how: 'loop' | 'set' | 'copyBytes' | 'withView'): number {
   const source = Buffer.allocUnsafeSlow(4096).fill(1);
   const target = Buffer.allocUnsafeSlow(4096);
-  if (how === 'copyBytes') {
+  if (how === 'withView') for (const one of [source, target]) withView(one);
+  if (how === 'copyBytes' || how === 'withView') {
     return best((i) => {
       copyBytes(target, i & 255, source, i & 127, (i & 127) + bytes);
       return 1;
@@ -122,8 +123,8 @@ const cases = new Map<string, () => number>([
   ['readText, 25 bytes of ASCII', () => textCase('devices/p2p/client-000123')],
   ['readText, 25 bytes of UTF-8', () => textCase('geräte/p2p/client-00012')],
 ]);
-for (const bytes of [16, 32, 48, 64, 96, 128, 192, 256]) {
-  for (const how of ['loop', 'set', 'copyBytes'] as const) cases.set(`copy ${bytes} bytes, ${how}`, () => copyCase(bytes, how));
+for (const bytes of [16, 32, 48, 64, 96, 128, 192, 256, 384, 512]) {
+  for (const how of ['loop', 'set', 'copyBytes', 'withView'] as const) cases.set(`copy ${bytes} bytes, ${how}`, () => copyCase(bytes, how));
 }
 
 const wanted = process.argv[2];

@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { utf8Bytes } from '../../src/base/bytes.ts';
+import { utf8Bytes, withView } from '../../src/base/bytes.ts';
 import { hash32 } from '../../src/base/hash.ts';
 import { RING_FRAME_HEADER_BYTES, RingConsumer, ringBufferBytes, ringFrameBytes } from '../../src/base/ring.ts';
 import { MessageIds } from '../../src/journal/message-id.ts';
@@ -43,7 +43,7 @@ function measure(topics: number, withStore: boolean): { shard: number; thread: n
   const hashes = names.map((name) => hash32(name, 0, name.length));
   const publisher = utf8Bytes('client-0123456789');
   const view = new MessageView();
-  view.payloadBytes = new Uint8Array(PAYLOAD_BYTES);
+  view.payloadBytes = withView(Buffer.alloc(PAYLOAD_BYTES));
   view.payloadEnd = PAYLOAD_BYTES;
   let bestShard = Number.POSITIVE_INFINITY;
   let bestThread = Number.POSITIVE_INFINITY;

@@ -15,8 +15,26 @@ export const VARINT_MAX = 268_435_455;
 /** Most bytes that a UTF-8 Encoded String or Binary Data may hold: its length is two bytes (sections 1.5.4 and 1.5.6). */
 export const RANGE16_BYTES_MAX = 65_535;
 
+/** Bytes that can be copied by words: see `withView`. */
+interface Viewed extends Uint8Array {
+  dataView?: DataView;
+}
+
+/**
+ * Lets `copyBytes` copy to and from these bytes by words of four, wherever they begin: for buffers that live long and that every message goes through. The view is
+ * a property of the array, because one made per copy would cost more than it saves.
+ */
+export function withView<T extends Uint8Array>(bytes: T): T {
+  (bytes as Viewed).dataView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return bytes;
+}
+
+// Copies between bytes with views, of so many bytes: words take 14 ns for 16, 20 ns for 64, 37 ns for 128 and 87 ns for 256, where the loop below takes 37, 56 and 80
+// ns and `set` 129 ns; from 384 on `set` is as fast (native-bench/micro/codec.bench.ts, on a slow machine). A fan-in of small messages takes 8 % less processor time.
+const COPY_WORDS_BYTES_MIN = 16;
+const COPY_WORDS_BYTES_MAX = 256;
 // Up to this many bytes a loop beats `set` with a view, which costs about 51 ns whatever the size (16 bytes: 7 ns, 64 bytes: 21 ns,
-// 128 bytes: 41 ns, 192 bytes: 65 ns; native-bench/micro/codec.bench.ts).
+// 128 bytes: 41 ns, 192 bytes: 65 ns).
 const COPY_LOOP_BYTES_MAX = 128;
 
 // Buffer's own methods, called on any Uint8Array: they also accept views of a SharedArrayBuffer, which TextDecoder does not.
@@ -258,7 +276,16 @@ export function copyBytes(target: Uint8Array, targetAt: number, source: Uint8Arr
     target.copyWithin(targetAt, at, end);
     return;
   }
-  if (end - at <= COPY_LOOP_BYTES_MAX) {
+  const length = end - at;
+  if (length >= COPY_WORDS_BYTES_MIN && length <= COPY_WORDS_BYTES_MAX) {
+    const from = (source as Viewed).dataView;
+    const to = (target as Viewed).dataView;
+    if (from !== undefined && to !== undefined) {
+      copyWords(to, targetAt, from, at, length);
+      return;
+    }
+  }
+  if (length <= COPY_LOOP_BYTES_MAX) {
     // Eight bytes a turn (64 bytes: 50 ns -> 21 ns).
     let from = at;
     let to = targetAt;
@@ -276,6 +303,13 @@ export function copyBytes(target: Uint8Array, targetAt: number, source: Uint8Arr
     return;
   }
   target.set(source.subarray(at, end), targetAt);
+}
+
+/** Copies at least four bytes: words, and the last of them may lie over the one before. */
+function copyWords(target: DataView, targetAt: number, source: DataView, at: number, length: number): void {
+  const last = length - 4;
+  for (let i = 0; i < last; i += 4) target.setInt32(targetAt + i, source.getInt32(at + i, true), true);
+  target.setInt32(targetAt + last, source.getInt32(at + last, true), true);
 }
 
 /** Says whether two ranges hold the same bytes. */

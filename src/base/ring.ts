@@ -12,6 +12,7 @@
  * Hot path.
  */
 import { assert } from './assert.ts';
+import { withView } from './bytes.ts';
 
 const HEAD_WORD = 0;
 const TAIL_WORD = 16;
@@ -51,7 +52,7 @@ export class RingProducer {
   private reservedTail: number;
 
   constructor(shared: SharedArrayBuffer) {
-    this.bytes = Buffer.from(shared);
+    this.bytes = withView(Buffer.from(shared));
     this.words = new Int32Array(shared);
     this.capacity = shared.byteLength - DATA_AT;
     this.mask = this.capacity - 1;
@@ -125,7 +126,7 @@ export class RingConsumer {
   private tailSeen: number;
 
   constructor(shared: SharedArrayBuffer) {
-    this.bytes = Buffer.from(shared);
+    this.bytes = withView(Buffer.from(shared));
     this.words = new Int32Array(shared);
     this.capacity = shared.byteLength - DATA_AT;
     this.mask = this.capacity - 1;

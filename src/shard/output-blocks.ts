@@ -6,6 +6,8 @@
  *
  * Hot path.
  */
+import { withView } from '../base/bytes.ts';
+
 const SMALLEST_SHIFT = 8;
 const CLASSES = 15;
 const SLAB_BYTES = 64 * 1024;
@@ -26,15 +28,15 @@ export class OutputBlocks {
     if (size >= CLASSES) return Buffer.allocUnsafeSlow(length);
     const block = this.free[size]!.pop();
     if (block !== undefined) return block;
-    return size === 0 ? this.cut() : Buffer.allocUnsafeSlow(1 << (size + SMALLEST_SHIFT));
+    return size === 0 ? this.cut() : withView(Buffer.allocUnsafeSlow(1 << (size + SMALLEST_SHIFT)));
   }
 
   /** One of the smallest blocks; the others of its slab are free from now on. */
   private cut(): Uint8Array {
     const slab = new ArrayBuffer(SLAB_BYTES);
     const size = 1 << SMALLEST_SHIFT;
-    for (let at = SLAB_BYTES - size; at > 0; at -= size) this.free[0]!.push(Buffer.from(slab, at, size));
-    return Buffer.from(slab, 0, size);
+    for (let at = SLAB_BYTES - size; at > 0; at -= size) this.free[0]!.push(withView(Buffer.from(slab, at, size)));
+    return withView(Buffer.from(slab, 0, size));
   }
 
   give(block: Uint8Array): void {

@@ -6,6 +6,7 @@
  * Adoption by descriptor is also what gives a socket its fast path: `onread` with one read buffer for all sockets of the shard, parsed in place.
  */
 import net from 'node:net';
+import { withView } from '../base/bytes.ts';
 import { packObject } from '../base/pack.ts';
 import { reasonName } from '../protocol/reason-code.ts';
 import { ADMISSION_OPEN, ADMISSION_REFUSED, Admission } from '../shard/admission.ts';
@@ -107,7 +108,7 @@ export function adoptHandedOff(shard: Shard, transit: Transit, readBuffer: Buffe
 
 /** The read buffer that all sockets of a shard share. */
 export function createReadBuffer(): Buffer {
-  return Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+  return withView(Buffer.allocUnsafeSlow(READ_BUFFER_BYTES));
 }
 
 function adopt(shard: Shard, readBuffer: Buffer, fd: number, peer: Peer, read: Uint8Array): void {

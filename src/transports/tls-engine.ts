@@ -8,6 +8,7 @@
  * copy, no call. So a message costs two calls, SSL_read and SSL_write, and the second of them is also the one that sends. Beside Node's TLS sockets: 7.1 µs a message
  * against 19.3 (fan-in of 1,000), 12.6 to 22.8 against 27.8 to 30.4 (P2P); TCP has 4.6 and 10.4.
  */
+import { withView } from '../base/bytes.ts';
 import { library } from '../base/c-library.ts';
 import { type Address, type OpenSsl, openSsl, type TlsError, takeError } from '../base/open-ssl.ts';
 
@@ -58,7 +59,7 @@ export class TlsEngine {
     this.cipherLow = Number(cipher.address & 0xffff_ffffn);
     this.cipherHigh = Number(cipher.address >> 32n);
     const plain = memory(PLAIN_BYTES);
-    this.plain = plain.bytes;
+    this.plain = withView(plain.bytes);
     this.plainAddress = Number(plain.address);
     this.input = ssl.BIO_new_mem_buf(Number(cipher.address), 0);
     // Empty means that more will come, not that it is the end.

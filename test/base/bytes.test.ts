@@ -20,6 +20,7 @@ import {
   VARINT_MAX,
   varintLength,
   Writer,
+  withView,
   writeVarint,
 } from '../../src/base/bytes.ts';
 
@@ -125,6 +126,29 @@ test('copies are right on both sides of the threshold, within one array, and in 
   }
   assert.equal(equalBytes(hex('0102'), 0, 2, hex('0103'), 0, 2), false);
   assert.equal(equalBytes(hex('0102'), 0, 2, hex('010203'), 0, 3), false);
+});
+
+test('copies by words are exact, wherever they begin and end, and whichever side has a view', () => {
+  // Not at the beginning of its memory.
+  const memory = (length: number): Uint8Array => new Uint8Array(length + 3).subarray(3);
+  for (let length = 0; length <= 300; length++) {
+    for (const sides of [
+      [withView, withView],
+      [withView, (bytes: Uint8Array) => bytes],
+      [(bytes: Uint8Array) => bytes, withView],
+    ] as const) {
+      const targetAt = length % 7;
+      const at = length % 5;
+      const source = sides[0](memory(length + 5));
+      for (let i = 0; i < source.length; i++) source[i] = i * 7 + 1;
+      const target = sides[1](memory(length + 9));
+      copyBytes(target, targetAt, source, at, at + length);
+      assert.deepEqual(
+        [...target],
+        [...new Array(targetAt).fill(0), ...source.subarray(at, at + length), ...new Array(9 - targetAt).fill(0)],
+      );
+    }
+  }
 });
 
 test('text survives as UTF-8, with a byte order mark, also in shared memory', () => {
