@@ -35,7 +35,7 @@ function measure(topics: number, withStore: boolean): { shard: number; thread: n
   };
   const ring = new SharedArrayBuffer(ringBufferBytes(bufferBytes));
   const ids = new MessageIds(0);
-  const wiring = { ring, wake: new SharedArrayBuffer(64), newest: new SharedArrayBuffer(8) };
+  const wiring = { ring, wake: new SharedArrayBuffer(64), newest: new SharedArrayBuffer(8), tally: new SharedArrayBuffer(24) };
   const history = new History(settings, wiring, 0, ids, new Float64Array(COUNTERS.length));
   const consumer = new RingConsumer(ring);
   const store = withStore ? new HistoryStore(path, 3600) : null;

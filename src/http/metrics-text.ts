@@ -4,6 +4,7 @@
  */
 
 import { VERSION } from '../base/version.ts';
+import type { HistoryTally } from '../journal/history-tally.ts';
 import { COUNTER_FACTS } from '../shard/counter-facts.ts';
 import { COUNTERS, listenerCounter } from '../shard/counters.ts';
 import {
@@ -95,6 +96,18 @@ const CPU = ['process_cpu_seconds_total', 'CPU time of the process.'] as const;
 const RSS = ['process_resident_memory_bytes', 'Memory of the process.'] as const;
 const STARTED = ['process_start_time_seconds', 'When the process has started, in seconds since 1970.'] as const;
 
+/** What the history says of messages that shards have handed over to it; 0 where there is none. */
+const HISTORY_FACTS: readonly (readonly [name: string, kind: MetricKind, help: string, of: (tally: HistoryTally) => number])[] = [
+  ['onehop_history_lost_messages_total', 'counter', 'Messages that the history has taken and could not write.', ({ lost }) => lost],
+  [
+    'onehop_history_evicted_bytes_total',
+    'counter',
+    'Bytes of messages that left the history before their time, because the disk was full.',
+    ({ evictedBytes }) => evictedBytes,
+  ],
+  ['onehop_history_waiting_messages', 'gauge', 'Messages that the history has taken and not written yet.', ({ waiting }) => waiting],
+];
+
 /** Bounds of the buckets as Prometheus sees them: each doubling from 16 µs to 67 s. */
 const LAST_BUCKETS: readonly number[] = Array.from({ length: 23 }, (_, place) => place * 4 + 11);
 
@@ -115,6 +128,7 @@ export function allMetrics(): readonly Metric[] {
   for (const { name, help, labels, isByShard } of Object.values(HISTOGRAM_FACTS))
     add({ name, kind: 'histogram', help, labels: isByShard ? ['shard'] : labels === '' ? [] : [labels.split('=')[0]!] });
   for (const [name, help] of Object.values(VITAL_FACTS)) add({ name, kind: 'gauge', help, labels: ['thread'] });
+  for (const [name, kind, help] of HISTORY_FACTS) add({ name, kind, help, labels: [] });
   add({ name: CPU[0], kind: 'counter', help: CPU[1], labels: [] });
   add({ name: RSS[0], kind: 'gauge', help: RSS[1], labels: [] });
   add({ name: STARTED[0], kind: 'gauge', help: STARTED[1], labels: [] });
@@ -160,6 +174,8 @@ export function metricsText(shard: Shard): string {
     }
   }
   writeMeasures(new MeasuresReader(shard.sharedMeasures, shards), lines, begin);
+  const tally = shard.history?.tally;
+  for (const [name, kind, help, of] of HISTORY_FACTS) single([name, help], kind, '', tally === undefined ? 0 : of(tally));
   const { user, system } = process.cpuUsage();
   single(CPU, 'counter', '', (user + system) / 1e6);
   single(RSS, 'gauge', '', process.memoryUsage.rss());

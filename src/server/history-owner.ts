@@ -7,10 +7,10 @@ import { Worker } from 'node:worker_threads';
 import type { Log } from '../base/log.ts';
 import { ringBufferBytes } from '../base/ring.ts';
 import type { HistorySettings } from '../base/settings.ts';
+import { HistoryTally } from '../journal/history-tally.ts';
 import type { HistoryWiring } from '../shard/history.ts';
 import { StoreError } from '../store/store-error.ts';
 import { StoreLock } from '../store/store-lock.ts';
-import { HistoryTally } from './history-tally.ts';
 import type { FromHistoryThread, HistoryAsk, HistoryThreadStart, ToHistoryThread } from './history-thread.ts';
 import { StartError } from './start-error.ts';
 
@@ -182,7 +182,7 @@ export class HistoryOwner {
 
   /** The end of the history for one shard. */
   wiring(shard: number): HistoryWiring {
-    return { ring: this.rings[shard]!, wake: this.wake, newest: this.newest };
+    return { ring: this.rings[shard]!, wake: this.wake, newest: this.newest, tally: this.tally.shared };
   }
 
   /** Resolves with the answer; null: there is none, because too many ask or the disk fails. */

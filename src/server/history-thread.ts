@@ -14,11 +14,11 @@ import { assert } from '../base/assert.ts';
 import { RING_FRAME_HEADER_BYTES, RingConsumer, ringFrameBytes } from '../base/ring.ts';
 import type { HistorySettings } from '../base/settings.ts';
 import { FRAME_MESSAGE, FRAME_TRACE } from '../journal/history-record.ts';
+import { HistoryTally } from '../journal/history-tally.ts';
 import { idText, MESSAGE_ID_BYTES } from '../journal/message-id.ts';
 import { findMessage, HistoryQuery, type HistoryQuestion } from '../store/history-query.ts';
 import { HistoryStore } from '../store/history-store.ts';
 import { isFull } from '../store/store-room.ts';
-import { HistoryTally } from './history-tally.ts';
 
 export interface HistoryThreadStart {
   readonly settings: HistorySettings;

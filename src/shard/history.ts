@@ -12,6 +12,7 @@ import { equalBytes, utf8Bytes } from '../base/bytes.ts';
 import { RingProducer, ringFrameBytesMax } from '../base/ring.ts';
 import type { HistorySettings } from '../base/settings.ts';
 import { FRAME_MESSAGE, FRAME_TRACE, HISTORY_HEADER_BYTES, HistoryFields, writeHistoryRecord } from '../journal/history-record.ts';
+import { HistoryTally } from '../journal/history-tally.ts';
 import { MESSAGE_ID_BYTES, type MessageIds } from '../journal/message-id.ts';
 import { filterMatchesBytes } from '../protocol/filter-bytes.ts';
 import type { MessageView } from '../protocol/publish.ts';
@@ -29,11 +30,15 @@ export interface HistoryWiring {
   readonly wake: SharedArrayBuffer;
   /** Milliseconds of the newest Message ID of each shard. */
   readonly newest: SharedArrayBuffer;
+  /** Of `HistoryTally`: what has become of messages of all shards. */
+  readonly tally: SharedArrayBuffer;
 }
 
 export class History {
   /** Whether receivers are told the Message ID. */
   readonly sendsIds: boolean;
+  /** What has become of messages of all shards. */
+  readonly tally: HistoryTally;
   /** Filled by whoever calls `keep`. */
   readonly fields: HistoryFields;
   private readonly producer: RingProducer;
@@ -50,6 +55,7 @@ export class History {
 
   constructor(settings: HistorySettings, wiring: HistoryWiring, index: number, ids: MessageIds, counters: Float64Array) {
     this.sendsIds = settings.messageId;
+    this.tally = new HistoryTally(wiring.tally);
     this.fields = new HistoryFields();
     this.producer = new RingProducer(wiring.ring);
     this.words = new Uint32Array(wiring.ring);

@@ -113,6 +113,8 @@ class ShardCursor {
       this.next += this.step;
       const block = this.store.read({ shard: this.shard, sequence });
       cost += BLOCK_COST + (block === null ? 0 : block.length);
+      // Of another version, or damaged, one behind the other: nobody waits for more of them.
+      if (cost > SCAN_BYTES_MAX) return -1;
       if (block === null) {
         this.records = [];
         continue;

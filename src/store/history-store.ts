@@ -26,6 +26,8 @@ const CLOSE_BYTES = 32 * 1024;
 const CLOSE_MILLISECONDS_MAX = 60_000;
 /** Blocks whose memory is kept: as many as a commit of a busy broker has. */
 const SPARE_BLOCKS_MAX = 32;
+/** What is asked for in one of them: messages with hundreds of targets may make much more. */
+const SPARE_HASHES_MAX = 16_384;
 /** So many blocks at least lie in the time that messages are kept for. */
 const BLOCKS_MIN = 20;
 /** How much later than that the commit may be that closes it. */
@@ -257,7 +259,8 @@ export class HistoryStore {
       if (block.isDirty) return true;
       this.index.add(block, block.hashes, block.bytes);
       // A single frame may be larger than a block.
-      if (this.spare.length < SPARE_BLOCKS_MAX && block.capacity <= 2 * BLOCK_BYTES) this.spare.push(block);
+      if (this.spare.length < SPARE_BLOCKS_MAX && block.capacity <= 2 * BLOCK_BYTES && block.hashes.count <= SPARE_HASHES_MAX)
+        this.spare.push(block);
       return false;
     });
     this.pendingBytes = 0;

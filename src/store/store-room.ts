@@ -176,9 +176,9 @@ export class StoreRoom {
     return this.reserved;
   }
 
-  /** Lets the system forget what it holds in memory of the file and what is on disk; what is read through a map stays. */
-  forgetCached(): void {
-    if (this.data >= 0) library()?.posix_fadvise?.(this.data, 0, 0, DONT_NEED);
+  /** Lets the system forget what it holds in memory of the file and what is on disk; what is read through a map stays. @returns whether it does */
+  forgetCached(): boolean {
+    return this.data >= 0 && library()?.posix_fadvise?.(this.data, 0, 0, DONT_NEED) === 0;
   }
 
   /** Gives the room that was not needed back to the disk. The environment is closed. */

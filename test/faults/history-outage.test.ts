@@ -131,6 +131,9 @@ describe('while the disk of the history fails', () => {
     published += 16;
     const { kept, dropped, lost } = await history.until('all is written', ({ waitingBytes }) => waitingBytes === 0);
     assert.equal(kept + dropped, published);
+    const metrics = await scene.broker.request('GET', '/metrics', { role: 'viewer' });
+    assert.equal(/^onehop_history_lost_messages_total (\d+)$/m.exec(metrics.text)?.[1], String(lost));
+    assert.match(metrics.text, /^onehop_history_waiting_messages 0$/m);
     const found = await history.findAll();
     assertInOrder(found);
     assert.equal(found.length, kept - lost);

@@ -26,5 +26,10 @@ test('hashes are there once, in order', () => {
       [...set],
     );
     for (let i = 0; i < 100; i++) assert.equal(list.has(i), set.has(i));
+    const [first] = set;
+    list.clear();
+    assert.deepEqual([list.count, list.has(first!)], [0, false]);
+    list.add(first!);
+    assert.deepEqual([list.count, list.at(0)], [1, first]);
   }
 });

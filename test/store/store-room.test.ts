@@ -6,8 +6,10 @@
  */
 import assert from 'node:assert/strict';
 import { closeSync, copyFileSync, openSync, readdirSync, statSync, truncateSync, writeSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import test, { describe } from 'node:test';
+import { library } from '../../src/base/c-library.ts';
 import { recordNumber } from '../../src/journal/record.ts';
 import { LogReader, openForReading } from '../../src/store/log-reader.ts';
 import { LogStore, type RecordWrite } from '../../src/store/log-store.ts';
@@ -121,6 +123,17 @@ describe(`room is taken before LMDB writes, seed ${seed}`, () => {
     store = new LogStore(directory, 'none');
     assert.equal(store.newestCount(0), 1);
     await store.close();
+  });
+
+  test('the system takes the advice to forget what is on disk, and knows bad advice', () => {
+    const room = new StoreRoom(storeDirectory());
+    room.open();
+    assert.equal(room.forgetCached(), room.canReserve);
+    const file = openSync(join(storeDirectory(), 'any'), 'w');
+    if (room.canReserve) assert.equal(library()!.posix_fadvise!(file, 0, 0, 99), constants.errno.EINVAL);
+    closeSync(file);
+    room.release();
+    assert.equal(room.forgetCached(), false, 'it is closed');
   });
 
   test('a file with holes, as copies may be, gets all its blocks', async () => {
