@@ -39,26 +39,39 @@ export interface LoginTally {
   failed: number;
 }
 
+/** One authenticator, and what it has said. */
+export interface ChainEntry {
+  readonly authenticator: Authenticator;
+  readonly tally: LoginTally;
+}
+
+export function chainEntry(authenticator: Authenticator): ChainEntry {
+  return { authenticator, tally: { accepted: 0, refused: 0, ignored: 0, failed: 0 } };
+}
+
 export class Chain {
-  /** By place. */
-  readonly tallies: readonly LoginTally[];
-  private readonly authenticators: readonly Authenticator[];
+  /** In the order in which they are asked. Another list where they change: what one says that is not in it any more counts for nothing. */
+  private entries: readonly ChainEntry[];
   private readonly settings: ChainSettings;
   private readonly failed: FailedLogins;
   /** Told of an authenticator that cannot do its work. */
   private readonly troubled: (authenticator: string, error: Error) => void;
 
   constructor(
-    authenticators: readonly Authenticator[],
+    entries: readonly ChainEntry[],
     settings: ChainSettings,
     failed: FailedLogins,
     troubled: (authenticator: string, error: Error) => void,
   ) {
-    this.authenticators = authenticators;
-    this.tallies = authenticators.map(() => ({ accepted: 0, refused: 0, ignored: 0, failed: 0 }));
+    this.entries = entries;
     this.settings = settings;
     this.failed = failed;
     this.troubled = troubled;
+  }
+
+  /** Logins from now on are judged by these. */
+  replace(entries: readonly ChainEntry[]): void {
+    this.entries = entries;
   }
 
   /**
@@ -90,7 +103,7 @@ export class Chain {
 
   /** The name that a login tries, and the one authenticator that it means; null: the username, and whoever judges that. */
   private triedBy(login: Login): { name: string | null; prover: string | null } {
-    for (const authenticator of this.authenticators) {
+    for (const { authenticator } of this.entries) {
       const name = authenticator.triedName?.(login) ?? null;
       // No username has a NUL in it, so none is counted with this one.
       if (name !== null) return { name: `\0${name}`, prover: authenticator.name };
@@ -100,8 +113,9 @@ export class Chain {
 
   /** Begins an exchange. @returns null: nobody knows the method */
   open(method: string): Exchange | null {
-    const authenticator = this.authenticators.find((one): one is MethodAuthenticator => 'method' in one && one.method === method);
-    return authenticator?.open() ?? null;
+    for (const { authenticator } of this.entries)
+      if ('method' in authenticator && authenticator.method === method) return (authenticator as MethodAuthenticator).open();
+    return null;
   }
 
   /**
@@ -125,8 +139,8 @@ export class Chain {
       if (said.effect === 'continue') return said.data;
       const problem = said.effect === 'deny' ? said.cause : attributesProblem(said.identity.attributes);
       hasFailed = problem !== null;
-      const tally = this.tallies[this.authenticators.findIndex(({ name }) => name === exchange.authenticator)];
-      if (tally !== undefined) tally[problem === null ? 'accepted' : 'refused']++;
+      const entry = this.entries.find(({ authenticator }) => authenticator.name === exchange.authenticator);
+      if (entry !== undefined) entry.tally[problem === null ? 'accepted' : 'refused']++;
       if (said.effect === 'deny' || problem !== null)
         return refusal(ReasonCode.BadUserNameOrPassword, `${exchange.authenticator}: ${problem}`);
       this.failed.succeeded(attempt);
@@ -141,10 +155,16 @@ export class Chain {
     const causes: string[] = [];
     let isDenied = false;
     let isUnsure = false;
-    for (const [place, authenticator] of this.authenticators.entries()) {
-      const tally = this.tallies[place]!;
+    for (const entry of this.entries) {
+      const { authenticator, tally } = entry;
       try {
         const finding = await authenticator.judge(login, signal);
+        if (!this.entries.includes(entry)) {
+          // Whoever has taken it away does not want to find clients of it afterwards.
+          causes.push(`${authenticator.name}: taken away meanwhile`);
+          isUnsure = true;
+          continue;
+        }
         if (finding.effect === 'allow') {
           const { identity } = finding;
           const problem = attributesProblem(identity.attributes);

@@ -123,23 +123,36 @@ function afterFailures(keys: JWTVerifyGetKey): JWTVerifyGetKey {
   };
 }
 
+/** Whether the key that stands in the settings is one. @throws with half a sentence */
+export function checkKey(settings: JwtSettings): void {
+  readKey(settings);
+}
+
 /** One place that keys come from; the schema sees to it that there is one. */
 function readKey(settings: JwtSettings): JWTVerifyGetKey {
-  const { secret, publicKey, jwks, jwksUrl, refreshMilliseconds } = settings;
+  const { secret, jwksUrl, keyText, refreshMilliseconds } = settings;
   if (jwksUrl !== '') {
     const options = { timeoutDuration: FETCH_MILLISECONDS, cooldownDuration: FETCH_MILLISECONDS, cacheMaxAge: refreshMilliseconds };
     return afterFailures(createRemoteJWKSet(new URL(jwksUrl), options));
   }
-  if (jwks !== '') return createLocalJWKSet(parseKeySet(jwks));
-  if (publicKey !== '') {
-    const key = attempt(publicKey, 'is no public key in PEM', () => createPublicKey(readFileSync(publicKey)));
+  if (keyText !== undefined) return keyOf(keyText.kind, `${keyText.kind}Text`, () => Buffer.from(keyText.text));
+  for (const kind of ['jwks', 'publicKey'] as const)
+    if (settings[kind] !== '') return keyOf(kind, settings[kind], () => readFileSync(settings[kind]));
+  return keyOf('secret', secret, () => readFileSync(secret));
+}
+
+/** @param place what errors call it */
+function keyOf(kind: 'secret' | 'publicKey' | 'jwks', place: string, read: () => Buffer): JWTVerifyGetKey {
+  if (kind === 'jwks') return createLocalJWKSet(attempt(place, 'is no set of keys (JWKS)', () => parseKeySet(read())));
+  if (kind === 'publicKey') {
+    const key = attempt(place, 'is no public key in PEM', () => createPublicKey(read()));
     return () => key;
   }
-  const bytes = attempt(secret, 'cannot be read', () => readFileSync(secret));
+  const bytes = attempt(place, 'cannot be read', read);
   // A file that people write ends with a line feed, which is not meant.
   const end = bytes.at(-1) === 0x0a ? (bytes.at(-2) === 0x0d ? 2 : 1) : 0;
   if (bytes.length - end < SECRET_BYTES_MIN)
-    throw new Error(`${secret}: a secret of ${bytes.length - end} bytes can be guessed; write at least ${SECRET_BYTES_MIN}`);
+    throw new Error(`${place}: a secret of ${bytes.length - end} bytes can be guessed; write at least ${SECRET_BYTES_MIN}`);
   const key = createSecretKey(bytes.subarray(0, bytes.length - end));
   return () => key;
 }
@@ -147,12 +160,10 @@ function readKey(settings: JwtSettings): JWTVerifyGetKey {
 /** As long as the shortest digest (RFC 7518, section 3.2). */
 const SECRET_BYTES_MIN = 32;
 
-function parseKeySet(file: string): JSONWebKeySet {
-  return attempt(file, 'is no set of keys (JWKS)', () => {
-    const set = JSON.parse(readFileSync(file, 'utf8')) as JSONWebKeySet;
-    if (!Array.isArray(set.keys)) throw new Error('no keys');
-    return set;
-  });
+function parseKeySet(bytes: Buffer): JSONWebKeySet {
+  const set = JSON.parse(bytes.toString()) as JSONWebKeySet;
+  if (!Array.isArray(set.keys)) throw new Error('no keys');
+  return set;
 }
 
 function attempt<T>(file: string, problem: string, read: () => T): T {

@@ -183,6 +183,8 @@ export interface JwtSettings {
   /** File of a set of keys, absolute. */
   readonly jwks: string;
   readonly jwksUrl: string;
+  /** The key itself, where an authenticator of `auth.file` has it; absent: it is in a file or at an address. */
+  readonly keyText?: { readonly kind: 'secret' | 'publicKey' | 'jwks'; readonly text: string };
   readonly refreshMilliseconds: number;
   /** What `iss` and `aud` must be; '': anything. */
   readonly issuer: string;
@@ -250,6 +252,10 @@ export interface AuthSettings {
   /** Whether a client that shows nothing is let in. */
   readonly allowAnonymous: boolean;
   readonly authenticators: readonly AuthenticatorSettings[];
+  /** File of further authenticators, which are asked behind those, absolute; '': none. */
+  readonly file: string;
+  /** There are authenticators, or may be some; otherwise everybody is anybody. */
+  readonly hasJudges: boolean;
   /** File of rules about who is blocked, absolute; '': none. */
   readonly blocked: string;
   /** From CONNECT to the verdict. */

@@ -13,6 +13,7 @@ import { Router } from './router.ts';
 import { aboutRoutes } from './routes/about.ts';
 import { accessRoutes } from './routes/access.ts';
 import { alarmRoutes } from './routes/alarms.ts';
+import { authenticatorRoutes } from './routes/authenticators.ts';
 import { brokerRoutes } from './routes/broker.ts';
 import { certificateRoutes } from './routes/certificates.ts';
 import { clientLinkRoutes } from './routes/client-link.ts';
@@ -44,6 +45,7 @@ export function allRoutes(isMetricsPublic: boolean = false): readonly Route[] {
     ...policyRoutes(),
     ...deviceRoutes(),
     ...certificateRoutes(),
+    ...authenticatorRoutes(),
     ...accessRoutes(),
     ...clientRoutes(),
     ...subscriptionRoutes(),

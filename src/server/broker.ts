@@ -119,7 +119,7 @@ async function startWith(early: EarlyThreads, config: LoadedConfig, readAgain: (
   let history: HistoryOwner | null = null;
   let supervisor: Supervisor;
   try {
-    if (resolved.auth.authenticators.length > 0) desk = await openDesk(resolved.auth, log);
+    if (resolved.auth.hasJudges) desk = await openDesk(resolved.auth, log);
     const opening = resolved.store.enabled ? openStore(early.store, resolved.store, resolved.shards, memory.measures, log) : null;
     // The supervisor would wait for the store now, and will say that it listens.
     if (resolved.log.level !== 'silent') openLog(log);
@@ -242,6 +242,7 @@ class Supervisor implements Broker {
     };
     desk?.attach({
       revoked: (authenticator, proofs) => this.tellAll({ kind: 'revoked', authenticator, proofs }),
+      judgesChanged: () => this.tellAll({ kind: 'judges' }),
       propertiesChanged: (authenticator, changes) => this.tellAll({ kind: 'user-properties', authenticator, changes }),
       event: (name, facts) => this.publish(name, facts),
       counters,

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import type { Settings } from '../base/settings.ts';
 import { readApiKeyFile } from './api-key-file.ts';
+import { readAuthenticatorFile } from './authenticator-file.ts';
 import { readBlockFile } from './block-file.ts';
 import { readDeviceFile } from './device-file.ts';
 import { readStatementFile, StatementProblem } from './statement-file.ts';
@@ -26,6 +27,7 @@ export function fileProblems({ auth, authorization, http, listeners }: Settings)
     if (one.type === 'users' || one.type === 'scram') check(`auth.authenticators[${index}]`, () => readUserFile(one.file));
     if (one.type === 'devices') check(`auth.authenticators[${index}]`, () => readDeviceFile(one.file));
   }
+  if (existsSync(auth.file)) check('auth.file', () => readAuthenticatorFile(auth.file));
   if (existsSync(auth.blocked)) check('auth.blocked', () => readBlockFile(auth.blocked));
   const hasHttp = listeners.some(({ type }) => type === 'http' || type === 'https');
   if (hasHttp && existsSync(http.apiKeys)) check('http.apiKeys', () => readApiKeyFile(http.apiKeys));

@@ -383,15 +383,15 @@ export function configKeys(): { keys: readonly ConfigKey[]; sections: readonly s
 function openListeners(raw: unknown): ConfigIssue[] {
   const { listeners: list, auth: access } = (raw ?? {}) as {
     listeners?: unknown;
-    auth?: { allowAnonymous?: unknown; authenticators?: unknown };
+    auth?: { allowAnonymous?: unknown; authenticators?: unknown; file?: unknown };
   };
   const result = listeners.safeParse(list, ONCE);
-  const hasAuthenticators = Array.isArray(access?.authenticators) && access.authenticators.length > 0;
+  const hasAuthenticators = (Array.isArray(access?.authenticators) && access.authenticators.length > 0) || access?.file !== undefined;
   if (access?.allowAnonymous === true || hasAuthenticators || !result.success) return [];
   return result.data.flatMap((entry, index) => {
     if (entry.type === 'unix' || isLoopback(entry.bind.host)) return [];
     const place = placeOf(entry);
-    const advice = 'write auth.allowAnonymous: true to open it to everyone, or auth.authenticators, or bind to 127.0.0.1';
+    const advice = 'write auth.allowAnonymous: true to open it to everyone, or auth.authenticators or auth.file, or bind to 127.0.0.1';
     return [
       {
         path: ['listeners', String(index), 'bind'],

@@ -144,7 +144,12 @@ function withPaths(settings: Settings, file: string | undefined, origins: Readon
   }));
   const ofAuthenticator = from('auth.authenticators');
   const authenticators = settings.auth.authenticators.map((one) => withAuthenticatorPaths(one, ofAuthenticator));
-  const auth = { ...settings.auth, authenticators, blocked: from('auth.blocked')(settings.auth.blocked) };
+  const auth = {
+    ...settings.auth,
+    authenticators,
+    file: from('auth.file')(settings.auth.file),
+    blocked: from('auth.blocked')(settings.auth.blocked),
+  };
   const { apiKeys, auditLog } = settings.http;
   const http = { ...settings.http, apiKeys: from('http.apiKeys')(apiKeys), auditLog: from('http.auditLog')(auditLog) };
   const { path, backups } = settings.store;

@@ -1,9 +1,8 @@
 /**
- * What the API does with block rules and API keys, and what it says of authenticators.
+ * What the API does with block rules and API keys.
  */
 
 import { existsSync } from 'node:fs';
-import type { AuthenticatorSettings } from '../base/settings.ts';
 import { type ApiKey, randomApiKeyId } from '../http/api-key.ts';
 import type { Role } from '../http/role.ts';
 import { apiKeyProblem } from './api-key-commands.ts';
@@ -14,12 +13,7 @@ import type { SupervisorParts } from './supervisor-asks.ts';
 
 /** Names what is answered. */
 export function accessAsks(desk: AskDesk, parts: SupervisorParts): void {
-  const { blocks, apiKeys, editor, settings, logins } = parts;
-  desk.handle('authenticators/list', () => ({
-    allowAnonymous: settings.auth.allowAnonymous,
-    data: settings.auth.authenticators.map((one, place) => ({ place, ...factsOf(one), ...logins!.tallies()[place] })),
-  }));
-
+  const { blocks, apiKeys, editor } = parts;
   desk.handle('block-rules/list', () => {
     const file = blockFile(parts);
     const rules = existsSync(file) ? readBlocks(file) : [];
@@ -91,22 +85,6 @@ function shownKey({ id, role, username, expiresAt, createdAt, remark }: ApiKey):
     hasEnded: expiresAt !== 0 && expiresAt <= Date.now(),
     remark,
   };
-}
-
-/** What may be said of an authenticator: where it looks, and no secret. */
-function factsOf(one: AuthenticatorSettings): object {
-  switch (one.type) {
-    case 'users':
-    case 'scram':
-    case 'devices':
-      return { type: one.type, source: one.file };
-    case 'certificate':
-      return { type: one.type, source: one.registry === '' ? null : one.registry };
-    case 'http':
-      return { type: one.type, source: withoutSecrets(one.url) };
-    case 'jwt':
-      return { type: one.type, source: withoutSecrets(one.jwksUrl) || one.jwks || one.publicKey || one.secret };
-  }
 }
 
 /** An address without name, password and query. */

@@ -4,6 +4,7 @@
 import { parentPort } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import type { Fault, ProblemCode } from '../http/problem.ts';
+import { AuthenticatorProblem } from './authenticator-file.ts';
 import { EDITS, type EditName } from './edits.ts';
 import { StartError } from './start-error.ts';
 import { StatementProblem } from './statement-file.ts';
@@ -41,8 +42,9 @@ async function edit({ id, name, asked }: ToEditThread): Promise<void> {
   try {
     tell({ id, result: await EDITS[name](asked as never) });
   } catch (error) {
-    if (error instanceof StatementProblem) {
-      const faults = error.issues.map(({ path, message }) => ({ at: ['statements', ...path].join('.'), message }));
+    if (error instanceof StatementProblem || error instanceof AuthenticatorProblem) {
+      const list = error instanceof StatementProblem ? 'statements' : 'authenticators';
+      const faults = error.issues.map(({ path, message }) => ({ at: [list, ...path].join('.'), message }));
       tell({ id, problem: 'unprocessable', detail: error.message, faults });
     } else if (error instanceof StartError) tell({ id, problem: PROBLEMS[error.kind], detail: error.message, faults: [] });
     else tell({ id, problem: 'internal', detail: `${name}: ${(error as Error).message}`, faults: [] });

@@ -7,6 +7,7 @@ import type { Device } from '../auth/device.ts';
 import type { User } from '../auth/user.ts';
 import type { ApiKey } from '../http/api-key.ts';
 import { addApiKey, removeApiKey } from './api-key-commands.ts';
+import { checkedAuthenticators, readAuthenticatorFile, type WrittenAuthenticator, writeAuthenticatorFile } from './authenticator-file.ts';
 import { type BlockRecord, changeBlocks, hasEnded } from './block-commands.ts';
 import {
   addAuthority,
@@ -50,6 +51,14 @@ export type StatementEdit =
   | { readonly kind: 'change'; readonly at: StatementPlace; readonly patch: WrittenStatement; readonly to: number | null }
   | { readonly kind: 'move'; readonly at: StatementPlace; readonly to: number }
   | { readonly kind: 'remove'; readonly at: StatementPlace };
+
+/** What is to become of the authenticators of a file. */
+export type AuthenticatorEdit =
+  /** @property at place in the file; null: the end */
+  | { readonly kind: 'insert'; readonly at: number | null; readonly authenticator: WrittenAuthenticator }
+  /** @property patch what is null in it goes @property to its place from then on; null: it stays */
+  | { readonly kind: 'change'; readonly name: string; readonly patch: WrittenAuthenticator; readonly to: number | null }
+  | { readonly kind: 'remove'; readonly name: string };
 
 /** Name, or place in the file. */
 export type StatementPlace = string | number;
@@ -218,6 +227,17 @@ export const EDITS = {
   }): ReturnType<typeof changeCertificate> => changeCertificate(file, id, status, sharesClientId),
   'certificate/remove': ({ file, id }: { file: string; id: string }): ReturnType<typeof removeCertificate> => removeCertificate(file, id),
 
+  /** @property revision the one that the caller has seen; null: whatever is there */
+  authenticators: ({ file, revision, edit }: { file: string; revision: string | null; edit: AuthenticatorEdit }): void =>
+    whileLocked(file, () => {
+      const list = forCommand(() => readAuthenticatorFile(file));
+      if (revision !== null && revision !== list.revision)
+        throw conflict(`the authenticators have been changed meanwhile: their revision is ${list.revision}`);
+      const next = authenticatorsAfter(list.written, edit);
+      checkedAuthenticators(next);
+      writeAuthenticatorFile(file, next);
+    }),
+
   /** @property revision the one that the caller has seen; null: whatever is there @returns the place of the statement in the file, where it is about one */
   statements: ({
     file,
@@ -262,6 +282,35 @@ function edited(before: readonly WrittenStatement[], edit: StatementEdit): { wri
   if (edit.kind === 'move') return { written, at: move(written, at, edit.to) };
   written.splice(at, 1);
   return { written, at: -1 };
+}
+
+function authenticatorsAfter(before: readonly WrittenAuthenticator[], edit: AuthenticatorEdit): readonly WrittenAuthenticator[] {
+  const written = [...before];
+  if (edit.kind === 'insert') {
+    const { name } = edit.authenticator;
+    if (before.some((one) => one['name'] === name)) throw conflict(`there is an authenticator ${JSON.stringify(name)} already`);
+    written.splice(Math.min(edit.at ?? written.length, written.length), 0, edit.authenticator);
+    return written;
+  }
+  const at = before.findIndex((one) => one['name'] === edit.name);
+  if (at < 0) throw missing(`there is no authenticator ${JSON.stringify(edit.name)} in the file of authenticators`);
+  if (edit.kind === 'remove') written.splice(at, 1);
+  else {
+    refuseMovedSecrets(before[at]!, edit.patch);
+    const changed = Object.entries({ ...before[at], ...edit.patch }).filter(([, value]) => value !== null);
+    written[at] = Object.fromEntries(changed);
+    if (edit.to !== null) move(written, at, edit.to);
+  }
+  return written;
+}
+
+/** What was written for one service is not sent to another because only its address was changed: headers and body may hold its secrets. */
+function refuseMovedSecrets(before: WrittenAuthenticator, patch: WrittenAuthenticator): void {
+  const originOf = (url: unknown): string | null => (typeof url === 'string' && URL.canParse(url) ? new URL(url).origin : null);
+  if (patch['url'] === undefined || originOf(patch['url']) === originOf(before['url'])) return;
+  for (const part of ['headers', 'body'])
+    if (before[part] !== undefined && patch[part] === undefined)
+      throw invalid(`${part}: written for another address; send it with the new one, or null`);
 }
 
 /** @returns where it stands then */

@@ -137,7 +137,7 @@ const shape = {
   bind: bind().meta({
     type: 'address:port, or a path',
     default: '',
-    text: 'Where. An IPv6 address stands in brackets (`[::1]:1883`; `[::]:1883` takes IPv4 as well); port 0 asks for a free one. For `unix` the path of the socket. An address that other machines can reach needs `auth.authenticators`, or `auth.allowAnonymous: true`.',
+    text: 'Where. An IPv6 address stands in brackets (`[::1]:1883`; `[::]:1883` takes IPv4 as well); port 0 asks for a free one. For `unix` the path of the socket. An address that other machines can reach needs `auth.authenticators`, `auth.file` or `auth.allowAnonymous: true`.',
     verbatim: false,
   } satisfies KeyFacts),
   connections: optionalKey(count(1, 100 * million), 'limits.connections', 'Connections of this listener, in all shards.'),

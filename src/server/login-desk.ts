@@ -3,11 +3,12 @@
  *
  * No message of a client passes through here, only its CONNECT; and nothing here computes for long: passwords are checked on threads of their own.
  */
-import { unwatchFile, watchFile } from 'node:fs';
+import { existsSync, unwatchFile, watchFile } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import type { Authenticator } from '../auth/authenticator.ts';
 import { CertificateAuthenticator } from '../auth/certificate-authenticator.ts';
 import type { CertificateRegistry } from '../auth/certificate-registry.ts';
-import { Chain, type LoginStep, type LoginTally } from '../auth/chain.ts';
+import { Chain, type ChainEntry, chainEntry, type LoginStep, type LoginTally } from '../auth/chain.ts';
 import type { Device } from '../auth/device.ts';
 import { type DeviceChange, type DeviceChanges, DevicesAuthenticator } from '../auth/devices-authenticator.ts';
 import { FailedLogins } from '../auth/failed-logins.ts';
@@ -31,6 +32,8 @@ import type {
 import { ReasonCode } from '../protocol/reason-code.ts';
 import type { Login, LoginVerdict } from '../shard/login.ts';
 import type { UserPropertyChange } from '../shard/shard-life.ts';
+import type { NamedAuthenticator } from './auth-schema.ts';
+import { type AuthenticatorList, readAuthenticatorFile } from './authenticator-file.ts';
 import { CertificateDesk, type CertificateEars } from './certificate-desk.ts';
 import { isOpenToOthers, readDeviceFile } from './device-file.ts';
 import { namesChanged } from './page.ts';
@@ -45,6 +48,8 @@ const TROUBLE_MILLISECONDS = 10_000;
 
 /** Who hears of what changes for clients that are connected. */
 export interface LoginEars extends CertificateEars {
+  /** Logins are judged in another way from now on: what is remembered of them does not hold. */
+  judgesChanged(): void;
   /** Messages of these clients carry other User Properties from now on. */
   propertiesChanged(authenticator: string, changes: readonly UserPropertyChange[]): void;
 }
@@ -65,6 +70,19 @@ export interface OpenLogin {
   leave(): void;
 }
 
+/** What an authenticator has said since it was made, and, of a service, how it is. */
+export interface AuthenticatorState extends LoginTally {
+  readonly breaker: string | null;
+  /** Logins that wait for their turn. */
+  readonly waiting: number | null;
+}
+
+/** An authenticator of `auth.file`. */
+interface NamedEntry {
+  readonly facts: NamedAuthenticator;
+  readonly entry: ChainEntry;
+}
+
 /** A file that is read again when it changes. */
 interface Watched {
   readonly file: string;
@@ -81,45 +99,94 @@ export class LoginDesk {
   private readonly chain: Chain;
   private readonly pool: PasswordPool;
   private readonly watched: Watched[];
-  private readonly authenticators: readonly Authenticator[];
+  /** Those of the configuration. */
+  private readonly entries: readonly ChainEntry[];
+  /** Those of `auth.file`, with those that are not active. */
+  private named: readonly NamedEntry[];
+  /** `auth.file` as it was last read. */
+  private list: AuthenticatorList;
+  private readonly timeoutMilliseconds: number;
   /** By file. */
   private readonly users: Map<string, ReadonlyMap<string, User>>;
   private readonly deviceLists: Map<string, Map<string, Device>>;
   private readonly readers: (() => void)[];
-  private readonly services: HttpAuthenticator[];
   private troubledAt: number;
   private readonly registries: CertificateDesk[];
   /** Told of names, or what else `Identity.proof` says, that may be used no more. */
   private revoked: (authenticator: string, proofs: readonly string[]) => void;
   /** Told of clients whose messages carry other User Properties from now on. */
   private propertiesChanged: LoginEars['propertiesChanged'];
+  private judgesChanged: () => void;
 
   /** @throws StartError with one clear line when a file cannot be read */
   constructor(settings: AuthSettings, log: Log) {
     this.log = log;
+    this.timeoutMilliseconds = settings.timeoutMilliseconds;
     this.watched = [];
     this.readers = [];
-    this.services = [];
     this.registries = [];
     this.troubledAt = Number.NEGATIVE_INFINITY;
     this.revoked = () => {};
     this.propertiesChanged = () => {};
+    this.judgesChanged = () => {};
     this.pool = new PasswordPool({ threads: settings.passwordThreads, queueMax: settings.waitingMax });
     this.users = new Map();
     this.deviceLists = new Map();
-    const authenticators: Authenticator[] = [];
-    this.authenticators = authenticators;
+    const entries: ChainEntry[] = [];
+    this.entries = entries;
+    this.named = [];
     for (const [index, one] of settings.authenticators.entries()) {
       try {
-        authenticators.push(this.authenticator(one));
+        entries.push(chainEntry(this.authenticator(one)));
       } catch (error) {
         void this.stop();
         throw new StartError(`auth.authenticators[${index}]: ${(error as Error).message}`, 1);
       }
     }
-    this.chain = new Chain(authenticators, settings, new FailedLogins(settings.failures), (authenticator, error) =>
+    this.chain = new Chain(entries, settings, new FailedLogins(settings.failures), (authenticator, error) =>
       this.troubled(authenticator, error),
     );
+    try {
+      this.list = readAuthenticatorFile(settings.file);
+    } catch (error) {
+      void this.stop();
+      throw new StartError(`auth.file: ${(error as Error).message}`, 1);
+    }
+    this.takeNamed(this.list);
+    if (settings.file !== '') this.watchNamed(settings.file);
+  }
+
+  /** The file of authenticators is read again when it changes. One that is as before goes on, with what it remembers. */
+  private watchNamed(file: string): void {
+    const look = (): void => {
+      if (existsSync(file) && isOpenToOthers(file))
+        this.log.warn({ file }, 'other people of this machine may read the keys of the authenticators: chmod 600');
+    };
+    if (!existsSync(file)) this.log.warn({ file }, 'there is no file of authenticators yet: it is read when there is one');
+    look();
+    this.watch([file], () => {
+      // Where it was taken away, nobody is let in who was not let in by it.
+      this.takeNamed(readAuthenticatorFile(file));
+      this.log.info({ file, authenticators: this.named.length }, 'the file of authenticators was read again');
+      look();
+    });
+  }
+
+  private takeNamed(list: AuthenticatorList): void {
+    const before = this.named;
+    this.named = list.authenticators.map((one): NamedEntry => {
+      const same = before.find(({ facts }) => facts.name === one.name && isDeepStrictEqual(facts.settings, one.settings));
+      const { settings } = one;
+      const made = (): Authenticator => (settings.type === 'http' ? new HttpAuthenticator(settings) : new JwtAuthenticator(settings));
+      return { facts: one, entry: same?.entry ?? chainEntry(made()) };
+    });
+    this.list = list;
+    this.chain.replace([...this.entries, ...this.named.filter(({ facts }) => facts.isActive).map(({ entry }) => entry)]);
+    this.judgesChanged();
+    // Logins that it is judging go on until they are too late.
+    for (const { entry } of before)
+      if (entry.authenticator instanceof HttpAuthenticator && !this.named.some((one) => one.entry === entry))
+        setTimeout(() => (entry.authenticator as HttpAuthenticator).close(), this.timeoutMilliseconds).unref();
   }
 
   /** @throws with one clear line */
@@ -129,9 +196,7 @@ export class LoginDesk {
     if (settings.type === 'scram') return this.scram(settings);
     if (settings.type === 'jwt') return this.jwt(settings);
     if (settings.type === 'certificate') return this.certificate(settings);
-    const service = new HttpAuthenticator(settings);
-    this.services.push(service);
-    return service;
+    return new HttpAuthenticator(settings);
   }
 
   private byPassword({ file }: UsersSettings): Authenticator {
@@ -203,6 +268,7 @@ export class LoginDesk {
     this.watch(files, () => {
       if (files.length === 0) return;
       authenticator.reload();
+      this.judgesChanged();
       this.log.info({ file: files[0] }, 'the keys of tokens were read again');
     });
     return authenticator;
@@ -212,6 +278,7 @@ export class LoginDesk {
   attach(ears: LoginEars): void {
     this.revoked = ears.revoked;
     this.propertiesChanged = ears.propertiesChanged;
+    this.judgesChanged = ears.judgesChanged;
     for (const registry of this.registries) registry.attach(ears);
   }
 
@@ -307,13 +374,19 @@ export class LoginDesk {
     return this.pool.hash(password);
   }
 
-  /** What each authenticator has said, in their order, and how it is with services. */
-  tallies(): readonly (LoginTally & { readonly breaker: string | null; readonly waiting: number | null })[] {
-    return this.chain.tallies.map((tally, place) => {
-      const service = this.authenticators[place];
-      const isService = service instanceof HttpAuthenticator;
-      return { ...tally, breaker: isService ? service.breakerState : null, waiting: isService ? service.waiting : null };
-    });
+  /** What each authenticator of the configuration has said, in their order, and how it is with services. */
+  tallies(): readonly AuthenticatorState[] {
+    return this.entries.map(stateOf);
+  }
+
+  /** Those of `auth.file`, and what they have said. */
+  namedAuthenticators(): readonly { readonly facts: NamedAuthenticator; readonly state: AuthenticatorState }[] {
+    return this.named.map(({ facts, entry }) => ({ facts, state: stateOf(entry) }));
+  }
+
+  /** Of `auth.file`: another one for each other content. */
+  get revision(): string {
+    return this.list.revision;
   }
 
   private attempt(read: () => void): void {
@@ -333,8 +406,14 @@ export class LoginDesk {
 
   async stop(): Promise<void> {
     for (const { file, poll } of this.watched) unwatchFile(file, poll);
-    for (const service of this.services) service.close();
+    for (const { authenticator } of [...this.entries, ...this.named.map(({ entry }) => entry)])
+      if (authenticator instanceof HttpAuthenticator) authenticator.close();
     for (const registry of this.registries) registry.close();
     await this.pool.close();
   }
+}
+
+function stateOf({ authenticator, tally }: ChainEntry): AuthenticatorState {
+  const isService = authenticator instanceof HttpAuthenticator;
+  return { ...tally, breaker: isService ? authenticator.breakerState : null, waiting: isService ? authenticator.waiting : null };
 }

@@ -31,15 +31,18 @@ export function readJsonFile(file: string, make: string): unknown {
   }
 }
 
-/** Writes a file: after a crash it is the old one or the new one. It keeps its permissions; a new one is for its owner only. */
-export function replaceFile(file: string, text: string): void {
+/**
+ * Writes a file: after a crash it is the old one or the new one. It keeps its permissions; a new one is for its owner only.
+ * @param modeMask permissions that it may keep
+ */
+export function replaceFile(file: string, text: string, modeMask: number = 0o777): void {
   const temporary = `${file}.${process.pid}.tmp`;
   const before = statSync(file, { throwIfNoEntry: false });
   const mode = before?.mode ?? NEW_FILE_MODE;
   try {
     // Left by a process that was killed and had the same number, as in containers.
     rmSync(temporary, { force: true });
-    const fd = openSync(temporary, 'wx', mode & 0o777);
+    const fd = openSync(temporary, 'wx', mode & modeMask);
     try {
       writeFileSync(fd, text); // all of it, or an error: a disk may take a part
       if (before !== undefined) keepOwner(fd, before);

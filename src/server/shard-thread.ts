@@ -65,7 +65,7 @@ function tell(message: FromShard): void {
 }
 
 shard.asks.toSupervisor = (ask, name, value) => tell({ kind: 'ask', ask, name, value });
-if (start.settings.auth.authenticators.length > 0)
+if (start.settings.auth.hasJudges)
   shard.logins.port = {
     ask: (login, asked) => tell({ kind: 'login', login, asked }),
     proceed: (login, data) => tell({ kind: 'login-data', login, data }),
@@ -128,6 +128,9 @@ port.on('message', (message: ToShard) => {
       return;
     case 'revoked':
       endRevoked(shard, message.authenticator, new Set(message.proofs));
+      http?.callers.forgetAll();
+      return;
+    case 'judges':
       http?.callers.forgetAll();
       return;
     case 'event':

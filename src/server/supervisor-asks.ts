@@ -10,6 +10,7 @@ import type { AskDesk } from './ask-desk.ts';
 import type { AuditLog } from './audit-log.ts';
 import type { CertificateWatch } from './certificate-watch.ts';
 import { accessAsks } from './desk-access.ts';
+import { authenticatorAsks } from './desk-authenticators.ts';
 import { certificateAsks } from './desk-certificates.ts';
 import { configAsks } from './desk-config.ts';
 import { deviceAsks } from './desk-devices.ts';
@@ -57,6 +58,7 @@ export function answerShards(desk: AskDesk, parts: SupervisorParts): void {
   deviceAsks(desk, parts);
   certificateAsks(desk, parts);
   accessAsks(desk, parts);
+  authenticatorAsks(desk, parts);
   listenerAsks(desk, parts);
   configAsks(desk, parts);
   storeAsks(desk, parts);

@@ -90,6 +90,8 @@ export type ToShard =
   /** Sections of the settings that are others from now on. */
   | { readonly kind: 'settings'; readonly change: LiveChange }
   /** Who may not connect, from now on. */
+  /** Logins are judged in another way from now on. */
+  | { readonly kind: 'judges' }
   | { readonly kind: 'block-rules'; readonly rules: readonly BlockRule[] }
   | { readonly kind: 'api-keys'; readonly keys: readonly ApiKey[] }
   /** To a question of the shard; null: there is none. */

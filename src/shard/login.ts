@@ -142,7 +142,9 @@ export class Logins {
   constructor(shard: Shard) {
     this.port = null;
     this.shard = shard;
-    this.asksWithProperties = shard.settings.auth.authenticators.some((one) => one.type === 'http' && one.includeUserProperties);
+    const { authenticators, file } = shard.settings.auth;
+    // What stands in the file may change.
+    this.asksWithProperties = file !== '' || authenticators.some((one) => one.type === 'http' && one.includeUserProperties);
     this.waiting = new Map();
     this.waitingBytes = 0;
     this.next = 1;

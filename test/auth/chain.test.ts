@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { setMaxListeners } from 'node:events';
 import test, { describe } from 'node:test';
 import { type Authenticator, deny, type Finding, ignore } from '../../src/auth/authenticator.ts';
-import { Chain } from '../../src/auth/chain.ts';
+import { Chain, chainEntry } from '../../src/auth/chain.ts';
 import { FailedLogins } from '../../src/auth/failed-logins.ts';
 import { TooMany } from '../../src/auth/turns.ts';
 import { ReasonCode } from '../../src/protocol/reason-code.ts';
@@ -41,7 +41,9 @@ function chainOf(findings: readonly (Finding | Error)[], allowAnonymous = false)
   );
   const failed = new FailedLogins({ windowMilliseconds: 1000, perAddress: 2, perName: 0 });
   return {
-    chain: new Chain(authenticators, { allowAnonymous }, failed, (name, error) => troubled.push(`${name}: ${error.message}`)),
+    chain: new Chain(authenticators.map(chainEntry), { allowAnonymous }, failed, (name, error) =>
+      troubled.push(`${name}: ${error.message}`),
+    ),
     asked,
     troubled,
   };

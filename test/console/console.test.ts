@@ -146,6 +146,9 @@ describe('what runs', () => {
     assert.equal(payloadText(await client.next()), 'it is subscribed');
     await page.getByRole('button', { name: 'Unsubscribe from console/+/x' }).click();
     await said(page, 'It has no subscription.');
+    const lately = page.getByRole('region', { name: 'Lately' });
+    for (const name of [/ subscribed console\/\+\/x /, / unsubscribed console\/\+\/x /, / connected .*127\.0\.0\.1/])
+      await lately.getByRole('row', { name }).waitFor();
     const closed = client.closed;
     await page.getByRole('button', { name: 'Disconnect' }).click();
     await confirm(page, 'Disconnect');

@@ -453,3 +453,37 @@ describe('certificates and authorities', () => {
     opened.quiet();
   });
 });
+
+describe('authenticators', () => {
+  test('one is added, switched off and on, and removed; what is wrong with its key is said there', async (t) => {
+    const file = join(mkdtempSync(join(tmpdir(), 'onehop-forms-')), 'authenticators.json');
+    const broker = await startHttpBroker(t, { 'auth.file': file, 'auth.allowAnonymous': true });
+    const opened = await inside(t, broker);
+    const { page } = opened;
+    await opened.open('broker', 'Broker');
+    const part = page.getByRole('region', { name: 'Authenticators' });
+    await part.getByText('There is none.').waitFor();
+    await part.getByRole('button', { name: 'Add' }).click();
+    const dialog = page.getByRole('form', { name: 'Authenticator' });
+    await dialog.getByLabel('Name', { exact: true }).fill('tokens');
+    await dialog.getByLabel('Algorithms').fill('HS256');
+    await dialog.getByLabel('Key', { exact: true }).selectOption('secretText');
+    await dialog.getByLabel('The key itself').fill('short');
+    await dialog.getByRole('button', { name: 'Add' }).click();
+    await dialog.getByText(/a secret of 5 bytes can be guessed/).waitFor();
+    await dialog.getByLabel('The key itself').fill('long enough'.repeat(4));
+    await dialog.getByRole('button', { name: 'Add' }).click();
+    const row = part.getByRole('row', { name: /tokens/ });
+    await row.getByText('jwt', { exact: true }).waitFor();
+    await row.getByRole('button', { name: 'Switch off tokens' }).click();
+    await row.getByText('jwt (off)').waitFor();
+    const [one] = (await broker.request('GET', '/api/v1/authenticators', { role: 'viewer' })).json.data;
+    assert.deepEqual([one.name, one.isActive], ['tokens', false]);
+    await row.getByRole('button', { name: 'Switch on tokens' }).click();
+    await row.getByText('jwt', { exact: true }).waitFor();
+    await row.getByRole('button', { name: 'Remove tokens' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+    await part.getByText('There is none.').waitFor();
+    opened.quiet();
+  });
+});

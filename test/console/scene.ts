@@ -42,6 +42,7 @@ export async function startScene(t: TestContext): Promise<HttpBroker> {
       { type: 'users', file: users },
       { type: 'devices', file: devices },
     ],
+    'auth.file': join(folder, 'authenticators.json'),
     'auth.blocked': join(folder, 'blocked.json'),
     'authorization.statements': [{ effect: 'allow', resource: 'p2p', actions: ['publish', 'observe'] }],
     'authorization.file': statements,

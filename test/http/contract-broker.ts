@@ -165,6 +165,7 @@ async function startOne(): Promise<[TestBroker, Record<Role, string>]> {
       { type: 'devices', file: deviceFile },
       { type: 'certificate', registry },
     ],
+    'auth.file': `${directory}/authenticators.json`,
     'auth.blocked': `${directory}/blocked.json`,
     ...switchedOn(directory),
   });

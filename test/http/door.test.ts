@@ -3,15 +3,22 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { library } from '../../src/base/c-library.ts';
 import { addApiKey, removeApiKey } from '../../src/server/api-key-commands.ts';
 import { hashPassword } from '../../src/server/user-commands.ts';
 import { writeUserFile } from '../../src/server/user-file.ts';
 import { Authority, pem, temporaryFile } from '../support/certificates.ts';
 import { type HttpBroker, startHttpBroker } from '../support/http.ts';
+import { storeDirectory } from '../support/store-directory.ts';
+import { until } from '../support/until.ts';
+
+const LOCK_EXCLUSIVE = 2;
 
 describe('the HTTP door', () => {
   test('health needs no credentials, the caller does', async (t) => {
@@ -287,6 +294,22 @@ describe('the HTTP door', () => {
     for (let round = 0; round < 100 && !found; round++)
       found = (await broker.request('GET', '/api/v1/audit', { role: 'admin' })).text.includes(name);
     assert.ok(found);
+  });
+
+  test('who is not answered in time is told so, others are served meanwhile, and what was asked is done all the same', async (t) => {
+    const file = join(storeDirectory(), 'blocked.json');
+    const broker = await startHttpBroker(t, { 'auth.blocked': file, 'http.timeout': '2s' });
+    const rules = async (): Promise<number> => (await broker.request('GET', '/api/v1/block-rules', { role: 'viewer' })).json.data?.length;
+    // Somebody else changes the file, and takes his time.
+    const lock = openSync(`${file}.lock`, 'a');
+    assert.equal(library()!.flock(lock, LOCK_EXCLUSIVE), 0);
+    const body = { name: 'late', kind: 'client-id', include: 'x' };
+    const asked = broker.request('POST', '/api/v1/block-rules', { role: 'admin', body });
+    assert.equal((await broker.request('GET', '/healthz')).status, 200);
+    const { status, json } = await asked;
+    assert.deepEqual([status, json.code, await rules()], [504, 'timeout', 0]);
+    closeSync(lock);
+    await until('the change', async () => (await rules()) === 1);
   });
 
   test('connections of a listener have a limit', async (t) => {

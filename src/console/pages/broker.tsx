@@ -10,9 +10,10 @@ import { Failure } from '../parts/failure.tsx';
 import { Choice, Field } from '../parts/fields.tsx';
 import { Form } from '../parts/form.tsx';
 import { attempt, say } from '../parts/notices.tsx';
-import { Facts, Table } from '../parts/table.tsx';
+import { Facts } from '../parts/table.tsx';
 import { mayAs } from '../session.ts';
 import { useAsked } from '../use-asked.ts';
+import { Authenticators } from './authenticators.tsx';
 import { Configuration } from './configuration.tsx';
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -166,50 +167,4 @@ function copyText({ state, path, startedAt, records, of, error }: Backup): strin
 function compactionText({ state, startedAt, copiedBytes, of, bytesBefore, bytesAfter, error }: Compaction): string {
   if (state === 'running') return `${time(startedAt)}: running, ${bytes(copiedBytes)} of ${bytes(of)}`;
   return `${time(startedAt)}: ${error ?? `${bytes(bytesBefore)} before, ${bytes(bytesAfter)} after`}`;
-}
-
-interface Authenticator {
-  readonly place: number;
-  readonly type: string;
-  readonly source: string | null;
-  readonly accepted: number;
-  readonly refused: number;
-  readonly ignored: number;
-  readonly failed: number;
-  readonly breaker: string | null;
-}
-
-function Authenticators(): VNode {
-  const { data, error } = useAsked<{ readonly allowAnonymous: boolean; readonly data: readonly Authenticator[] }>(
-    '/api/v1/authenticators',
-    {},
-    5,
-  );
-  return (
-    <section aria-labelledby="authenticators">
-      <h2 id="authenticators">Authenticators</h2>
-      {error !== null && <Failure error={error} what="a list of authenticators" />}
-      {data !== null && (
-        <>
-          <p>{data.allowAnonymous ? 'Clients without credentials may connect.' : 'Clients need credentials.'}</p>
-          <Table<Authenticator>
-            caption="Authenticators, in the order in which they are asked"
-            rows={data.data}
-            rowKey={({ place }) => String(place)}
-            empty="There is none."
-            columns={[
-              { title: 'No.', cell: ({ place }) => place + 1, isNumber: true },
-              { title: 'Type', cell: ({ type }) => type },
-              { title: 'Source', cell: ({ source }) => source ?? NONE, isLong: true },
-              { title: 'Accepted', cell: (one) => count(one.accepted), isNumber: true },
-              { title: 'Refused', cell: (one) => count(one.refused), isNumber: true },
-              { title: 'Left to the next', cell: (one) => count(one.ignored), isNumber: true },
-              { title: 'Failed', cell: (one) => count(one.failed), isNumber: true },
-              { title: 'Breaker', cell: ({ breaker }) => breaker ?? NONE },
-            ]}
-          />
-        </>
-      )}
-    </section>
-  );
 }

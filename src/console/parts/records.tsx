@@ -49,6 +49,8 @@ interface RecordsFacts<T> {
   readonly form?: (record: T | null, done: () => void) => VNode;
   readonly canAdd?: boolean;
   readonly canChange?: boolean;
+  /** This one stays as it is. */
+  readonly isFixed?: (record: T) => boolean;
   readonly addAction?: string;
   /** Buttons of its own for a record. @param changed the list is asked again */
   readonly actions?: (record: T, changed: () => void) => ComponentChildren;
@@ -61,7 +63,7 @@ interface RecordsFacts<T> {
 
 export function Records<T>(facts: RecordsFacts<T>): VNode {
   const { title, isPart = false, intro, path, query, one, many, columns, nameOf, keyOf = nameOf } = facts;
-  const { removal, form, canAdd = true, canChange = true, actions, needs = 'admin', everySeconds = 0 } = facts;
+  const { removal, form, canAdd = true, canChange = true, isFixed, actions, needs = 'admin', everySeconds = 0 } = facts;
   const id = useId();
   const [edited, setEdited] = useState<{ readonly record: T | null } | null>(null);
   const [changes, setChanges] = useState(0);
@@ -76,12 +78,14 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
   const buttons = (record: T): VNode => (
     <span class="buttons">
       {actions?.(record, changed)}
-      {canEdit && (
+      {canEdit && isFixed?.(record) !== true && (
         <button type="button" class="small outline" aria-label={`Change ${nameOf(record)}`} onClick={() => setEdited({ record })}>
           Change
         </button>
       )}
-      {canRemove && <RemoveButton of={record} name={nameOf(record)} one={one} removal={removal} done={changed} />}
+      {canRemove && isFixed?.(record) !== true && (
+        <RemoveButton of={record} name={nameOf(record)} one={one} removal={removal} done={changed} />
+      )}
     </span>
   );
   const Heading = isPart ? 'h2' : 'h1';

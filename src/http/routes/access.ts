@@ -1,5 +1,5 @@
 /**
- * Who may come at all: authenticators, block rules and API keys.
+ * Who may come at all: block rules and API keys.
  */
 import { z } from 'zod';
 import { askSupervisor, done, isoTime } from '../desk.ts';
@@ -28,33 +28,7 @@ function endOf({ expiresAt, seconds }: { readonly expiresAt?: string | undefined
 
 /** All of them. */
 export function accessRoutes(): readonly Route[] {
-  return [authenticatorRoute(), ...blockRoutes(), ...apiKeyRoutes()];
-}
-
-function authenticatorRoute(): Route {
-  const authenticator = z.object({
-    place: z.int(),
-    type: z.enum(['users', 'scram', 'devices', 'jwt', 'http', 'certificate']),
-    source: z.string().nullable().describe('File or address.'),
-    accepted: z.int(),
-    refused: z.int(),
-    ignored: z.int().describe('Logins that it left to the next.'),
-    failed: z.int().describe('Logins that it could not judge.'),
-    breaker: z.enum(['closed', 'open', 'trying']).nullable().describe('Of services: `open`, it is given up for a while.'),
-    waiting: z.int().nullable().describe('Of services: logins that wait for their turn.'),
-  });
-  return route({
-    method: 'GET',
-    path: '/api/v1/authenticators',
-    name: 'listAuthenticators',
-    group: 'Logins',
-    summary: 'Who judges logins, in their order, and what they have said since the start',
-    role: 'viewer',
-    answers: {
-      200: { description: 'All of them.', schema: z.object({ allowAnonymous: z.boolean(), data: z.array(authenticator) }) },
-    },
-    handle: (call) => askSupervisor(call, 'authenticators/list', {}),
-  });
+  return [...blockRoutes(), ...apiKeyRoutes()];
 }
 
 function blockRoutes(): readonly Route[] {
