@@ -157,10 +157,10 @@ function AuthenticatorForm({ done }: { readonly done: () => void }): VNode {
           {kind === 'jwksUrl' ? (
             <Field
               label="Address"
+              hint="Of a service that gives out keys."
               value={key}
               onInput={setKey}
               required
-              placeholder="https://id.example.com/keys"
               fault={tried.faultOf('key')}
             />
           ) : (
@@ -170,14 +170,7 @@ function AuthenticatorForm({ done }: { readonly done: () => void }): VNode {
           <Field label="Audience" value={audience} onInput={setAudience} hint="Empty: any." fault={tried.faultOf('audience')} />
         </>
       ) : (
-        <Field
-          label="Address"
-          value={url}
-          onInput={setUrl}
-          required
-          placeholder="https://accounts.example.com/mqtt"
-          fault={tried.faultOf('url')}
-        />
+        <Field label="Address" value={url} onInput={setUrl} required fault={tried.faultOf('url')} />
       )}
       <Field label="Remark" value={remark} onInput={setRemark} fault={tried.faultOf('remark')} />
       <FormEnd tried={tried} action="Add" />
