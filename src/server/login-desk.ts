@@ -287,8 +287,15 @@ export class LoginDesk {
     // The broker itself adds to some of them, which is no reason to read the others.
     this.readers.push(() => this.attempt(read));
     const added = files.map((file): Watched => {
+      const options = { interval: POLL_MILLISECONDS, persistent: false };
       const readNow = (): void => {
+        const before = watched.seen;
         watched.seen = stampOf(file);
+        // A poll that has not seen it would not see it go, either.
+        if (before === '' && watched.seen !== '') {
+          unwatchFile(file, poll);
+          watchFile(file, options, poll);
+        }
         read();
       };
       // What was read when the broker itself changed it need not be read again.
@@ -296,7 +303,7 @@ export class LoginDesk {
         if (stampOf(file) !== watched.seen) this.attempt(readNow);
       };
       const watched: Watched = { file, seen: stampOf(file), poll, readNow, takeDevices: null };
-      watchFile(file, { interval: POLL_MILLISECONDS, persistent: false }, poll);
+      watchFile(file, options, poll);
       return watched;
     });
     this.watched.push(...added);
