@@ -78,7 +78,7 @@ describe('configuration', () => {
     const expected = [
       'onehop: ONEHOP_LOG__LEVEL: expected one of trace, debug, info, warn, error, silent, not "loud"',
       `onehop: ${file}:1: shard: unknown key; did you mean shards?`,
-      `onehop: ${file}:2: listeners[0].bind: ${open}: write auth.allowAnonymous: true to open it to everyone, or auth.authenticators, or bind to 127.0.0.1`,
+      `onehop: ${file}:2: listeners[0].bind: ${open}: write auth.allowAnonymous: true to open it to everyone, or auth.authenticators or auth.file, or bind to 127.0.0.1`,
     ].sort();
     for (const args of [
       ['check-config', file],

@@ -149,6 +149,7 @@ export function authenticatorRoutes(): readonly Route[] {
       query,
       problems: [...PROBLEMS, 'not-found'],
       answers: { 200: { description: 'It judges no more.', schema: list } },
+      example: { params: { name: 'tokens' } },
       handle: (call, { params, query: { revision } }) => {
         call.facts = { name: params.name };
         return change(call, revision, { kind: 'remove', name: params.name });
