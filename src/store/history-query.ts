@@ -110,11 +110,11 @@ class ShardCursor {
     while (this.record < 0 || this.record >= this.records.length) {
       const sequence = this.places === null ? this.next : this.places[this.next];
       if (sequence === undefined || sequence >= this.directory.end || (this.step < 0 && sequence < this.directory.begin)) return -1;
+      // Of another version, or damaged, one behind the other: nobody waits for more of them.
+      if (cost > SCAN_BYTES_MAX) return -1;
       this.next += this.step;
       const block = this.store.read({ shard: this.shard, sequence });
       cost += BLOCK_COST + (block === null ? 0 : block.length);
-      // Of another version, or damaged, one behind the other: nobody waits for more of them.
-      if (cost > SCAN_BYTES_MAX) return -1;
       if (block === null) {
         this.records = [];
         continue;
