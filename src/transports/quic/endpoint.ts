@@ -13,7 +13,6 @@
  */
 import { assert } from '../../base/assert.ts';
 import { ByteMap } from '../../base/byte-map.ts';
-import { withView } from '../../base/bytes.ts';
 import { hash32 } from '../../base/hash.ts';
 import type { Log } from '../../base/log.ts';
 import { Acceptance } from './acceptance.ts';
@@ -110,7 +109,7 @@ export class QuicEndpoint implements DatagramSink {
     this.configs = createNativeConfigs(this.quiche, options.settings, options.credentials, this.keys);
     this.certificateFor = options.credentials.certificateFor;
     this.deadlines = new Deadlines();
-    this.readBuffer = options.readBuffer ?? withView(Buffer.allocUnsafeSlow(READ_BUFFER_BYTES));
+    this.readBuffer = options.readBuffer ?? Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
     this.frames = new PacketFrames();
     this.local = { host: socket.host, port: socket.port };
     this.isStopping = false;

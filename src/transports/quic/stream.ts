@@ -67,7 +67,7 @@ export class QuicStream implements Channel {
   write(bytes: Uint8Array, length: number): boolean {
     if (this.isLost || this.isEnded) return true;
     const { connection } = this;
-    const taken = writeStream(connection.native, this.id, length === bytes.length ? bytes : partOf(bytes, length), false);
+    const taken = writeStream(connection.native, this.id, length === bytes.length ? bytes : bytes.subarray(0, length), false);
     if (taken === length) {
       connection.wrote(this.id, length);
       return true;
@@ -187,18 +187,4 @@ export class QuicStream implements Channel {
     this.kept = null;
     this.connection.streams.blockedCount--;
   }
-}
-
-/** A block that comes again and again, with the beginning of it that was last sent. */
-interface Parted extends Uint8Array {
-  part?: Uint8Array;
-}
-
-/** The first bytes of a block. */
-function partOf(block: Parted, length: number): Uint8Array {
-  const last = block.part;
-  if (last !== undefined && last.length === length) return last;
-  const part = block.subarray(0, length);
-  block.part = part;
-  return part;
 }

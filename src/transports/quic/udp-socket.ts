@@ -59,8 +59,6 @@ class Batch {
   readonly addresses: Uint8Array;
   readonly slots: Uint8Array[];
   readonly view: DataView;
-  /** The beginning of each slot that was last asked for: most datagrams are as long as the one before. */
-  private readonly parts: Uint8Array[];
 
   constructor(libc: CLibrary) {
     const vectorsAt = SLOTS * MESSAGE_BYTES;
@@ -71,27 +69,16 @@ class Batch {
     this.addresses = bytes.subarray(addressesAt, slotsAt);
     this.view = new DataView(bytes.buffer, bytes.byteOffset, slotsAt);
     this.slots = [];
-    this.parts = [];
     for (let i = 0; i < SLOTS; i++) {
       const vectorAt = vectorsAt + i * VECTOR_BYTES;
       const slotAt = slotsAt + i * SLOT_BYTES;
       this.slots.push(bytes.subarray(slotAt, slotAt + SLOT_BYTES));
-      this.parts.push(this.slots[i]!);
       this.view.setBigUint64(vectorAt, address + BigInt(slotAt), true);
       this.view.setUint32(vectorAt + VECTOR_LENGTH_AT, SLOT_BYTES, true);
       this.view.setBigUint64(i * MESSAGE_BYTES, address + BigInt(addressesAt + i * ADDRESS_STRIDE), true);
       this.view.setBigUint64(i * MESSAGE_BYTES + 16, address + BigInt(vectorAt), true);
       this.view.setUint32(i * MESSAGE_BYTES + 24, 1, true);
     }
-  }
-
-  /** The first bytes of a slot. */
-  part(slot: number, length: number): Uint8Array {
-    const last = this.parts[slot]!;
-    if (last.length === length) return last;
-    const part = this.slots[slot]!.subarray(0, length);
-    this.parts[slot] = part;
-    return part;
   }
 
   setNameLength(slot: number, length: number): void {
@@ -223,7 +210,7 @@ export class UdpSocket {
       const length = view.getUint32(i * MESSAGE_BYTES + LENGTH_AT, true);
       const isCut = (view.getUint32(i * MESSAGE_BYTES + FLAGS_AT, true) & MSG_TRUNC) !== 0;
       if (isCut || length > RECEIVED_BYTES_MAX) this.oversizeCount++;
-      else this.sink!.receivedFrom(incoming.part(i, length), addresses, i * ADDRESS_STRIDE);
+      else this.sink!.receivedFrom(incoming.slots[i]!.subarray(0, length), addresses, i * ADDRESS_STRIDE);
     }
     return count;
   }
