@@ -51,8 +51,7 @@ async function oneCase(prefixes: number, isP2p: boolean): Promise<number> {
   view.topicBytes = topic;
   view.topicEnd = topic.length;
   view.propertyBytes = topic;
-  view.payloadBytes = new Uint8Array(64);
-  view.payloadEnd = 64;
+  view.setPayload(new Uint8Array(64), 0, 64);
   let best = Number.POSITIVE_INFINITY;
   for (let round = 0; round < ROUNDS; round++) {
     const begin = process.cpuUsage();

@@ -12,7 +12,7 @@
  * Hot path.
  */
 import { assert } from './assert.ts';
-import { withView } from './bytes.ts';
+import { type ViewedBytes, withView } from './bytes.ts';
 
 const HEAD_WORD = 0;
 const TAIL_WORD = 16;
@@ -40,7 +40,7 @@ export function ringFrameBytes(length: number): number {
 /** The producing end. Owned by one thread. */
 export class RingProducer {
   /** The whole buffer as bytes; `reserve` answers offsets into it. */
-  readonly bytes: Buffer;
+  readonly bytes: ViewedBytes<Buffer>;
   private readonly words: Int32Array;
   private readonly capacity: number;
   private readonly mask: number;
@@ -114,7 +114,7 @@ export class RingProducer {
 /** The consuming end. Owned by one thread. */
 export class RingConsumer {
   /** The whole buffer as bytes; `frameAt` and `frameEnd` are offsets into it. */
-  readonly bytes: Buffer;
+  readonly bytes: ViewedBytes<Buffer>;
   frameType: number;
   frameAt: number;
   frameEnd: number;

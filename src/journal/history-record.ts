@@ -1,8 +1,8 @@
 /**
- * History records: a message as the history keeps it, as bytes. A shard writes them into its ring, the history's thread gathers them in blocks. Both hold them in frames of
+ * History records: messages as the history keeps them, as bytes. A shard writes them into its ring, the history's thread gathers them in blocks. Both hold them in frames of
  * the ring, so that thousands go from one to the other in one copy.
  *
- *   | u32 length | ID (16 bytes) | u8 flags | u8 0 | u16 topic | u32 topic hash | u32 publisher hash | u16 publisher | u16 target count | u32 target hash |
+ *   | u32 length | ID (16 bytes) | u8 flags | u8 further | u16 topic | u32 topic hash | u32 publisher hash | u16 publisher | u16 target count | u32 target hash |
  *   | u32 properties | u32 payload | u32 payload of the message | u32 expiry (seconds; 0xffffffff: none) |
  *   | topic | publisher | targets: u16 length, Client Identifier; … | properties | payload |       (lengths; little endian; 56 bytes of header)
  *
@@ -10,11 +10,16 @@
  *
  * A payload may be cut; properties are whole or not there. The target hash is that of a single target; the shard has it anyway.
  *
+ * Messages that follow one from the same publisher to the same topic, and have nothing else of their own, stand behind it with their payloads alone: what devices send in
+ * one go. Their IDs follow its ID.
+ *
+ *   | record, padded to 4 | u32 payload | payload, padded to 4 | u32 payload | payload, padded to 4 | …      `further` of them
+ *
  * Hot path.
  */
-import { copyBytes, readText } from '../base/bytes.ts';
+import { copyBytes, copyViewed, readText } from '../base/bytes.ts';
 import type { MessageView } from '../protocol/publish.ts';
-import { compareIds } from './message-id.ts';
+import { compareIds, MESSAGE_ID_BYTES, writeIdBehind } from './message-id.ts';
 
 /** A message in the ring of a shard. */
 export const FRAME_MESSAGE = 1;
@@ -22,14 +27,21 @@ export const FRAME_MESSAGE = 1;
 export const FRAME_TRACE = 2;
 
 export const HISTORY_HEADER_BYTES = 56;
+/** Messages that may stand behind one. */
+export const FURTHER_MAX = 255;
+/** Bytes of a record with those behind it. */
+export const RECORD_BYTES_MAX: number = 16 * 1024;
 /** Of the Message ID in a record. */
 export const RECORD_ID_AT = 4;
 /** Of the record, as words: what a block's index is made from. */
+export const FURTHER_WORD = 5;
+export const FURTHER_SHIFT = 8;
 export const TOPIC_HASH_WORD = 6;
 export const PUBLISHER_HASH_WORD = 7;
 export const TARGETS_WORD = 8;
 export const TARGET_HASH_WORD = 9;
 const FLAGS_AT = 20;
+const FURTHER_AT = 21;
 const TOPIC_HASH_AT = 24;
 const PUBLISHER_HASH_AT = 28;
 const NO_EXPIRY = 0xffffffff;
@@ -83,6 +95,7 @@ export class HistoryFields {
 
 /**
  * Writes a record; the target has room for it.
+ * @param targetView see `viewOf`
  * @param words the same memory as `target`: storing a word costs a fifth of `writeUInt32LE`. All machines that there are packages for are little endian
  * @param id its four words
  * @param at a multiple of 4
@@ -92,6 +105,7 @@ export class HistoryFields {
  */
 export function writeHistoryRecord(
   target: Buffer,
+  targetView: DataView | undefined,
   words: Uint32Array,
   at: number,
   id: Uint32Array,
@@ -135,14 +149,52 @@ export function writeHistoryRecord(
   }
   copyBytes(target, to, view.propertyBytes, view.propertiesAt, view.propertiesAt + properties);
   to += properties;
-  copyBytes(target, to, view.payloadBytes, view.payloadAt, view.payloadAt + payloadLength);
+  copyViewed(target, targetView, to, view.payloadBytes, view.payloadView, view.payloadAt, view.payloadAt + payloadLength);
   return length;
 }
 
-/** Reads one record after the other out of a block. Offsets are valid as long as the bytes are. */
+/** Bytes that the payload of a further message takes. */
+export function furtherBytes(payloadLength: number): number {
+  return (4 + payloadLength + 3) & ~3;
+}
+
+/**
+ * Writes the payload of a message behind a record; the target has room for it.
+ * @param words the same memory as `target`
+ * @param at a multiple of 4, behind the record and those behind it
+ */
+export function writeFurther(target: Buffer, targetView: DataView | undefined, words: Uint32Array, at: number, view: MessageView): void {
+  words[at >>> 2] = view.payloadEnd - view.payloadAt;
+  copyViewed(target, targetView, at + 4, view.payloadBytes, view.payloadView, view.payloadAt, view.payloadEnd);
+}
+
+/** Says how many stand behind the record at `at`, a multiple of 4. */
+export function setFurther(words: Uint32Array, at: number, further: number): void {
+  words[(at >>> 2) + FURTHER_WORD]! |= further << FURTHER_SHIFT;
+}
+
+/** Messages in the record bytes[at, …): one, and those behind it. */
+export function messagesOfRecord(bytes: Uint8Array, at: number): number {
+  return 1 + bytes[at + FURTHER_AT]!;
+}
+
+/** Where a message stands. */
+export interface MessagePlace {
+  /** Where its record begins. */
+  readonly record: number;
+  /** How many of the record are before it. */
+  readonly further: number;
+  /** Where its payload stands; -1: that of the record itself. */
+  readonly payload: number;
+}
+
+/** Reads one message after the other out of a block. Offsets are valid as long as the bytes are. */
 export class HistoryReader {
+  /** Of the message. */
+  readonly id: Uint8Array;
   bytes: Buffer;
   at: number;
+  /** Of the record without what is behind it. */
   end: number;
   topicAt: number;
   topicEnd: number;
@@ -155,8 +207,10 @@ export class HistoryReader {
   propertiesEnd: number;
   payloadAt: number;
   payloadEnd: number;
+  private wholePayload: number;
 
   constructor() {
+    this.id = new Uint8Array(MESSAGE_ID_BYTES);
     this.bytes = Buffer.alloc(0);
     this.at = 0;
     this.end = 0;
@@ -171,13 +225,15 @@ export class HistoryReader {
     this.propertiesEnd = 0;
     this.payloadAt = 0;
     this.payloadEnd = 0;
+    this.wholePayload = 0;
   }
 
-  /** Shows the record at `at`. @returns false when there is no whole record */
+  /** Shows the first message of the record at `at`. @returns false when there is no whole record */
   read(bytes: Buffer, at: number): boolean {
     this.bytes = bytes;
     this.at = at;
     if (at + HISTORY_HEADER_BYTES > bytes.length) return false;
+    writeIdBehind(this.id, bytes, at + RECORD_ID_AT, 0);
     this.end = at + bytes.readUInt32LE(at);
     this.topicAt = at + HISTORY_HEADER_BYTES;
     this.topicEnd = this.topicAt + bytes.readUInt16LE(at + 22);
@@ -190,11 +246,18 @@ export class HistoryReader {
     this.propertiesEnd = this.payloadAt;
     this.propertiesAt = this.propertiesEnd - bytes.readUInt32LE(at + 40);
     this.targetsEnd = this.propertiesAt;
+    this.wholePayload = bytes.readUInt32LE(at + 48);
     return this.targetsEnd >= this.targetsAt && this.end <= bytes.length;
   }
 
-  get idAt(): number {
-    return this.at + RECORD_ID_AT;
+  /** Shows the message at a place that `placesOfRecord` has given. */
+  show(bytes: Buffer, { record, further, payload }: MessagePlace): void {
+    this.read(bytes, record);
+    if (payload < 0) return;
+    writeIdBehind(this.id, bytes, record + RECORD_ID_AT, further);
+    this.wholePayload = bytes.readUInt32LE(payload);
+    this.payloadAt = payload + 4;
+    this.payloadEnd = this.payloadAt + this.wholePayload;
   }
 
   get topicHash(): number {
@@ -223,7 +286,7 @@ export class HistoryReader {
 
   /** Bytes that the whole payload had. */
   get payloadBytes(): number {
-    return this.bytes.readUInt32LE(this.at + 48);
+    return this.wholePayload;
   }
 
   /** Message Expiry Interval when the message came; -1: none. */
@@ -233,7 +296,7 @@ export class HistoryReader {
   }
 
   compareId(id: Uint8Array): number {
-    return compareIds(this.bytes, this.idAt, id, 0);
+    return compareIds(this.id, 0, id, 0);
   }
 
   /** Calls `visit` for the Client Identifier of each target. */
@@ -252,6 +315,31 @@ export class HistoryReader {
     this.forEachTarget((at, end) => names.push(readText(this.bytes, at, end))); // cold: asked by people
     return names;
   }
+}
+
+const placeReader = new HistoryReader();
+
+/**
+ * Adds the places of all messages of the record bytes[at, end).
+ * @returns false where it is not whole: nothing is added
+ */
+export function placesOfRecord(bytes: Buffer, at: number, end: number, places: MessagePlace[]): boolean {
+  if (end > bytes.length || !placeReader.read(bytes, at)) return false;
+  const count = bytes[at + FURTHER_AT]!;
+  let next = placeReader.end;
+  if (count > 0) next = at + ((next - at + 3) & ~3);
+  const payloads: number[] = [];
+  for (let i = 0; i < count; i++) {
+    if (next + 4 > end) return false;
+    const length = bytes.readUInt32LE(next);
+    if (length > end - next) return false;
+    payloads.push(next);
+    next += furtherBytes(length);
+  }
+  if (next !== end) return false;
+  places.push({ record: at, further: 0, payload: -1 });
+  for (let i = 0; i < count; i++) places.push({ record: at, further: i + 1, payload: payloads[i]! });
+  return true;
 }
 
 /** What stands in the index for each thing that is asked by; two that fall together only cost a look into a block. */

@@ -8,6 +8,7 @@
  * Hot path.
  */
 import { randomFillSync } from 'node:crypto';
+import { writeU32 } from '../base/bytes.ts';
 
 export const MESSAGE_ID_BYTES = 16;
 const SHARD_AT = 6;
@@ -32,7 +33,8 @@ export class MessageIds {
   milliseconds: number;
   /** That ID as the User Property `message-id`, as it stands in a raw block; valid after `writeProperty`. */
   readonly property: Uint8Array;
-  private count: number;
+  /** Count of that ID. */
+  count: number;
   private countLeft: number;
 
   constructor(shard: number) {
@@ -72,8 +74,21 @@ export class MessageIds {
       this.moveTo(this.milliseconds + 1);
     }
     this.countLeft--;
-    const count = ++this.count;
-    const { bytes } = this;
+    this.count++;
+    this.show();
+  }
+
+  /** Draws the ID that is behind the last one in its millisecond. `bytes` have it after `show`. @returns false: the next one is of another millisecond; none is drawn */
+  advanceBehind(now: number): boolean {
+    if (now > this.milliseconds || this.countLeft === 0) return false;
+    this.countLeft--;
+    this.count++;
+    return true;
+  }
+
+  /** Writes the ID that was drawn last into `bytes`. */
+  show(): void {
+    const { bytes, count } = this;
     bytes[COUNT_AT] = count >>> 24;
     bytes[COUNT_AT + 1] = count >>> 16;
     bytes[COUNT_AT + 2] = count >>> 8;
@@ -117,6 +132,12 @@ export function idShard(bytes: Uint8Array, at: number): number {
 /** Low bits of the count: whoever takes every n-th message goes by it, the same on every shard. */
 export function idCount(bytes: Uint8Array, at: number): number {
   return ((bytes[at + COUNT_AT]! << 24) | (bytes[at + 13]! << 16) | (bytes[at + 14]! << 8) | bytes[at + 15]!) >>> 0;
+}
+
+/** Writes the ID that comes `further` behind from[at, at + 16) in one millisecond. */
+export function writeIdBehind(target: Uint8Array, from: Uint8Array, at: number, further: number): void {
+  for (let i = 0; i < COUNT_AT; i++) target[i] = from[at + i]!;
+  writeU32(target, COUNT_AT, (idCount(from, at) + further) >>> 0);
 }
 
 /** Below 0, 0 or above 0, as the first ID is before, the same as, or behind the second. */

@@ -182,9 +182,7 @@ export function viewWill(view: MessageView, will: WillPacket): void {
   view.topicAt = 0;
   view.topicEnd = will.topicBytes.length;
   view.topicLevels = Math.max(scanTopic(will.topicBytes, 0, will.topicBytes.length), 0);
-  view.payloadBytes = will.payload;
-  view.payloadAt = 0;
-  view.payloadEnd = will.payload.length;
+  view.setPayload(will.payload, 0, will.payload.length);
   view.payloadFormat = will.properties.payloadFormatIndicator ?? 0;
   view.messageExpirySeconds = will.properties.messageExpiryInterval ?? -1;
   view.topicAlias = 0;

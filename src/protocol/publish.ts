@@ -12,6 +12,7 @@
 import {
   cloneBytes,
   copyBytes,
+  copyViewed,
   isMqttUtf8,
   isUtf8,
   Reader,
@@ -19,7 +20,9 @@ import {
   readU16,
   readU32,
   utf8Length,
+  type ViewedBytes,
   varintLength,
+  viewOf,
   type Writer,
   writeU16,
   writeU32,
@@ -55,7 +58,9 @@ export class MessageView {
   propertyBytes: Uint8Array = NO_BYTES;
   propertiesAt = 0;
   propertiesEnd = 0;
-  payloadBytes: Uint8Array = NO_BYTES;
+  readonly payloadBytes: Uint8Array = NO_BYTES;
+  /** Of `payloadBytes`, where they have one. */
+  readonly payloadView: DataView | undefined = undefined;
   payloadAt = 0;
   payloadEnd = 0;
   /** Payload Format Indicator; it also stays among the raw properties. */
@@ -74,6 +79,19 @@ export class MessageView {
   receipt: number = RECEIPT_NONE;
   /** Null unless somebody traces the message. */
   trace: TraceTag | null = null;
+
+  /** The payload is bytes[at, end). */
+  setPayload(bytes: Uint8Array, at: number, end: number): void {
+    this.payloadAt = at;
+    this.payloadEnd = end;
+    if (this.payloadBytes !== bytes) point(this, bytes);
+  }
+}
+
+/** Only here are the two set, together: a view of other bytes would copy those. */
+function point(view: { payloadBytes: Uint8Array; payloadView: DataView | undefined }, bytes: Uint8Array): void {
+  view.payloadBytes = bytes;
+  view.payloadView = viewOf(bytes);
 }
 
 // One bit for each property that may come once.
@@ -166,9 +184,7 @@ export function readPublish(
     if (levels === TOPIC_EMPTY && view.topicAlias === 0) return ReasonCode.ProtocolError;
   } else if (levels === TOPIC_EMPTY) return ReasonCode.TopicNameInvalid; // [MQTT-4.7.3-1]
 
-  view.payloadBytes = bytes;
-  view.payloadAt = next;
-  view.payloadEnd = end;
+  view.setPayload(bytes, next, end);
   return ReasonCode.Success;
 }
 
@@ -342,7 +358,7 @@ export function publishLength(
  * @returns the offset behind the packet
  */
 export function writePublish(
-  target: Uint8Array,
+  target: ViewedBytes,
   at: number,
   view: MessageView,
   version: ProtocolVersion,
@@ -391,7 +407,7 @@ export function writePublish(
       }
     }
   }
-  copyBytes(target, next, view.payloadBytes, view.payloadAt, view.payloadEnd);
+  copyViewed(target, target.dataView, next, view.payloadBytes, view.payloadView, view.payloadAt, view.payloadEnd);
   return next + (view.payloadEnd - view.payloadAt);
 }
 

@@ -13,7 +13,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import { RING_FRAME_HEADER_BYTES, RingConsumer, ringFrameBytes } from '../base/ring.ts';
 import type { HistorySettings } from '../base/settings.ts';
-import { FRAME_MESSAGE, FRAME_TRACE } from '../journal/history-record.ts';
+import { FRAME_MESSAGE, FRAME_TRACE, messagesOfRecord } from '../journal/history-record.ts';
 import { HistoryTally } from '../journal/history-tally.ts';
 import { idText, MESSAGE_ID_BYTES } from '../journal/message-id.ts';
 import { findMessage, HistoryQuery, type HistoryQuestion } from '../store/history-query.ts';
@@ -134,7 +134,7 @@ class HistoryThread {
   }
 
   private skip(consumer: RingConsumer): void {
-    while (consumer.next()) if (consumer.frameType === FRAME_MESSAGE) this.tally.lost++;
+    while (consumer.next()) if (consumer.frameType === FRAME_MESSAGE) this.tally.lost += messagesOfRecord(consumer.bytes, consumer.frameAt);
     consumer.release();
   }
 

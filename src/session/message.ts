@@ -78,9 +78,7 @@ export function viewMessage(view: MessageView, message: Message): void {
   view.propertyBytes = message.bytes;
   view.propertiesAt = message.topicEnd;
   view.propertiesEnd = message.propertiesEnd;
-  view.payloadBytes = message.bytes;
-  view.payloadAt = message.propertiesEnd;
-  view.payloadEnd = message.bytes.length;
+  view.setPayload(message.bytes, message.propertiesEnd, message.bytes.length);
   view.messageExpirySeconds = -1;
   view.topicAlias = 0;
   view.expiresAt = message.expiresAt;

@@ -7,7 +7,7 @@
  *
  * The owner reads the CONNECT again: a cold packet once more costs less than a second form of it.
  */
-import { copyBytes, Writer } from '../base/bytes.ts';
+import { copyBytes, type ViewedBytes, Writer } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { readConnect, writeConnack } from '../protocol/connect.ts';
 import { FRAME_INCOMPLETE, Frame, readFrame } from '../protocol/framer.ts';
@@ -42,7 +42,7 @@ export class Admission {
   private readonly shard: Shard;
   private readonly packetBytesMax: number;
   /** A block that is lent (`output-blocks.ts`): first packets that come in pieces, by hundreds a second, would keep the garbage collector busy. Null: nothing came yet. */
-  private bytes: Uint8Array | null;
+  private bytes: ViewedBytes | null;
   private length: number;
   /** CONNACK for a refusal, or null: close without a word. */
   answer: Uint8Array | null;
@@ -104,7 +104,7 @@ export class Admission {
     this.length = 0;
   }
 
-  private append(chunk: Uint8Array): Uint8Array {
+  private append(chunk: Uint8Array): ViewedBytes {
     const { blocks } = this.shard;
     const length = this.length + chunk.length;
     let { bytes } = this;

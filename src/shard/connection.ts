@@ -11,7 +11,7 @@
  */
 
 import type { SessionAccess } from '../access/session-access.ts';
-import { copyBytes } from '../base/bytes.ts';
+import { copyBytes, type ViewedBytes } from '../base/bytes.ts';
 import type { Fifo } from '../base/fifo.ts';
 import { Timer } from '../base/timers.ts';
 import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
@@ -96,7 +96,7 @@ export class Connection {
   pendingQos2: number;
 
   // Outbound.
-  private out: Uint8Array | null;
+  private out: ViewedBytes | null;
   private outLength: number;
   /** Output of the last turn: the next block is at least as large, so that a steady stream does not grow one anew each time. */
   private lastLength: number;
@@ -109,7 +109,7 @@ export class Connection {
   acknowledgedAt: number;
   /** `timers.microseconds` of the first packet. */
   readonly begunAt: number;
-  private blockedBlock: Uint8Array | null;
+  private blockedBlock: ViewedBytes | null;
   private blockedBytes: number;
   /** Record of the journal that must be committed before anything more is sent; 0: none. */
   holdUntil: number;
@@ -252,7 +252,7 @@ export class Connection {
   }
 
   /** The block that `reserve` answers offsets of. */
-  get output(): Uint8Array {
+  get output(): ViewedBytes {
     return this.out!;
   }
 

@@ -10,7 +10,7 @@
  * Hot path.
  */
 
-import { copyBytes, writeU16 } from '../base/bytes.ts';
+import { copyViewed, writeU16 } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { Timer } from '../base/timers.ts';
 import { writeAck } from '../protocol/ack.ts';
@@ -216,7 +216,7 @@ function send(
     sent = length;
     const from = images.at(layout);
     const at = connection.reserve(length);
-    copyBytes(connection.output, at, images.bytes, from, from + length);
+    copyViewed(connection.output, connection.output.dataView, at, images.bytes, images.bytes.dataView, from, from + length);
     if (qos !== 0) writeU16(connection.output, at + images.packetIdOffset(layout), packetId);
   } else {
     let alias = 0;

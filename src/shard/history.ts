@@ -11,12 +11,24 @@
 import { equalBytes, utf8Bytes } from '../base/bytes.ts';
 import { RingProducer, ringFrameBytesMax } from '../base/ring.ts';
 import type { HistorySettings } from '../base/settings.ts';
-import { FRAME_MESSAGE, FRAME_TRACE, HISTORY_HEADER_BYTES, HistoryFields, writeHistoryRecord } from '../journal/history-record.ts';
+import {
+  FRAME_MESSAGE,
+  FRAME_TRACE,
+  FURTHER_MAX,
+  furtherBytes,
+  HISTORY_HEADER_BYTES,
+  HistoryFields,
+  RECORD_BYTES_MAX,
+  setFurther,
+  writeFurther,
+  writeHistoryRecord,
+} from '../journal/history-record.ts';
 import { HistoryTally } from '../journal/history-tally.ts';
 import { MESSAGE_ID_BYTES, type MessageIds } from '../journal/message-id.ts';
 import { filterMatchesBytes } from '../protocol/filter-bytes.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import { counter } from './counters.ts';
+import type { Route } from './route.ts';
 
 const KEPT = counter('history/kept');
 const DROPPED = counter('history/dropped');
@@ -51,7 +63,19 @@ export class History {
   private readonly filters: readonly Uint8Array[];
   private readonly keepsAll: boolean;
   private readonly frameBytesMax: number;
+  private readonly recordBytesMax: number;
   private readonly payloadBytesMax: number;
+  /** The record that is last in the ring, which is not ended yet, because further messages may stand behind it; -1: there is none. */
+  private openAt: number;
+  private openEnd: number;
+  private openLimit: number;
+  /** Null: no further message may stand behind it. */
+  private openRoute: Route | null;
+  private openPublisher: Uint8Array;
+  private openQos: number;
+  /** Of the ID of the last message in it. */
+  private openCount: number;
+  private further: number;
 
   constructor(settings: HistorySettings, wiring: HistoryWiring, index: number, ids: MessageIds, counters: Float64Array) {
     this.sendsIds = settings.messageId;
@@ -69,7 +93,16 @@ export class History {
     this.filters = filters;
     this.keepsAll = filters.length === 1 && equalBytes(filters[0]!, 0, filters[0]!.length, HASH, 0, 1);
     this.frameBytesMax = ringFrameBytesMax(settings.bufferBytes);
+    this.recordBytesMax = Math.min(RECORD_BYTES_MAX, this.frameBytesMax);
     this.payloadBytesMax = settings.payloadBytes;
+    this.openAt = -1;
+    this.openEnd = 0;
+    this.openLimit = 0;
+    this.openRoute = null;
+    this.openPublisher = HASH;
+    this.openQos = 0;
+    this.openCount = 0;
+    this.further = 0;
     ids.startAfter(this.newest[index]!);
   }
 
@@ -81,8 +114,37 @@ export class History {
     return false;
   }
 
-  /** Hands over the message, whose ID is the last of `ids` and whose further facts are in `fields`. */
-  keep(view: MessageView): void {
+  /**
+   * Hands over a message that follows one of the same publisher to the same topic and has nothing of its own but its payload, which is put behind that record: what devices
+   * send in one go. It draws the ID, whose bytes `ids.show` writes.
+   * @param publisherBytes its Client Identifier, always the same array for one publisher
+   * @param route of its topic, the same object for the same topic
+   * @param now wall milliseconds
+   * @returns false: it needs a record of its own, and has no ID yet
+   */
+  keepFurther(view: MessageView, publisherBytes: Uint8Array, route: Route, now: number): boolean {
+    if (this.openRoute !== route || this.openPublisher !== publisherBytes || view.qos !== this.openQos) return false;
+    if (view.propertiesEnd !== view.propertiesAt || view.isRetained || view.expiresAt !== 0) return false;
+    const payload = view.payloadEnd - view.payloadAt;
+    const at = (this.openEnd + 3) & ~3;
+    const end = at + furtherBytes(payload);
+    if (end > this.openLimit || payload > this.payloadBytesMax || this.further === FURTHER_MAX) return false;
+    const { ids } = this;
+    if (ids.count !== this.openCount || !ids.advanceBehind(now)) return false;
+    this.openCount = ids.count;
+    this.openEnd = end;
+    this.further++;
+    const { bytes } = this.producer;
+    writeFurther(bytes, bytes.dataView, this.words, at, view);
+    return true;
+  }
+
+  /**
+   * Hands over the message, whose ID is the last of `ids` and whose further facts are in `fields`.
+   * @param route of its topic; null: no further message is put behind it
+   */
+  keep(view: MessageView, route: Route | null): void {
+    this.closeRecord();
     const { fields, producer } = this;
     const topic = view.topicEnd - view.topicAt;
     let properties = fields.propertiesEnd - view.propertiesAt;
@@ -93,20 +155,46 @@ export class History {
     let payload = view.payloadEnd - view.payloadAt;
     if (payload > this.payloadBytesMax) payload = this.payloadBytesMax;
     if (payload > left) payload = left;
-    const at = left < 0 ? -1 : producer.reserve(this.frameBytesMax - left + payload);
+    const length = this.frameBytesMax - left + payload;
+    const canHaveMore = route !== null && fields.expirySeconds < 0 && !view.isRetained && properties === 0 && hasProperties;
+    const bytes = canHaveMore && length < this.recordBytesMax ? this.recordBytesMax : length;
+    let limit = bytes;
+    let at = left < 0 ? -1 : producer.reserve(bytes);
+    if (at < 0 && left >= 0 && bytes > length) {
+      at = producer.reserve(length);
+      limit = length;
+    }
     if (at < 0) {
       this.counters[DROPPED]!++;
       return;
     }
-    producer.commit(
-      FRAME_MESSAGE,
-      writeHistoryRecord(producer.bytes, this.words, at, this.ids.words, view, fields, hasProperties, payload),
-    );
-    this.counters[KEPT]!++;
+    writeHistoryRecord(producer.bytes, producer.bytes.dataView, this.words, at, this.ids.words, view, fields, hasProperties, payload);
+    this.openAt = at;
+    this.openEnd = at + length;
+    this.further = 0;
+    if (!canHaveMore) return;
+    this.openLimit = at + limit;
+    this.openRoute = route;
+    this.openPublisher = fields.publisherBytes;
+    this.openQos = view.qos;
+    this.openCount = this.ids.count;
+  }
+
+  /** Ends the record that is last in the ring. */
+  private closeRecord(): void {
+    const at = this.openAt;
+    if (at < 0) return;
+    const { further } = this;
+    if (further > 0) setFurther(this.words, at, further);
+    this.producer.commit(FRAME_MESSAGE, this.openEnd - at);
+    this.counters[KEPT]! += 1 + further;
+    this.openAt = -1;
+    this.openRoute = null;
   }
 
   /** Hands over an event of a trace, as JSON. @returns false when there is no room for it */
   keepTrace(id: Uint8Array, json: Uint8Array): boolean {
+    this.closeRecord();
     const { producer } = this;
     const length = MESSAGE_ID_BYTES + json.length;
     const at = length > this.frameBytesMax ? -1 : producer.reserve(length);
@@ -122,6 +210,7 @@ export class History {
 
   /** Shows what this turn has brought, and wakes the thread if it sleeps. */
   endTurn(): void {
+    this.closeRecord();
     if (!this.producer.publish()) return;
     this.newest[this.index] = this.ids.milliseconds;
     const { wakeWord } = this;

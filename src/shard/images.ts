@@ -6,13 +6,14 @@
  *
  * Hot path.
  */
+import { type ViewedBytes, withView } from '../base/bytes.ts';
 import { type ProtocolVersion, V5 } from '../protocol/packet-type.ts';
 import { type MessageView, packetIdOffset, publishLength, writePublish } from '../protocol/publish.ts';
 
 const LAYOUTS = 12;
 
 export class Images {
-  bytes: Uint8Array;
+  bytes: ViewedBytes;
   isActive: boolean;
   private readonly ats: Int32Array;
   private readonly ends: Int32Array;
@@ -20,7 +21,7 @@ export class Images {
   private end: number;
 
   constructor() {
-    this.bytes = new Uint8Array(4096);
+    this.bytes = withView(Buffer.alloc(4096));
     this.isActive = false;
     this.ats = new Int32Array(LAYOUTS);
     this.ends = new Int32Array(LAYOUTS);
@@ -38,7 +39,7 @@ export class Images {
   stop(): void {
     this.isActive = false;
     // One large message must not keep its megabytes here.
-    if (this.bytes.length > 1 << 18) this.bytes = new Uint8Array(4096);
+    if (this.bytes.length > 1 << 18) this.bytes = withView(Buffer.alloc(4096));
   }
 
   /** Builds the image of a layout unless it is there. @returns its number, for `at`, `length` and `packetIdOffset` */
@@ -69,7 +70,7 @@ export class Images {
   }
 
   private grow(least: number): void {
-    const grown = new Uint8Array(least * 2);
+    const grown = withView(Buffer.alloc(least * 2));
     grown.set(this.bytes);
     this.bytes = grown;
   }

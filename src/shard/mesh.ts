@@ -129,7 +129,7 @@ export class Mesh {
       if (length <= this.frameBytesMax && link.overflow.count === 0) {
         const at = link.producer.reserve(length);
         if (at >= 0) {
-          writeMessageRecord(link.producer.bytes, at, view, fields);
+          writeMessageRecord(link.producer.bytes, link.producer.bytes.dataView, at, view, fields);
           link.producer.commit(word, length);
           this.counters[FRAMES_SENT]!++;
           return true;
@@ -138,14 +138,14 @@ export class Mesh {
       // QoS 0 may be lost; it must not grow what waits without bound.
       if (link.overflowBytes > this.ringBytes * 4) return this.dropQos0();
       const body = Buffer.allocUnsafe(length);
-      writeMessageRecord(body, 0, view, fields);
+      writeMessageRecord(body, undefined, 0, view, fields);
       this.send(link, word, body);
       return true;
     }
     fields.sequence = link.nextSequence;
     link.nextSequence = link.nextSequence === 0xffffffff ? 1 : link.nextSequence + 1;
     const body = Buffer.allocUnsafe(length);
-    writeMessageRecord(body, 0, view, fields);
+    writeMessageRecord(body, undefined, 0, view, fields);
     link.unacked.push(new UnackedFrame(fields.sequence, word, body, ack));
     link.unackedBytes += length;
     if (link.unackedBytes > this.ringBytes * 8) this.isCongested = true;

@@ -93,9 +93,7 @@ export function copyForObservers(shard: Shard, view: MessageView, id: Uint8Array
   copy.propertyBytes = properties.bytes;
   copy.propertiesAt = 0;
   copy.propertiesEnd = properties.at;
-  copy.payloadBytes = view.payloadBytes;
-  copy.payloadAt = view.payloadAt;
-  copy.payloadEnd = view.payloadEnd;
+  copy.setPayload(view.payloadBytes, view.payloadAt, view.payloadEnd);
   isTopic &&= topic.at <= TOPIC_BYTES_MAX;
   copy.topicBytes = isTopic ? topic.bytes : topicBytes;
   copy.topicAt = isTopic ? 0 : topicAt;

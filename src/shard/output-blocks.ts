@@ -6,7 +6,7 @@
  *
  * Hot path.
  */
-import { withView } from '../base/bytes.ts';
+import { type ViewedBytes, withView } from '../base/bytes.ts';
 
 const SMALLEST_SHIFT = 8;
 const CLASSES = 15;
@@ -15,7 +15,7 @@ const SLAB_BYTES = 64 * 1024;
 const KEEP_BYTES = 4 * 1024 * 1024;
 
 export class OutputBlocks {
-  private readonly free: Uint8Array[][];
+  private readonly free: ViewedBytes[][];
 
   constructor() {
     this.free = [];
@@ -23,23 +23,23 @@ export class OutputBlocks {
   }
 
   /** A block of at least `length` bytes. */
-  take(length: number): Uint8Array {
+  take(length: number): ViewedBytes {
     const size = length <= 1 << SMALLEST_SHIFT ? 0 : 32 - Math.clz32(length - 1) - SMALLEST_SHIFT;
-    if (size >= CLASSES) return Buffer.allocUnsafeSlow(length);
+    if (size >= CLASSES) return withView(Buffer.allocUnsafeSlow(length));
     const block = this.free[size]!.pop();
     if (block !== undefined) return block;
     return size === 0 ? this.cut() : withView(Buffer.allocUnsafeSlow(1 << (size + SMALLEST_SHIFT)));
   }
 
   /** One of the smallest blocks; the others of its slab are free from now on. */
-  private cut(): Uint8Array {
+  private cut(): ViewedBytes {
     const slab = new ArrayBuffer(SLAB_BYTES);
     const size = 1 << SMALLEST_SHIFT;
     for (let at = SLAB_BYTES - size; at > 0; at -= size) this.free[0]!.push(withView(Buffer.from(slab, at, size)));
     return withView(Buffer.from(slab, 0, size));
   }
 
-  give(block: Uint8Array): void {
+  give(block: ViewedBytes): void {
     const size = 31 - Math.clz32(block.length) - SMALLEST_SHIFT;
     if (size < 0 || size >= CLASSES || block.length !== 1 << (size + SMALLEST_SHIFT)) return;
     const list = this.free[size]!;

@@ -8,6 +8,7 @@ import { utf8Bytes, Writer } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { appendProperties, type MessageView } from '../protocol/publish.ts';
 import type { Connection } from './connection.ts';
+import type { Route } from './route.ts';
 import type { ClientSession, Shard } from './shard.ts';
 import { NO_TARGETS } from './tracing.ts';
 
@@ -28,18 +29,30 @@ export function speakFor(publisherId: string): void {
   ownHash = publisherId === '' ? 0 : hash32(ownBytes, 0, ownBytes.length);
 }
 
-/** An ordinary message passes. @param hash of its topic */
-export function notePublish(shard: Shard, view: MessageView, publisher: ClientSession | null, hash: number): void {
+/**
+ * An ordinary message passes.
+ * @param hash of its topic
+ * @param route of its topic
+ */
+export function notePublish(shard: Shard, view: MessageView, publisher: ClientSession | null, hash: number, route: Route): void {
   const { history, tracing, messageIds } = shard;
-  const wants = history?.wants(view) === true;
   view.trace = null;
-  if (!wants && tracing === null) return;
-  messageIds.next(shard.timers.now);
-  if (wants) {
-    fill(shard, view, publisher, hash);
-    history.fields.isP2p = false;
-    history.fields.clearTargets();
-    history.keep(view);
+  const publisherBytes = publisher === null ? ownBytes : publisher.clientIdBytes;
+  // What is wanted of a topic is wanted of the next message to it, too.
+  const isFurther = history?.keepFurther(view, publisherBytes, route, shard.timers.now) === true;
+  const wants = isFurther || history?.wants(view) === true;
+  if (isFurther) {
+    if (tracing === null && !history.sendsIds) return;
+    messageIds.show();
+  } else {
+    if (!wants && tracing === null) return;
+    messageIds.next(shard.timers.now);
+    if (wants) {
+      fill(shard, view, publisher, hash);
+      history.fields.isP2p = false;
+      history.fields.clearTargets();
+      history.keep(view, route);
+    }
   }
   if (tracing !== null) tracing.published(view, publisher === null ? ownId : publisher.clientId, NO_TARGETS);
   if (wants && history.sendsIds) name(shard, view);
@@ -78,7 +91,7 @@ export function noteTarget(shard: Shard, id: Uint8Array, at: number, end: number
 export function endP2p(shard: Shard, view: MessageView): void {
   if (!isKept) return;
   isKept = false;
-  if (shard.history!.fields.targetCount > 0) shard.history!.keep(view);
+  if (shard.history!.fields.targetCount > 0) shard.history!.keep(view, null);
 }
 
 function fill(shard: Shard, view: MessageView, publisher: ClientSession | null, hash: number): void {

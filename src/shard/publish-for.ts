@@ -160,9 +160,7 @@ function show(shard: Shard, given: GivenMessage): number {
   view.topicEnd = topicWriter.at;
   view.topicLevels = levels;
   view.topicAlias = 0;
-  view.payloadBytes = payload;
-  view.payloadAt = 0;
-  view.payloadEnd = payload.length;
+  view.setPayload(payload, 0, payload.length);
   view.payloadFormat = given.payloadFormat === 1 ? 1 : 0;
   view.messageExpirySeconds = given.expirySeconds;
   view.expiresAt = given.expirySeconds < 0 ? 0 : shard.timers.now + given.expirySeconds * 1000;

@@ -23,7 +23,7 @@
  * Hot path.
  */
 import { NO_QUESTION } from '../access/target-question.ts';
-import { cloneBytes, copyBytes } from '../base/bytes.ts';
+import { cloneBytes, copyBytes, copyViewed } from '../base/bytes.ts';
 import { MESSAGE_ID_BYTES } from '../journal/message-id.ts';
 import { type MessageView, RECEIPT_NONE, RECEIPT_TO_TOPIC, RECEIPT_TO_WAITER } from '../protocol/publish.ts';
 import { TraceTag } from '../protocol/trace-tag.ts';
@@ -190,8 +190,14 @@ export class RecordFields {
 const double = new Float64Array(1);
 const doubleWords = new Uint32Array(double.buffer);
 
-/** Writes the body at `at`; the target has room for `messageRecordBytes`. */
-export function writeMessageRecord(target: Buffer, at: number, view: MessageView, fields: RecordFields): void {
+/** Writes the body at `at`; the target has room for `messageRecordBytes`. @param targetView see `viewOf` */
+export function writeMessageRecord(
+  target: Buffer,
+  targetView: DataView | undefined,
+  at: number,
+  view: MessageView,
+  fields: RecordFields,
+): void {
   const topic = view.topicEnd - view.topicAt;
   const properties = view.propertiesEnd - view.propertiesAt;
   const payload = view.payloadEnd - view.payloadAt;
@@ -215,7 +221,7 @@ export function writeMessageRecord(target: Buffer, at: number, view: MessageView
   to += topic;
   copyBytes(target, to, view.propertyBytes, view.propertiesAt, view.propertiesEnd);
   to += properties;
-  copyBytes(target, to, view.payloadBytes, view.payloadAt, view.payloadEnd);
+  copyViewed(target, targetView, to, view.payloadBytes, view.payloadView, view.payloadAt, view.payloadEnd);
   to += payload;
   copyBytes(target, to, fields.extraBytes, fields.extraAt, fields.extraEnd);
   to += fields.extraEnd - fields.extraAt;
@@ -250,10 +256,8 @@ export function readMessageRecord(bytes: Buffer, at: number, word: number, view:
   view.propertiesAt = from;
   from += properties;
   view.propertiesEnd = from;
-  view.payloadBytes = bytes;
-  view.payloadAt = from;
+  view.setPayload(bytes, from, from + payload);
   from += payload;
-  view.payloadEnd = from;
   fields.extraBytes = bytes;
   fields.extraAt = from;
   from += extra;

@@ -8,7 +8,7 @@
  * edge has passed on is told back in steps. The other way the rings' own limit holds: while they are congested the edge stops reading.
  * A relay is named by the edge shard and a number of that shard. It ends with either shard. Owned by one shard; both ends of different relays live in each.
  */
-import { copyBytes } from '../base/bytes.ts';
+import { copyBytes, type ViewedBytes, withView } from '../base/bytes.ts';
 import { packObject, unpackObject } from '../base/pack.ts';
 import { Timer } from '../base/timers.ts';
 import { type Channel, type ChannelEvents, type EventChannel, NO_EVENTS, type Peer, STREAM_CLOSED } from './channel.ts';
@@ -127,9 +127,9 @@ class RelayEdge implements ChannelEvents {
   /** The owner wants no more for now. */
   private isPaused: boolean;
   /** Block that the channel holds until it has drained. */
-  private block: Uint8Array | null;
+  private block: ViewedBytes | null;
   private blockBytes: number;
-  private readonly pending: Uint8Array[];
+  private readonly pending: ViewedBytes[];
   private untold: number;
   private isEnding: boolean;
   private endTimer: Timer | null;
@@ -165,7 +165,7 @@ class RelayEdge implements ChannelEvents {
   write(bytes: Uint8Array, at: number, end: number): void {
     const length = end - at;
     if (this.block !== null) {
-      const waiting = Buffer.allocUnsafeSlow(length);
+      const waiting = withView(Buffer.allocUnsafeSlow(length));
       copyBytes(waiting, 0, bytes, at, end);
       this.pending.push(waiting);
       return;

@@ -87,7 +87,7 @@ export function knownRoute(shard: Shard, view: MessageView, hash: number): Route
 export function routeBy(shard: Shard, view: MessageView, publisher: ClientSession | null, hash: number, route: Route): void {
   shard.newMessage();
   if (route.meters !== null) meterIn(route.meters, view);
-  if (shard.isWatched) notePublish(shard, view, publisher, hash);
+  if (shard.isWatched) notePublish(shard, view, publisher, hash, route);
   if (view.trace !== null) noteRoute(shard, view, route);
   // Only where other shards answer too can a part of the message be stored before its publisher's shard has noted it.
   if (route.peerMask === 0 && route.shares.length === 0 && !view.isRetained) shard.forgetOrigin();

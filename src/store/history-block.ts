@@ -1,7 +1,7 @@
 /**
  * HistoryBlock: messages of one shard in the order in which they came, as bytes, and what can be asked for in them.
  *
- *   | u32 version | u32 count | frame | frame | …           frame: | u32 length | u32 type | record (`journal/history-record.ts`), padded to 8 |
+ *   | u32 version | u32 messages | frame | frame | …           frame: | u32 length | u32 type | record (`journal/history-record.ts`), padded to 8 |
  *
  * The frames are those of the ring through which they came: thousands are copied at once, and only what the index needs is looked at.
  *
@@ -10,8 +10,13 @@
 import { hash32 } from '../base/hash.ts';
 import { RING_FRAME_HEADER_BYTES, ringFrameBytes } from '../base/ring.ts';
 import {
+  FURTHER_MAX,
+  FURTHER_SHIFT,
+  FURTHER_WORD,
   HistoryReader,
+  type MessagePlace,
   PUBLISHER_HASH_WORD,
+  placesOfRecord,
   publisherIndexHash,
   TARGET_HASH_WORD,
   TARGETS_WORD,
@@ -22,7 +27,7 @@ import {
 import { HashList } from './hash-list.ts';
 
 export const BLOCK_HEADER_BYTES = 8;
-const VERSION = 3;
+const VERSION = 4;
 /** A block that is being filled is closed beyond this. */
 export const BLOCK_BYTES: number = 256 * 1024;
 const HEADER_WORDS = RING_FRAME_HEADER_BYTES / 4;
@@ -92,17 +97,18 @@ export class HistoryBlock {
 
   private noteFrames(from: number, to: number): void {
     const { words, hashes } = this;
-    let frames = 0;
-    for (let frame = from; frame < to; frames++) {
+    let messages = 0;
+    for (let frame = from; frame < to; ) {
       const word = (frame >>> 2) + HEADER_WORDS;
       hashes.add(topicIndexHash(words[word + TOPIC_HASH_WORD]!));
       hashes.add(publisherIndexHash(words[word + PUBLISHER_HASH_WORD]!));
+      messages += 1 + ((words[word + FURTHER_WORD]! >>> FURTHER_SHIFT) & FURTHER_MAX);
       const targets = words[word + TARGETS_WORD]! >>> 16;
       if (targets === 1) hashes.add(targetIndexHash(words[word + TARGET_HASH_WORD]!));
       else if (targets > 1) this.noteTargets(frame + RING_FRAME_HEADER_BYTES);
       frame += ringFrameBytes(words[word - HEADER_WORDS]!);
     }
-    this.count += frames;
+    this.count += messages;
   }
 
   private noteTargets(at: number): void {
@@ -134,8 +140,9 @@ function addTargetHashes(record: HistoryReader, hashes: HashList): void {
 /** What can be asked for in the block that these bytes are. */
 export function hashesOfBlock(bytes: Buffer): HashList {
   const hashes = new HashList();
-  for (const at of recordsOfBlock(bytes)) {
-    if (!reader.read(bytes, at)) continue;
+  for (const { record, payload } of messagesOfBlock(bytes)) {
+    // Those behind another have nothing of their own that is asked for.
+    if (payload >= 0 || !reader.read(bytes, record)) continue;
     hashes.add(topicIndexHash(reader.topicHash));
     hashes.add(publisherIndexHash(reader.publisherHash));
     addTargetHashes(reader, hashes);
@@ -148,17 +155,15 @@ export function countOfBlock(bytes: Buffer): number {
   return bytes.length < BLOCK_HEADER_BYTES ? 0 : bytes.readUInt32LE(4);
 }
 
-/** Where the records of a block begin; none in one of another version, and none behind a damage. */
-export function recordsOfBlock(bytes: Buffer): number[] {
-  const places: number[] = [];
+/** Where the messages of a block stand; none in one of another version, and none behind a damage. */
+export function messagesOfBlock(bytes: Buffer): MessagePlace[] {
+  const places: MessagePlace[] = [];
   if (bytes.length < BLOCK_HEADER_BYTES || bytes.readUInt32LE(0) !== VERSION) return places;
   const count = bytes.readUInt32LE(4);
-  let at = BLOCK_HEADER_BYTES;
-  for (let i = 0; i < count && at + RING_FRAME_HEADER_BYTES <= bytes.length; i++) {
+  for (let at = BLOCK_HEADER_BYTES; places.length < count && at + RING_FRAME_HEADER_BYTES <= bytes.length; ) {
     const length = bytes.readUInt32LE(at);
     const record = at + RING_FRAME_HEADER_BYTES;
-    if (!reader.read(bytes, record) || reader.end - record !== length) break;
-    places.push(record);
+    if (!placesOfRecord(bytes, record, record + length, places)) break;
     at += ringFrameBytes(length);
   }
   return places;

@@ -5,7 +5,7 @@
  */
 import { HistoryReader } from '../journal/history-record.ts';
 import { idMilliseconds } from '../journal/message-id.ts';
-import { recordsOfBlock } from './history-block.ts';
+import { messagesOfBlock } from './history-block.ts';
 
 /** Where a block is. */
 export interface BlockPlace {
@@ -122,8 +122,10 @@ export class HistoryDirectory {
 
   /** Milliseconds of the last message of a block; 0: there is none. */
   lastMillisecondsOf(block: Buffer): number {
-    const at = recordsOfBlock(block).at(-1);
-    return at !== undefined && reader.read(block, at) ? idMilliseconds(block, reader.idAt) : 0;
+    const last = messagesOfBlock(block).at(-1);
+    if (last === undefined) return 0;
+    reader.show(block, last);
+    return idMilliseconds(reader.id, 0);
   }
 
   /** Milliseconds at which the oldest block begins; 0: there is none. */

@@ -2,19 +2,19 @@
  * HistoryQuery: one question to the history, answered in slices: messages in the order of their IDs, newest or oldest first, merged from the blocks of all shards.
  *
  *   topic, publisher, target → index → blocks ─┐
- *   filter, time alone → all blocks ───────────┴─ record by record: does it match? ─ enough, or too much looked at → a page, and where to go on
+ *   filter, time alone → all blocks ───────────┴─ one by one: does it match? ─ enough, or too much looked at → a page, and where to go on
  *
  * What one question may look at is bounded, so a page may be short although there is more.
  */
 import { equalBytes, Reader, readText, utf8Bytes, Writer } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
-import { HistoryReader, publisherIndexHash, targetIndexHash, topicIndexHash } from '../journal/history-record.ts';
+import { HistoryReader, type MessagePlace, publisherIndexHash, targetIndexHash, topicIndexHash } from '../journal/history-record.ts';
 import { compareIds, idFloor, idMilliseconds, idShard, idText, parseId } from '../journal/message-id.ts';
 import { filterMatchesBytes } from '../protocol/filter-bytes.ts';
 import { PUBLISH } from '../protocol/packet-type.ts';
 import { type Properties, readProperties } from '../protocol/property.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
-import { recordsOfBlock } from './history-block.ts';
+import { messagesOfBlock } from './history-block.ts';
 import type { Directory } from './history-directory.ts';
 import type { HistoryStore } from './history-store.ts';
 
@@ -81,8 +81,8 @@ class ShardCursor {
   private next: number;
   private readonly directory: Directory;
   private block: Buffer;
-  private records: readonly number[];
-  private record: number;
+  private messages: readonly MessagePlace[];
+  private message: number;
 
   constructor(store: HistoryStore, shard: number, places: readonly number[] | null, start: number, isNewestFirst: boolean) {
     this.reader = new HistoryReader();
@@ -99,15 +99,15 @@ class ShardCursor {
       this.next = isNewestFirst ? (places[behind] === start ? behind : behind - 1) : behind;
     }
     this.block = Buffer.alloc(0);
-    this.records = [];
-    this.record = 0;
+    this.messages = [];
+    this.message = 0;
   }
 
-  /** Goes to the next record, which `reader` shows. @returns bytes that had to be read; -1: there is none */
+  /** Goes to the next message, which `reader` shows. @returns bytes that had to be read; -1: there is none */
   advance(): number {
-    this.record += this.step;
+    this.message += this.step;
     let cost = 0;
-    while (this.record < 0 || this.record >= this.records.length) {
+    while (this.message < 0 || this.message >= this.messages.length) {
       const sequence = this.places === null ? this.next : this.places[this.next];
       if (sequence === undefined || sequence >= this.directory.end || (this.step < 0 && sequence < this.directory.begin)) return -1;
       // Of another version, or damaged, one behind the other: nobody waits for more of them.
@@ -116,15 +116,15 @@ class ShardCursor {
       const block = this.store.read({ shard: this.shard, sequence });
       cost += BLOCK_COST + (block === null ? 0 : block.length);
       if (block === null) {
-        this.records = [];
+        this.messages = [];
         continue;
       }
       // A copy: it is looked at over several turns.
       this.block = Buffer.from(block);
-      this.records = recordsOfBlock(this.block);
-      this.record = this.step > 0 ? 0 : this.records.length - 1;
+      this.messages = messagesOfBlock(this.block);
+      this.message = this.step > 0 ? 0 : this.messages.length - 1;
     }
-    this.reader.read(this.block, this.records[this.record]!);
+    this.reader.show(this.block, this.messages[this.message]!);
     return cost;
   }
 }
@@ -219,12 +219,12 @@ export class HistoryQuery {
       if (this.scanned >= until) return false;
       let at = 0;
       for (let i = 1; i < cursors.length; i++) {
-        const order = compareIds(cursors[i]!.reader.bytes, cursors[i]!.reader.idAt, cursors[at]!.reader.bytes, cursors[at]!.reader.idAt);
+        const order = cursors[i]!.reader.compareId(cursors[at]!.reader.id);
         if (question.isNewestFirst ? order > 0 : order < 0) at = i;
       }
       const cursor = cursors[at]!;
       const { reader } = cursor;
-      this.last = idText(reader.bytes, reader.idAt);
+      this.last = idText(reader.id, 0);
       if (this.matches(reader)) this.take(reader);
       const cost = cursor.advance();
       if (cost > 0) this.scanned += cost;
@@ -256,7 +256,8 @@ export class HistoryQuery {
   private take(reader: HistoryReader): void {
     const { isWhole } = this.question;
     this.items.push(itemOf(reader, isWhole));
-    this.answerBytes += 256 + (isWhole ? reader.end - reader.at : reader.propertiesAt - reader.at);
+    const { at, propertiesAt, propertiesEnd, payloadAt, payloadEnd } = reader;
+    this.answerBytes += 256 + propertiesAt - at + (isWhole ? propertiesEnd - propertiesAt + payloadEnd - payloadAt : 0);
   }
 
   get page(): HistoryPage {
@@ -276,7 +277,10 @@ export function findMessage(store: HistoryStore, id: string, isWhole: boolean): 
     if (directory.firstMilliseconds(sequence) > milliseconds) return null;
     const block = store.read({ shard, sequence });
     if (block === null) continue;
-    for (const at of recordsOfBlock(block)) if (reader.read(block, at) && reader.compareId(bytes) === 0) return itemOf(reader, isWhole);
+    for (const place of messagesOfBlock(block)) {
+      reader.show(block, place);
+      if (reader.compareId(bytes) === 0) return itemOf(reader, isWhole);
+    }
   }
   return null;
 }
@@ -287,8 +291,8 @@ const blockReader = new Reader();
 function itemOf(reader: HistoryReader, isWhole: boolean): HistoryItem {
   const { bytes } = reader;
   return {
-    id: idText(bytes, reader.idAt),
-    at: idMilliseconds(bytes, reader.idAt),
+    id: idText(reader.id, 0),
+    at: idMilliseconds(reader.id, 0),
     topic: readText(bytes, reader.topicAt, reader.topicEnd),
     qos: reader.qos,
     retain: reader.isRetained,

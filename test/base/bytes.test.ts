@@ -11,6 +11,7 @@ import fc from 'fast-check';
 import {
   cloneBytes,
   copyBytes,
+  copyViewed,
   equalBytes,
   isMqttUtf8,
   isUtf8,
@@ -19,6 +20,7 @@ import {
   utf8Bytes,
   VARINT_MAX,
   varintLength,
+  viewOf,
   Writer,
   withView,
   writeVarint,
@@ -142,7 +144,7 @@ test('copies by words are exact, wherever they begin and end, and whichever side
       const source = sides[0](memory(length + 5));
       for (let i = 0; i < source.length; i++) source[i] = i * 7 + 1;
       const target = sides[1](memory(length + 9));
-      copyBytes(target, targetAt, source, at, at + length);
+      copyViewed(target, viewOf(target), targetAt, source, viewOf(source), at, at + length);
       assert.deepEqual(
         [...target],
         [...new Array(targetAt).fill(0), ...source.subarray(at, at + length), ...new Array(9 - targetAt).fill(0)],

@@ -198,9 +198,7 @@ function viewOf({ qos, retain, receipt, expiresAt, topic, properties, payload }:
   view.propertyBytes = Buffer.concat([Buffer.from('???'), properties, Buffer.from('?')]);
   view.propertiesAt = 3;
   view.propertiesEnd = 3 + properties.length;
-  view.payloadBytes = packet;
-  view.payloadAt = view.topicEnd + 1;
-  view.payloadEnd = view.payloadAt + payload.length;
+  view.setPayload(packet, view.topicEnd + 1, view.topicEnd + 1 + payload.length);
   return view;
 }
 

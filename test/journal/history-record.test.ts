@@ -4,9 +4,19 @@
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { utf8Bytes } from '../../src/base/bytes.ts';
+import { utf8Bytes, withView } from '../../src/base/bytes.ts';
 import { hash32 } from '../../src/base/hash.ts';
-import { HistoryFields, HistoryReader, writeHistoryRecord } from '../../src/journal/history-record.ts';
+import {
+  furtherBytes,
+  HistoryFields,
+  HistoryReader,
+  type MessagePlace,
+  messagesOfRecord,
+  placesOfRecord,
+  setFurther,
+  writeFurther,
+  writeHistoryRecord,
+} from '../../src/journal/history-record.ts';
 import { compareIds, idCount, idFloor, idMilliseconds, idShard, idText, MessageIds, parseId } from '../../src/journal/message-id.ts';
 import { UserPropertyReader } from '../../src/protocol/property.ts';
 import { MessageView } from '../../src/protocol/publish.ts';
@@ -43,7 +53,7 @@ test('IDs of a shard grow, also where the clock goes back', () => {
 test('a record has what was written, and nothing less than whole is one', () => {
   const random = new Random('history-record');
   const bytesOf = (max: number): Buffer => Buffer.from(Array.from({ length: random.next(max) }, () => random.next(256)));
-  const target = Buffer.alloc(4096);
+  const target = withView(Buffer.alloc(4096));
   const words = new Uint32Array(target.buffer, target.byteOffset, 1024);
   const reader = new HistoryReader();
   for (let round = 0; round < 2000; round++) {
@@ -55,8 +65,7 @@ test('a record has what was written, and nothing less than whole is one', () => 
     view.topicEnd = 1 + topic.length;
     view.propertyBytes = properties;
     view.propertiesEnd = properties.length;
-    view.payloadBytes = payload;
-    view.payloadEnd = payload.length;
+    view.setPayload(payload, 0, payload.length);
     view.qos = random.next(3);
     view.isRetained = random.next(2) === 1;
     const fields = new HistoryFields();
@@ -77,7 +86,7 @@ test('a record has what was written, and nothing less than whole is one', () => 
     const hasProperties = random.next(4) > 0;
     const kept = Math.min(payload.length, 100);
     const place = 4 * random.next(3);
-    const length = writeHistoryRecord(target, words, place, idWords, view, fields, hasProperties, kept);
+    const length = writeHistoryRecord(target, target.dataView, words, place, idWords, view, fields, hasProperties, kept);
     const bytes = target.subarray(0, place + length);
     assert.ok(reader.read(bytes, place));
     assert.equal(reader.end, place + length);
@@ -92,9 +101,37 @@ test('a record has what was written, and nothing less than whole is one', () => 
     assert.deepEqual(bytes.subarray(reader.payloadAt, reader.payloadEnd), payload.subarray(0, kept));
     assert.deepEqual([reader.payloadBytes, reader.expirySeconds], [payload.length, fields.expirySeconds]);
     assert.ok(!reader.read(bytes.subarray(0, bytes.length - 1), place));
+    // Others behind it.
+    const further = random.next(4);
+    const payloads = [kept];
+    let end = length;
+    for (let i = 0; i < further; i++) {
+      const from = random.next(payload.length + 1);
+      view.payloadAt = from;
+      end = (end + 3) & ~3;
+      writeFurther(target, undefined, words, place + end, view);
+      end += furtherBytes(payload.length - from);
+      payloads.push(payload.length - from);
+    }
+    setFurther(words, place, further);
+    const all = target.subarray(0, place + end);
+    assert.equal(messagesOfRecord(all, place), 1 + further);
+    const places: MessagePlace[] = [];
+    assert.ok(placesOfRecord(all, place, place + end, places));
+    assert.equal(places.length, 1 + further);
+    for (const [i, one] of places.entries()) {
+      reader.show(all, one);
+      const bytesOfIt = all.subarray(reader.payloadAt, reader.payloadEnd);
+      assert.deepEqual(bytesOfIt, i === 0 ? payload.subarray(0, kept) : payload.subarray(payload.length - payloads[i]!));
+      assert.equal(idCount(reader.id, 0), (idCount(id, 0) + i) >>> 0);
+      assert.deepEqual(reader.id.subarray(0, 12), new Uint8Array(id.subarray(0, 12)));
+    }
+    assert.ok(!placesOfRecord(all.subarray(0, all.length - 1), place, place + end, []) && !placesOfRecord(all, place, place + end - 1, []));
     // Whatever a disk makes of it, reading it ends.
-    const broken = Buffer.from(bytes);
-    broken[place + random.next(length)]! ^= 1 << random.next(8);
+    const broken = Buffer.from(all);
+    broken[place + random.next(end)]! ^= 1 << random.next(8);
+    const left: MessagePlace[] = [];
+    if (placesOfRecord(broken, place, place + end, left)) for (const one of left) reader.show(broken, one);
     if (reader.read(broken, place)) reader.targetNames();
   }
 });

@@ -7,7 +7,7 @@ import './seed.ts';
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { Writer } from '../../src/base/bytes.ts';
+import { Writer, withView } from '../../src/base/bytes.ts';
 import { ACK_BYTES, AckView, writeAck, writeAckDetail } from '../../src/protocol/ack.ts';
 import { ConnackPacket, readConnect, viewWill, writeConnack, writeConnect } from '../../src/protocol/connect.ts';
 import {
@@ -255,7 +255,7 @@ test('a Will Message is published as a client would have published it', () => {
       const view = new MessageView();
       viewWill(view, will);
       const expirySeconds = view.messageExpirySeconds;
-      const target = Buffer.alloc(publishLength(view, 5, will.qos, null, 0, expirySeconds, 0, false));
+      const target = withView(Buffer.alloc(publishLength(view, 5, will.qos, null, 0, expirySeconds, 0, false)));
       writePublish(target, 0, view, 5, will.qos, view.isRetained, false, will.qos > 0 ? 1 : 0, null, 0, expirySeconds, 0, false);
       const expected = new PublishPacket();
       expected.topic = will.topic;

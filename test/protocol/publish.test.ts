@@ -8,7 +8,7 @@ import './seed.ts';
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { Writer, writeVarint } from '../../src/base/bytes.ts';
+import { Writer, withView, writeVarint } from '../../src/base/bytes.ts';
 import { Frame, readFrame } from '../../src/protocol/framer.ts';
 import type { ProtocolVersion } from '../../src/protocol/packet-type.ts';
 import { skipProperty } from '../../src/protocol/property.ts';
@@ -87,7 +87,7 @@ test('what the broker reads and writes again is what the client published', () =
       const expiry = view.messageExpirySeconds;
       const omitTopic = packet.topic === '';
       const length = publishLength(view, version, packet.qos, null, 0, expiry, view.topicAlias, omitTopic);
-      const target = Buffer.alloc(length + 2, 0xee);
+      const target = withView(Buffer.alloc(length + 2, 0xee));
       const end = writePublish(
         target,
         1,
@@ -139,7 +139,7 @@ test('a receiver’s own properties go out with the message', () => {
   assert.equal(code, 0);
   const ids = Uint32Array.of(1, 300, 268_435_455, 7);
   const length = publishLength(view, 5, 1, ids, 3, 12, 4, true);
-  const target = Buffer.alloc(length);
+  const target = withView(Buffer.alloc(length));
   assert.equal(writePublish(target, 0, view, 5, 1, true, false, 77, ids, 3, 12, 4, true), length);
   const expected = new PublishPacket();
   Object.assign(expected, { qos: 1, retain: true, packetId: 77, payload: packet.payload });
@@ -158,7 +158,7 @@ test('a receiver’s own properties go out with the message', () => {
   assert.deepEqual(readWhole(target, 5, 'server').value, expected);
   assert.equal(target.readUInt16BE(packetIdOffset(target, 0)), 0x1234);
 
-  const old = Buffer.alloc(publishLength(view, 4, 0, ids, 3, 12, 0, false));
+  const old = withView(Buffer.alloc(publishLength(view, 4, 0, ids, 3, 12, 0, false)));
   assert.equal(writePublish(old, 0, view, 4, 0, false, false, 0, ids, 3, 12, 0, false), old.length);
   assert.equal(old.toString('hex'), '30070003612f626869');
 });

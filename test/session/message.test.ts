@@ -39,9 +39,7 @@ test('keep and view: the same topic, properties, payload and marks', () => {
         view.propertyBytes = Buffer.from(properties);
         view.propertiesAt = 0;
         view.propertiesEnd = properties.length;
-        view.payloadBytes = packet;
-        view.payloadAt = packet.length - payload.length;
-        view.payloadEnd = packet.length;
+        view.setPayload(packet, packet.length - payload.length, packet.length);
         view.expiresAt = expiresAt;
         view.receipt = receipt;
         const message = keepMessage(view);
@@ -69,8 +67,7 @@ test('keep and view: the same topic, properties, payload and marks', () => {
 
 function messageOf(payloadBytes: number): Message {
   const view = new MessageView();
-  view.payloadBytes = new Uint8Array(payloadBytes);
-  view.payloadEnd = payloadBytes;
+  view.setPayload(new Uint8Array(payloadBytes), 0, payloadBytes);
   return keepMessage(view);
 }
 

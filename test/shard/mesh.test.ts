@@ -69,8 +69,7 @@ class End {
     view.qos = qos;
     view.topicBytes = utf8Bytes('t');
     view.topicEnd = 1;
-    view.payloadBytes = utf8Bytes(text);
-    view.payloadEnd = view.payloadBytes.length;
+    view.setPayload(utf8Bytes(text), 0, utf8Bytes(text).length);
     return this.mesh.sendMessage(this.peer, RECORD_PUBLISH, view, new RecordFields(), false, ack, qos > 0);
   }
 

@@ -2,9 +2,11 @@
  * Goal: a record says on the far side of a ring what it said on the near one: every kind, every field, every byte.
  * Method: random message records written between foreign bytes and read back; type words of all combinations.
  */
+
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
+import { withView } from '../../src/base/bytes.ts';
 import { MessageView } from '../../src/protocol/publish.ts';
 import {
   ASKS_BIT,
@@ -59,9 +61,7 @@ test('message records: what was written is read', () => {
         view.topicBytes = source;
         view.topicAt = 1;
         view.topicEnd = 1 + topic.length;
-        view.payloadBytes = source;
-        view.payloadAt = view.topicEnd;
-        view.payloadEnd = view.topicEnd + payload.length;
+        view.setPayload(source, view.topicEnd, view.topicEnd + payload.length);
         view.propertyBytes = Buffer.from(properties);
         view.propertiesEnd = properties.length;
         const fields = new RecordFields();
@@ -75,9 +75,9 @@ test('message records: what was written is read', () => {
         const length = messageRecordBytes(view, fields);
         const parts = topic.length + properties.length + payload.length + extra.length + question.length;
         assert.equal(length, MESSAGE_HEADER_BYTES + parts + (marks.receipt >= 2 ? 4 : 0));
-        const target = Buffer.alloc(at + length + 8, 0xaa);
+        const target = withView(Buffer.alloc(at + length + 8, 0xaa));
         const word = messageWord(kind, view, marks.wantsStatus, fields);
-        writeMessageRecord(target, at, view, fields);
+        writeMessageRecord(target, target.dataView, at, view, fields);
         assert.ok(target.subarray(0, at).every((byte) => byte === 0xaa) && target.subarray(at + length).every((byte) => byte === 0xaa));
 
         const shown = new MessageView();

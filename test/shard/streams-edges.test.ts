@@ -70,9 +70,7 @@ describe('edges of streams', () => {
       view.topicEnd = 1;
       view.propertyBytes = view.topicBytes;
       view.propertiesAt = view.propertiesEnd = 1;
-      view.payloadBytes = view.topicBytes;
-      view.payloadAt = 1;
-      view.payloadEnd = 8;
+      view.setPayload(view.topicBytes, 1, 8);
       view.expiresAt = 0;
       view.receipt = 0;
       view.isRetained = false;

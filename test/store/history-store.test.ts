@@ -10,7 +10,14 @@ import test from 'node:test';
 import { utf8Bytes } from '../../src/base/bytes.ts';
 import { hash32 } from '../../src/base/hash.ts';
 import { RING_FRAME_HEADER_BYTES, ringFrameBytes } from '../../src/base/ring.ts';
-import { FRAME_MESSAGE, HistoryFields, writeHistoryRecord } from '../../src/journal/history-record.ts';
+import {
+  FRAME_MESSAGE,
+  furtherBytes,
+  HistoryFields,
+  setFurther,
+  writeFurther,
+  writeHistoryRecord,
+} from '../../src/journal/history-record.ts';
 import { idText, MessageIds } from '../../src/journal/message-id.ts';
 import { MessageView } from '../../src/protocol/publish.ts';
 import { filterMatches } from '../../src/protocol/topic.ts';
@@ -42,14 +49,22 @@ class Writer {
     this.ids = Array.from({ length: shards }, (_, shard) => new MessageIds(shard));
   }
 
-  add(store: HistoryStore, shard: number, topic: string, publisher: string, targets: readonly string[], payloadBytes: number): void {
+  /** @param further messages that stand behind the first in its record */
+  add(
+    store: HistoryStore,
+    shard: number,
+    topic: string,
+    publisher: string,
+    targets: readonly string[],
+    payloadBytes: number,
+    further = 0,
+  ): void {
     const ids = this.ids[shard]!;
     ids.next(this.now);
     const view = new MessageView();
     view.topicBytes = utf8Bytes(topic);
     view.topicEnd = view.topicBytes.length;
-    view.payloadBytes = new Uint8Array(payloadBytes);
-    view.payloadEnd = payloadBytes;
+    view.setPayload(new Uint8Array(payloadBytes), 0, payloadBytes);
     const fields = new HistoryFields();
     fields.topicHash = hash32(view.topicBytes, 0, view.topicEnd);
     fields.publisherBytes = utf8Bytes(publisher);
@@ -62,11 +77,21 @@ class Writer {
       at += target.length;
     }
     const place = RING_FRAME_HEADER_BYTES;
-    const length = writeHistoryRecord(this.buffer, this.words, place, ids.words, view, fields, true, payloadBytes);
+    const kept = (): Kept => ({ id: idText(ids.bytes, 0), at: ids.milliseconds, topic, publisher, targets });
+    let length = writeHistoryRecord(this.buffer, undefined, this.words, place, ids.words, view, fields, true, payloadBytes);
+    this.all.push(kept());
+    for (let i = 0; i < further; i++) {
+      assert.ok(ids.advanceBehind(this.now));
+      ids.show();
+      length = (length + 3) & ~3;
+      writeFurther(this.buffer, undefined, this.words, place + length, view);
+      length += furtherBytes(payloadBytes);
+      this.all.push(kept());
+    }
+    setFurther(this.words, place, further);
     this.words[0] = length;
     this.words[1] = FRAME_MESSAGE;
     store.add(shard, this.buffer, 0, ringFrameBytes(length));
-    this.all.push({ id: idText(ids.bytes, 0), at: ids.milliseconds, topic, publisher, targets });
   }
 }
 
@@ -101,7 +126,8 @@ function fill(store: HistoryStore, writer: Writer, random: Random, count: number
     writer.now += random.next(3);
     const targets = random.next(3) === 0 ? Array.from({ length: 1 + random.next(3) }, () => `device-${random.next(20)}`) : [];
     const topic = `site/${random.next(10)}/t${random.next(random.next(2) === 0 ? 3 : 500)}`;
-    writer.add(store, random.next(shards), topic, `client-${random.next(50)}`, targets, random.next(payloadMax));
+    const further = targets.length === 0 && payloadMax < 8000 && random.next(4) === 0 ? random.next(5) : 0;
+    writer.add(store, random.next(shards), topic, `client-${random.next(50)}`, targets, random.next(payloadMax), further);
     if (random.next(200) === 0) store.commit(writer.now);
   }
   store.commit(writer.now);

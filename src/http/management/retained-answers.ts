@@ -91,9 +91,7 @@ function remove(shard: Shard, topic: string, answer: GiveAnswer): void {
   view.propertyBytes = NOTHING;
   view.propertiesAt = 0;
   view.propertiesEnd = 0;
-  view.payloadBytes = NOTHING;
-  view.payloadAt = 0;
-  view.payloadEnd = 0;
+  view.setPayload(NOTHING, 0, 0);
   view.expiresAt = 0;
   if (storeRetained(shard, view, hash32(bytes, 0, bytes.length)) !== STORED) {
     answer(refusal('store-degraded', 'the Retained Message is stored, and the store takes nothing now'));
