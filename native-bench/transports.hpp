@@ -37,7 +37,7 @@ class Transport {
     if (name_ == "tls" || name_ == "wss") tls_ = std::make_unique<TlsContext>(places, resumes);
 #endif
 #ifdef HAS_QUIC
-    if (name_ == "quic") quic_ = std::make_unique<QuicContext>(places, resumes);
+    if (name_ == "quic") quic_ = std::make_unique<QuicContext>(places, resumes, options.targets == "self");
 #endif
   }
 

@@ -5,6 +5,7 @@ import { type Command, Option } from 'commander';
 import type { AlarmsOptions } from './alarms.ts';
 import type { ApiOptions } from './api-client.ts';
 import { qosOption, several, whole, withApi, withLimit } from './arguments.ts';
+import type { AddAuthenticatorOptions } from './authenticators.ts';
 import type { KickOptions, ListOptions } from './clients.ts';
 import { example } from './example.ts';
 import type { PublishOptions } from './publish.ts';
@@ -21,6 +22,7 @@ export function apiCommands(root: Command, done: Done): void {
   publishCommand(root);
   watchCommands(root);
   alarmCommands(root);
+  authenticatorCommands(root);
 
   withApi(root.command('api'))
     .description('Send any request to the HTTP API, and print what it answers.')
@@ -154,4 +156,44 @@ function alarmCommands(root: Command): void {
     .argument('<id>', 'ID of the alarm')
     .addHelpText('after', example('onehop alarms acknowledge mgq1x2-1'))
     .action(async (id: string, options: ApiOptions) => (await import('./alarms.ts')).acknowledgeAlarm(id, options));
+}
+
+function authenticatorCommands(root: Command): void {
+  const called = ['<name>', 'name of an authenticator of the file'] as const;
+  const authenticators = root
+    .command('authenticators')
+    .description("See who judges logins; add and remove those of the broker's file (auth.file).");
+  authenticators.addHelpText('after', example('onehop authenticators'));
+
+  withApi(authenticators.command('list', { isDefault: true }))
+    .description('List authenticators in their order; what "onehop authenticators" does.')
+    .addHelpText('after', example('onehop authenticators list'))
+    .action(async (options: ApiOptions) => (await import('./authenticators.ts')).listAuthenticators(options));
+
+  withApi(authenticators.command('add'))
+    .description('Add an authenticator of type jwt or http.')
+    .argument(...called)
+    .requiredOption('-f, --file <file>', 'JSON with its keys, as the configuration has them (docs/authentication.md); - is standard input')
+    .option('--place <number>', 'its place among those of the file, from 0', whole(0, 1000))
+    .addHelpText('after', example('onehop authenticators add tokens -f tokens.json'))
+    .action(async (name: string, options: AddAuthenticatorOptions) =>
+      (await import('./authenticators.ts')).addAuthenticator(name, options),
+    );
+
+  for (const isActive of [true, false]) {
+    const word = isActive ? 'on' : 'off';
+    withApi(authenticators.command(word))
+      .description(isActive ? 'Switch an authenticator on.' : 'Switch an authenticator off: it is not asked, and keeps what it knows.')
+      .argument(...called)
+      .addHelpText('after', example(`onehop authenticators ${word} tokens`))
+      .action(async (name: string, options: ApiOptions) =>
+        (await import('./authenticators.ts')).switchAuthenticator(name, isActive, options),
+      );
+  }
+
+  withApi(authenticators.command('remove'))
+    .description('Remove an authenticator. Clients that it has let in stay connected.')
+    .argument(...called)
+    .addHelpText('after', example('onehop authenticators remove tokens'))
+    .action(async (name: string, options: ApiOptions) => (await import('./authenticators.ts')).removeAuthenticator(name, options));
 }

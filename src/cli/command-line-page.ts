@@ -26,7 +26,7 @@ const introduction = `# Command line
 
 ## Commands on the HTTP API
 
-\`clients\`, \`kick\`, \`subs\`, \`publish\`, \`p2p --confirm\`, \`trace\`, \`top\`, \`alarms\` and \`api\` need an HTTP listener and an API key:
+\`clients\`, \`kick\`, \`subs\`, \`publish\`, \`p2p --confirm\`, \`trace\`, \`top\`, \`alarms\`, \`authenticators\` and \`api\` need an HTTP listener and an API key:
 
 \`\`\`sh
 onehop start --set 'listeners=[{ type: tcp, bind: 127.0.0.1:1883 }, { type: http, bind: 127.0.0.1:8080 }]'

@@ -5,9 +5,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test, { describe, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { connect, payloadText, type TestClient, userValues } from '../support/client.ts';
+import { connackCode, connect, payloadText, type TestClient, userValues } from '../support/client.ts';
 import { type HttpBroker, startHttpBroker } from '../support/http.ts';
 import { storeDirectory } from '../support/store-directory.ts';
 import { beginCommand, type Ended, type Running, runCommand } from './run-command.ts';
@@ -76,6 +78,38 @@ describe('an operator at a terminal', { concurrency: 2 }, () => {
     lines(await run('clients', 'kick', '--session', 'pump-1'));
     assert.equal((await run('clients', 'show', 'pump-1')).exit, 1);
     assert.deepEqual(lines(await run('alarms')), ['no alarms']);
+  });
+
+  test('adds, switches and removes who judges logins', async (t) => {
+    const folder = storeDirectory();
+    const broker = await startHttpBroker(t, { shards: 1, 'auth.file': join(folder, 'authenticators.json') });
+    const env = { XDG_CONFIG_HOME: folder, ONEHOP_URL: broker.url, ONEHOP_API_KEY: broker.keys.admin };
+    const run = (...args: string[]): Promise<Ended> => runCommand(['authenticators', ...args], env);
+    const written = join(folder, 'tokens.json');
+    writeFileSync(written, JSON.stringify({ type: 'jwt', algorithms: ['HS256'], secretText: 'a secret of at least 32 characters' }));
+    const code = (): Promise<number> => connackCode(broker.port, { clientId: 'dev-1', username: 'any', password: 'no token' });
+
+    assert.equal(lines(await run()).length, 1, 'a head alone');
+    assert.equal(lines(await run('add', 'tokens', '-f', written))[0], 'tokens: added; it judges logins from now on');
+    const [head, row] = lines(await run('list'));
+    assert.match(head!, /^NAME +TYPE +STATE +BY +ACCEPTED +REFUSED +FAILED/);
+    assert.match(row!, /^tokens +jwt +on /);
+    assert.equal(await code(), 0x86);
+    assert.equal((JSON.parse(lines(await run('list', '--json'))[0]!) as { ignored: number }).ignored, 1);
+
+    assert.equal(lines(await run('off', 'tokens'))[0], 'tokens: off; it is not asked');
+    assert.match(lines(await run())[1]!, /^tokens +jwt +off /);
+    assert.equal(lines(await run('on', 'tokens'))[0], 'tokens: on');
+    assert.equal(await code(), 0x86);
+    lines(await run('remove', 'tokens'));
+    assert.equal(lines(await run()).length, 1);
+
+    const again = await run('remove', 'tokens');
+    assert.equal(again.exit, 1);
+    assert.match(again.stderr, /^onehop: .*tokens/);
+    writeFileSync(written, '[1]');
+    assert.match((await run('add', 'tokens', '-f', written)).stderr, /expected a JSON object/);
+    assert.match((await run('add', 'tokens', '-f', join(folder, 'nothing'))).stderr, /nothing: ENOENT/);
   });
 
   test('publishes, and writes to a device until it has it', async (t) => {
