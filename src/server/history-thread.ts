@@ -381,6 +381,7 @@ class HistoryThread {
         if (this.failingSince === 0) tell({ kind: 'failing', reason: (error as Error).message });
         this.tally.lost += this.store.abandon();
       }
+      this.tally.waiting = this.store.pendingMessages;
       await this.store.close();
     }
     tell({ kind: 'closed' });
