@@ -310,7 +310,9 @@ export function copyViewed(
   end: number,
 ): void {
   const length = end - at;
-  if (length < COPY_WORDS_BYTES_MIN || length > COPY_WORDS_BYTES_MAX || targetView === undefined || sourceView === undefined)
+  const areWords = length >= COPY_WORDS_BYTES_MIN && length <= COPY_WORDS_BYTES_MAX;
+  // Within one array the ranges may overlap.
+  if (!areWords || targetView === undefined || sourceView === undefined || targetView === sourceView)
     copyBytes(target, targetAt, source, at, end);
   else copyWords(targetView, targetAt, sourceView, at, length);
 }

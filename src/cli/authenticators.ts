@@ -66,17 +66,30 @@ function stateOf({ isActive, breaker }: Row): string {
 
 /** `onehop authenticators add`: the file holds what `POST /api/v1/authenticators` takes, without the name. */
 export async function addAuthenticator(name: string, options: AddAuthenticatorOptions): Promise<void> {
-  const from = options.file === '-' ? 0 : options.file;
-  let facts: unknown;
-  try {
-    facts = JSON.parse(readFileSync(from, 'utf8'));
-  } catch (error) {
-    throw new Failure(`${options.file}: ${(error as Error).message}`);
-  }
-  if (typeof facts !== 'object' || facts === null || Array.isArray(facts)) throw new Failure(`${options.file}: expected a JSON object`);
+  const facts = factsIn(options.file);
   const query = options.place === undefined ? {} : { place: String(options.place) };
-  const answer = await new Api(options).ask<object>('POST', '/api/v1/authenticators', { query, body: { ...facts, name } });
-  print(options.json === true ? jsonText(answer) : `${visible(name)}: added; it judges logins from now on`);
+  const list = await new Api(options).ask<List>('POST', '/api/v1/authenticators', { query, body: { ...facts, name } });
+  const isActive = list.data.find((row) => row.name === name)?.isActive;
+  const what = isActive === false ? 'added; it is off' : 'added; it judges logins from now on';
+  print(options.json === true ? jsonText(list) : `${visible(name)}: ${what}`);
+}
+
+function factsIn(file: string): object {
+  const place = file === '-' ? 'standard input' : file;
+  let text: string;
+  try {
+    text = readFileSync(file === '-' ? 0 : file, 'utf8');
+  } catch (error) {
+    throw new Failure(`${place}: ${(error as Error).message}`);
+  }
+  let facts: unknown = null;
+  try {
+    facts = JSON.parse(text);
+  } catch {
+    // What is wrong with it is not said: it would quote the text, which holds secrets.
+  }
+  if (typeof facts !== 'object' || facts === null || Array.isArray(facts)) throw new Failure(`${place}: expected a JSON object`);
+  return facts;
 }
 
 /** `onehop authenticators on` and `off`. */

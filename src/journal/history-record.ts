@@ -147,7 +147,7 @@ export function writeHistoryRecord(
     copyBytes(target, to + 2, targetBytes, from, end);
     to += 2 + end - from;
   }
-  copyBytes(target, to, view.propertyBytes, view.propertiesAt, view.propertiesAt + properties);
+  if (properties > 0) copyBytes(target, to, view.propertyBytes, view.propertiesAt, view.propertiesAt + properties);
   to += properties;
   copyViewed(target, targetView, to, view.payloadBytes, view.payloadView, view.payloadAt, view.payloadAt + payloadLength);
   return length;

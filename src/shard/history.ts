@@ -94,7 +94,8 @@ export class History {
     this.filters = filters;
     this.keepsAll = filters.length === 1 && equalBytes(filters[0]!, 0, filters[0]!.length, HASH, 0, 1);
     this.frameBytesMax = ringFrameBytesMax(settings.bufferBytes);
-    this.recordBytesMax = Math.min(RECORD_BYTES_MAX, this.frameBytesMax);
+    // So much is set aside for each, and lost where the ring begins anew.
+    this.recordBytesMax = Math.min(RECORD_BYTES_MAX, settings.bufferBytes >>> 6);
     this.payloadBytesMax = settings.payloadBytes;
     this.openAt = -1;
     this.openEnd = 0;

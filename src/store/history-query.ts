@@ -20,8 +20,9 @@ import type { HistoryStore } from './history-store.ts';
 
 /** Bytes of blocks that one question looks at. */
 const SCAN_BYTES_MAX = 64 * 1024 * 1024;
-/** What a block costs beside its bytes. */
+/** What a block costs beside its bytes, and each message in it: there may be one in four bytes. */
 const BLOCK_COST = 2048;
+const MESSAGE_COST = 64;
 /** Bytes of payloads and properties in one answer. */
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -122,6 +123,7 @@ class ShardCursor {
       // A copy: it is looked at over several turns.
       this.block = Buffer.from(block);
       this.messages = messagesOfBlock(this.block);
+      cost += MESSAGE_COST * this.messages.length;
       this.message = this.step > 0 ? 0 : this.messages.length - 1;
     }
     this.reader.show(this.block, this.messages[this.message]!);

@@ -145,8 +145,11 @@ export class HistoryStore {
   /** Milliseconds of the newest message of a shard; 0: it has none. */
   newestMilliseconds(shard: number): number {
     const directory = this.directory.of(shard);
-    const block = directory.end > directory.begin ? this.read({ shard, sequence: directory.end - 1 }) : null;
-    return block === null ? 0 : this.directory.lastMillisecondsOf(block);
+    if (directory.end === directory.begin) return 0;
+    const sequence = directory.end - 1;
+    const block = this.read({ shard, sequence });
+    // One of another version, or damaged, has no messages; what comes behind it must not be earlier all the same.
+    return Math.max(directory.firstMilliseconds(sequence), block === null ? 0 : this.directory.lastMillisecondsOf(block));
   }
 
   /** Adds messages of a shard: the whole frames bytes[at, end), as they stand in its ring, fewer bytes than a block has unless it is one frame. */

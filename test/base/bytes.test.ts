@@ -130,6 +130,21 @@ test('copies are right on both sides of the threshold, within one array, and in 
   assert.equal(equalBytes(hex('0102'), 0, 2, hex('010203'), 0, 3), false);
 });
 
+test('copies by words within one array may overlap', () => {
+  for (let length = 0; length <= 300; length++) {
+    for (const [from, to] of [
+      [0, 21],
+      [21, 0],
+    ] as const) {
+      const bytes = withView(Uint8Array.from({ length: 330 }, (_, i) => i * 7 + 1));
+      const expected = Uint8Array.from(bytes);
+      expected.copyWithin(to, from, from + length);
+      copyViewed(bytes, bytes.dataView, to, bytes, bytes.dataView, from, from + length);
+      assert.deepEqual([...bytes], [...expected]);
+    }
+  }
+});
+
 test('copies by words are exact, wherever they begin and end, and whichever side has a view', () => {
   // Not at the beginning of its memory.
   const memory = (length: number): Uint8Array => new Uint8Array(length + 3).subarray(3);

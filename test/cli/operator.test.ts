@@ -107,6 +107,11 @@ describe('an operator at a terminal', { concurrency: 2 }, () => {
     const again = await run('remove', 'tokens');
     assert.equal(again.exit, 1);
     assert.match(again.stderr, /^onehop: .*tokens/);
+    writeFileSync(written, JSON.stringify({ type: 'jwt', algorithms: ['HS256'], secretText: 'x'.repeat(32), isActive: false }));
+    assert.equal(lines(await run('add', 'later', '-f', written))[0], 'later: added; it is off');
+    writeFileSync(written, '{ "secretText": hunter2hunter2 }');
+    const broken = await run('add', 'broken', '-f', written);
+    assert.deepEqual([broken.exit, broken.stderr.includes('hunter2')], [1, false], broken.stderr);
     writeFileSync(written, '[1]');
     assert.match((await run('add', 'tokens', '-f', written)).stderr, /expected a JSON object/);
     assert.match((await run('add', 'tokens', '-f', join(folder, 'nothing'))).stderr, /nothing: ENOENT/);

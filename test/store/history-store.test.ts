@@ -324,6 +324,54 @@ test('a commit that failed and is on disk all the same is there once', async (t)
   await again.close();
 });
 
+test('a question looks at few messages at once, however small they are', async () => {
+  const store = new HistoryStore(mkdtempSync(join(tmpdir(), 'onehop-history-')), RETENTION_SECONDS);
+  const writer = new Writer(1);
+  for (let i = 0; i < 1000; i++) writer.add(store, 0, 'a', 'client-1', [], 0, 255);
+  store.commit(writer.now);
+  const query = new HistoryQuery(store, {
+    topic: '',
+    filter: 'b/#',
+    publisher: '',
+    target: '',
+    from: 0,
+    to: 2 ** 47,
+    isNewestFirst: true,
+    limit: 100,
+    cursor: '',
+    isWhole: false,
+  });
+  let slices = 1;
+  while (!query.run(1_000_000)) slices++;
+  // A block has some 50,000 of them.
+  assert.ok(slices >= writer.all.length / 60_000, `${slices} slices for ${writer.all.length} messages`);
+  await store.close();
+});
+
+test('a newest block that cannot be read says all the same from when on it is', async () => {
+  const path = mkdtempSync(join(tmpdir(), 'onehop-history-'));
+  const store = new HistoryStore(path, RETENTION_SECONDS);
+  const writer = new Writer(1);
+  writer.add(store, 0, 'a', 'client-1', [], 10);
+  store.commit(writer.now);
+  const { blocks } = (
+    store as unknown as {
+      file: { blocks: { getKeys(): Iterable<number[]>; get(key: number[]): Buffer; putSync(key: number[], image: Buffer): void } };
+    }
+  ).file;
+  const [key] = [...blocks.getKeys()];
+  const image = Buffer.from(blocks.get(key!));
+  // Of an older version.
+  image.writeUInt32LE(1, 0);
+  blocks.putSync(key!, image);
+  await store.close();
+  const again = new HistoryStore(path, RETENTION_SECONDS);
+  assert.equal(findMessage(again, writer.all[0]!.id, true), null);
+  assert.equal(again.newestMilliseconds(0), writer.now);
+  assert.equal(again.newestMilliseconds(1), 0);
+  await again.close();
+});
+
 test('events of traces are kept by message, and leave with it', async () => {
   const store = new HistoryStore(mkdtempSync(join(tmpdir(), 'onehop-history-')), RETENTION_SECONDS);
   const writer = new Writer(1);
