@@ -25,7 +25,7 @@ export function withView<T extends Uint8Array>(bytes: T): ViewedBytes<T> {
 
 /**
  * The view that `withView` gave these bytes, or undefined. To be asked once for many copies: where arrays without one come too, V8 looks through their prototypes, 5 ns
- * each time, so that messages of which ten come in a packet took 2 % more processor time.
+ * each time: 2 to 4 % of the samples where ten messages come in a packet, of which paired rounds show 1 %, no more than their noise.
  */
 export function viewOf(bytes: Uint8Array): DataView | undefined {
   return (bytes as Partial<ViewedBytes>).dataView;
