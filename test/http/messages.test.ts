@@ -7,8 +7,11 @@ import { existsSync, mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
+import { Writer } from '../../src/base/bytes.ts';
+import { V5 } from '../../src/protocol/packet-type.ts';
+import { PublishPacket, writePublishPacket } from '../../src/protocol/publish.ts';
 import { Random } from '../routing/random-topics.ts';
-import { connect, type TestClient, userValues } from '../support/client.ts';
+import { connect, payloadText, type TestClient, userValues } from '../support/client.ts';
 import { type HttpBroker, startHttpBroker } from '../support/http.ts';
 import { clientIdOn } from '../support/placement.ts';
 
@@ -64,6 +67,39 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
   const end = Date.now() + 10_000;
   while (!(await condition())) assert.ok(Date.now() < end, 'it becomes so within ten seconds');
 }
+
+test('messages that a device sends in one packet of the network are found one by one, each with its ID', async (t) => {
+  const broker = await startWithHistory(t, { shards: 2, 'history.messageId': true });
+  const reader = await connect(broker.port, { clientId: 'reader' });
+  await reader.subscribe('plant/#');
+  const device = await connect(broker.port, { clientId: 'sensor-1' });
+  const sent = Array.from({ length: 10 }, (_, i) => `${'m'.repeat(i * 10)}${i}`);
+  const writer = new Writer(4096);
+  for (const text of sent) {
+    const packet = new PublishPacket();
+    packet.topic = 'plant/1/temperature';
+    packet.payload = Buffer.from(text);
+    writePublishPacket(writer, packet, V5);
+  }
+  device.sendRaw(writer.copy());
+  const ids: string[] = [];
+  for (const text of sent) {
+    const message = await reader.next();
+    assert.equal(payloadText(message), text);
+    ids.push(...userValues(message.properties, 'message-id'));
+  }
+  const found = await findAll(broker, 'publisher=sensor-1&order=oldest&limit=3');
+  assert.deepEqual(texts(found), sent);
+  assert.deepEqual(
+    found.map(({ id }) => id),
+    ids,
+  );
+  for (const [i, id] of ids.entries()) {
+    const { json } = await broker.request('GET', `/api/v1/messages/${id}`, { role: 'operator' });
+    assert.deepEqual([json.bytes, json.topic], [sent[i]!.length, 'plant/1/temperature']);
+  }
+  for (const client of [reader, device]) await client.destroy();
+});
 
 for (const shards of [1, 3]) {
   describe(`messages of a broker with ${shards} shards`, () => {

@@ -3,7 +3,6 @@
  * a thread that is told to close as soon as it has begun.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import test from 'node:test';
 import { Worker } from 'node:worker_threads';
@@ -58,7 +57,13 @@ test('a stop takes what is left in the rings, in several commits', async () => {
   const worker = new Worker(new URL('../../src/server/history-thread.js', import.meta.url), { workerData });
   worker.postMessage({ kind: 'close' });
   const said: string[] = [];
-  while (said.at(-1) !== 'closed') said.push(((await once(worker, 'message')) as [FromHistoryThread])[0].kind);
+  await new Promise<void>((resolve, reject) => {
+    worker.once('error', reject);
+    worker.on('message', ({ kind }: FromHistoryThread) => {
+      said.push(kind);
+      if (kind === 'closed') resolve();
+    });
+  });
   await worker.terminate();
   assert.deepEqual(said, ['opened', 'closed']);
   assert.deepEqual([tally.lost, tally.waiting], [0, 0]);
