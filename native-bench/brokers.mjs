@@ -141,8 +141,11 @@ function onehopWatched() {
   return { ...onehop(1, 'metrics read each second', settings), hasHttp: true, onlooker: readMetrics };
 }
 
-/** A broker with 100,000 sessions, whose clients are listed all the time or not at all. */
-function onehopWithSessions(isListed) {
+/**
+ * A broker with 100,000 sessions. `listed` says whose clients a program lists all the time: `own`, those of another such broker (`other`: that program takes as much of the machine, and
+ * nothing of the broker that is measured), or nobody's.
+ */
+function onehopWithSessions(label, listed) {
   const listeners = ['tcp', 'http'].map((type) => ({ type, bind: '127.0.0.1:0' }));
   const settings = [
     `listeners=${JSON.stringify(listeners)}`,
@@ -150,7 +153,7 @@ function onehopWithSessions(isListed) {
     'http.apiKeys=api-keys.json',
     'quotas.broker.connectRate=off', // a fast machine makes the sessions faster than it allows
   ];
-  const broker = onehop(1, isListed ? 'all clients listed again and again' : '100,000 sessions', settings);
+  const broker = onehop(1, label, settings);
   let key;
   const command = (ports, directory, more) => {
     const [node, main, ...args] = broker.command(ports, directory, more);
@@ -161,7 +164,14 @@ function onehopWithSessions(isListed) {
     key = made.stdout.trim();
     return [node, main, ...args];
   };
-  return { ...broker, command, hasHttp: true, onlooker: isListed ? (ports) => listClients(ports, key) : makeSessions };
+  const onlooker = async (ports) => {
+    await makeSessions(ports);
+    if (listed === 'own') return listClients(ports, key);
+    if (listed !== 'other') return () => {};
+    const other = await startBroker('onehop-1-listed');
+    return other.stop;
+  };
+  return { ...broker, command, hasHttp: true, onlooker };
 }
 
 /** onehop with one shard as it comes, by another door than TCP. */
@@ -259,8 +269,9 @@ export const brokers = {
   'onehop-1-rules': onehopWithRules(),
   'onehop-1-quotas': onehop(1, 'quotas', quotas()),
   'onehop-1-watched': onehopWatched(),
-  'onehop-1-sessions': onehopWithSessions(false),
-  'onehop-1-listed': onehopWithSessions(true),
+  'onehop-1-sessions': onehopWithSessions('100,000 sessions'),
+  'onehop-1-beside': onehopWithSessions('clients of another broker listed', 'other'),
+  'onehop-1-listed': onehopWithSessions('all clients listed again and again', 'own'),
   'onehop-1-history': onehop(1, 'history', ['history.enabled=true']),
   'onehop-2': onehop(2),
   'onehop-tls': onehopBy('tls'),

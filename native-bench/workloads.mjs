@@ -262,11 +262,13 @@ const listWorkload = {
   ...memoryWorkloads.find(({ name }) => name === 'p2p-rate'),
   name: 'listed-p2p-rate',
   title: 'P2P among 1,000 clients at a fixed 10,000 messages per second (open loop), QoS 0, beside 100,000 sessions of others',
-  note: 'While messages pass, a program lists all clients over HTTP, 1,000 a page and 50 pages a second, again and again. What that costs counts as the broker.',
+  note:
+    'While messages pass, a program lists all clients over HTTP, 1,000 a page with 20 ms between pages, again and again. What that costs counts as the broker. In one row it lists those of ' +
+    'another broker: what it takes of the machine by itself.',
   ...askedRounds,
   roundsAtLeast: 3,
   freshBroker: true, // else the one that is listed would be so while the other is measured
-  brokers: ['onehop-1-sessions', 'onehop-1-listed'],
+  brokers: ['onehop-1-sessions', 'onehop-1-beside', 'onehop-1-listed'],
 };
 
 const httpRequests = {
@@ -348,12 +350,12 @@ export const targets = [
     max: 1.15,
   },
   {
-    text: 'P2P at a fixed rate, p99, while 100,000 clients are listed again and again, against the same without lists',
+    text: 'P2P at a fixed rate, p99, while 100,000 clients are listed again and again, against lists of another broker on the same machine',
     workload: 'listed-p2p-rate',
     metric: 'p99Milliseconds',
     of: 'onehop-1-listed',
-    to: 'onehop-1-sessions',
-    max: 3,
+    to: 'onehop-1-beside',
+    max: 2,
   },
   {
     text: 'HTTP publish QoS 0, requests/s, against a bare uWebSockets.js server',

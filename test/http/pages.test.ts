@@ -19,11 +19,13 @@ async function page(
   query: object,
   limit: number,
   cursor: string | undefined,
-): Promise<Page> {
+): Promise<Page<string | object>> {
   let isOver = false;
-  const asked = listPage({ shard: group.shards[shard]!, isOver: false } as Call, name, query, { limit, cursor }).finally(() => {
-    isOver = true;
-  });
+  const asked = listPage<string | object>({ shard: group.shards[shard]!, isOver: false } as Call, name, query, { limit, cursor }).finally(
+    () => {
+      isOver = true;
+    },
+  );
   while (!isOver) await group.settle();
   return asked;
 }
@@ -77,7 +79,7 @@ test('lists of three shards, while everything changes', async () => {
         change();
         await group.settle();
         const { data, next } = await page(group, random.next(3), name, query, 1 + random.next(30), cursor);
-        seen.push(...data.map((item) => (nameOf === null ? one : nameOf(item))));
+        seen.push(...data.map((item) => (nameOf === null ? one : nameOf(typeof item === 'string' ? JSON.parse(item) : item))));
         cursor = next ?? undefined;
       } while (cursor !== undefined);
       const stayed = seen.filter((clientId) => clientId.startsWith('stay-')).sort();

@@ -16,9 +16,10 @@ export interface ListAsk<Q> {
   readonly query: Q;
 }
 
-export interface Chunk {
+/** @template I an item: its JSON, made where it belongs, or an object where parts of several shards are to be combined */
+export interface Chunk<I = unknown> {
   /** In order, each with its place. */
-  readonly items: readonly object[];
+  readonly items: readonly I[];
   readonly places: readonly Place[];
   /** Whatever this shard has up to here is in this answer or was in one before; null: it has nothing more. */
   readonly upTo: Place | null;
@@ -39,7 +40,7 @@ export function answerFromMap<V extends object, R>(
   map: ByteMap<V>,
   { after, limit }: ListAsk<unknown>,
   find: (value: V, order: number, into: Smallest<R>) => void,
-  describe: (found: R) => object,
+  describe: (found: R) => unknown,
   answer: GiveAnswer,
 ): void {
   const found = new Smallest<R>(limit, after);
@@ -60,10 +61,10 @@ export function answerFromMap<V extends object, R>(
 }
 
 /** Answers with what a complete search has found; one that was given up has no answer. */
-export function answerWhole<R>(answer: GiveAnswer, isComplete: boolean, found: Smallest<R>, describe: (found: R) => object): void {
+export function answerWhole<R>(answer: GiveAnswer, isComplete: boolean, found: Smallest<R>, describe: (found: R) => unknown): void {
   answer(isComplete ? chunkOf(found, found.isFull ? found.last : null, describe) : null);
 }
 
-export function chunkOf<R>({ places, values }: Smallest<R>, upTo: Place | null, describe: (found: R) => object): Chunk {
+export function chunkOf<R>({ places, values }: Smallest<R>, upTo: Place | null, describe: (found: R) => unknown): Chunk {
   return { items: values.map(describe), places, upTo };
 }

@@ -91,7 +91,7 @@ function listClients(shard: Shard, ask: ListAsk<ClientQuery>, answer: GiveAnswer
       if (network !== null && !isIn(network, addressOfClient(session))) return;
       found.add([order, session.clientId, ''], session);
     },
-    (session) => clientFacts(shard, session),
+    (session) => JSON.stringify(clientFacts(shard, session)),
     answer,
   );
 }

@@ -33,7 +33,7 @@ export function answerAboutMailboxes(shard: Shard): void {
         const clientId = clientIdOf(box);
         if (prefix === undefined || clientId.startsWith(prefix)) found.add([order, clientId, ''], box);
       },
-      (box) => mailboxFacts(shard, box),
+      (box) => JSON.stringify(mailboxFacts(shard, box)),
       answer,
     );
   });

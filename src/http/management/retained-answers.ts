@@ -71,9 +71,9 @@ function listRetained(shard: Shard, { after, limit, query }: ListAsk<RetainedQue
   );
 }
 
-function retainedFacts({ topic, message }: RetainedMessage): object {
+function retainedFacts({ topic, message }: RetainedMessage): string {
   const { qos, bytes, propertiesEnd, expiresAt } = message;
-  return { topic, qos, bytes: bytes.length - propertiesEnd, expiresAt: timeOf(expiresAt) };
+  return JSON.stringify({ topic, qos, bytes: bytes.length - propertiesEnd, expiresAt: timeOf(expiresAt) });
 }
 
 /** Clears it as an empty message would, but tells no subscriber. */

@@ -1,11 +1,16 @@
 /**
- * Slices: work over very much, a little in each turn, so that messages go on between. All such work of a shard together takes half a millisecond of a turn, and what its last step
- * takes more: whoever asks for many lists at once makes them slower, not the turns longer. Those under way take turns step by step.
+ * Slices: work over very much, a little at a time, so that messages go on between. All such work of a shard together takes a slice of 0.2 ms, and what its last step takes more,
+ * and then pauses for a millisecond: whoever asks for many lists at once makes them slower, not the turns longer. Those under way take turns step by step.
+ *
+ * A pause is no turn of the event loop: a thread that works through turn after turn without sleeping keeps its core, and whom it wakes there (another shard, a client on the same
+ * machine) waits for a core for up to 3 ms. Beside 10,000 messages per second, pages of 1,000 clients: p99 of the messages 2.0 ms without pauses, 0.5 ms with them.
  */
 import { Fifo } from '../../base/fifo.ts';
 import type { Shard } from '../../shard/shard.ts';
 
-const SLICE_MILLISECONDS = 0.5;
+const SLICE_MILLISECONDS = 0.2;
+/** Between two slices. */
+export const PAUSE_MILLISECONDS = 1;
 /** After this time nobody waits for the answer any more (`shard/asks.ts`). */
 const WORK_MILLISECONDS_MAX = 9000;
 
@@ -25,7 +30,7 @@ interface Slices {
 const slicesOf = new WeakMap<Shard, Slices>();
 
 /**
- * Calls `step` until it returns false, in turns to come. How many wait is bounded by those who ask.
+ * Calls `step` until it returns false, from the next turn on. How many wait is bounded by those who ask.
  * @param step does little, well below a tenth of a millisecond
  * @param done called once; `isComplete` is false where it has taken so long that it was given up
  */
@@ -36,18 +41,16 @@ export function inSlices(shard: Shard, step: () => boolean, done: (isComplete: b
     slicesOf.set(shard, slices);
   }
   slices.works.push({ until: performance.now() + WORK_MILLISECONDS_MAX, step, done });
-  schedule(shard, slices);
-}
-
-function schedule(shard: Shard, slices: Slices): void {
   if (slices.isScheduled) return;
   slices.isScheduled = true;
-  setImmediate(() => {
-    slices.isScheduled = false;
-    shard.startTurn();
-    slice(slices.works);
-    if (slices.works.count > 0) schedule(shard, slices);
-  });
+  setImmediate(takeSlice, shard, slices);
+}
+
+function takeSlice(shard: Shard, slices: Slices): void {
+  shard.startTurn();
+  slice(slices.works);
+  if (slices.works.count > 0) setTimeout(takeSlice, PAUSE_MILLISECONDS, shard, slices);
+  else slices.isScheduled = false;
 }
 
 function slice(works: Fifo<Work>): void {

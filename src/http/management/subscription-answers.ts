@@ -77,7 +77,7 @@ function isWanted({ filter, shareName }: ClientSubscription, { group, topic }: S
   return topic === undefined || (filterOfObserver(filter) === undefined && filterMatches(filter, topic));
 }
 
-function described({ clientId, name, subscription }: Found): object {
+function described({ clientId, name, subscription }: Found): string {
   const shared = parseShared(name);
-  return { clientId, ...subscriptionOptions(name, subscription), topicFilter: shared ? shared.filter : name };
+  return JSON.stringify({ clientId, ...subscriptionOptions(name, subscription), topicFilter: shared ? shared.filter : name });
 }

@@ -64,8 +64,8 @@ export function subscriptionRoutes(): readonly Route[] {
       answers: { 200: { description: 'A page.', schema: pageOf(z.object(groupFields)) } },
       handle: async (call, { query }) => {
         const { limit, cursor, name } = query as { limit: number; cursor?: string; name?: string };
-        const page = await listPage(call, 'group-list', { group: name }, { limit, cursor }, addUp);
-        const lags = await askEach<readonly GroupLag[]>(call, 'group-lags', { groups: page.data as GroupFacts[] });
+        const page = await listPage<GroupFacts>(call, 'group-list', { group: name }, { limit, cursor }, addUp);
+        const lags = await askEach<readonly GroupLag[]>(call, 'group-lags', { groups: page.data });
         const data = page.data.map((group, index) => ({ ...group, ...lagOfAll(lags.map((each) => each[index]!)) }));
         return { status: 200, body: { data, next: page.next } };
       },
@@ -107,7 +107,7 @@ export function subscriptionRoutes(): readonly Route[] {
         if (share === undefined) throw new Problem('not-found', 'no client has such a Shared Subscription');
         const sum = (counts: Int32Array): number => counts.reduce((all, one) => all + one, 0);
         const member: MemberQuery = { group: name, filter };
-        const page = await listPage(call, 'group-members', member, query as { limit: number; cursor?: string });
+        const page = await listPage<object>(call, 'group-members', member, query as { limit: number; cursor?: string });
         const lags = await askEach<readonly GroupLag[]>(call, 'group-lags', { groups: [{ name, filter }] });
         const members = sum(share.memberCounts);
         return {
@@ -130,9 +130,8 @@ export function subscriptionRoutes(): readonly Route[] {
 }
 
 /** The parts that two shards have of one group. */
-function addUp(a: object, b: object): object {
-  const [one, other] = [a as GroupFacts, b as GroupFacts];
-  return { ...one, members: one.members + other.members, online: one.online + other.online } satisfies GroupFacts;
+function addUp(one: GroupFacts, other: GroupFacts): GroupFacts {
+  return { ...one, members: one.members + other.members, online: one.online + other.online };
 }
 
 function lagOfAll(parts: readonly GroupLag[]): GroupLag {
