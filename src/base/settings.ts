@@ -389,6 +389,8 @@ export interface HttpApiSettings {
   readonly requestBytes: number;
   /** Longest time from a whole request to its answer. */
   readonly timeoutMilliseconds: number;
+  /** The same for a request that changes a file of the broker. */
+  readonly changeTimeoutMilliseconds: number;
   /** Requests under way in the whole process. */
   readonly requestsMax: number;
   readonly accessLog: 'none' | 'failed' | 'all';

@@ -14,9 +14,6 @@ interface RefusalValue {
   readonly faults: readonly Fault[];
 }
 
-/** How long a change may take: it waits for whoever else changes the same file, and a file may have 100,000 entries. */
-const CHANGE_MILLISECONDS = 60_000;
-
 const OK = (body: object): Answer => ({ status: 200, body });
 
 /**
@@ -29,9 +26,10 @@ export function askSupervisor<T extends object>(call: Call, name: string, value:
     else if (isRefusal(result)) call.answer(problemOf(result));
     else call.answer(answer(result as T));
   };
-  const { asks, settings } = call.shard;
+  const { asks } = call.shard;
+  const { http } = call.shard.settings;
   const isChange = call.route?.isChange === true;
-  const milliseconds = isChange ? Math.max(CHANGE_MILLISECONDS, settings.http.timeoutMilliseconds) : settings.http.timeoutMilliseconds;
+  const milliseconds = isChange ? http.changeTimeoutMilliseconds : http.timeoutMilliseconds;
   asks.ask(SUPERVISOR, name, value, took, milliseconds);
   // Its time begins when the handler has said that the answer comes later.
   if (isChange) queueMicrotask(() => call.mayTake(milliseconds));

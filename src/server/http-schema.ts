@@ -22,6 +22,7 @@ export interface HttpFile
   readonly origins: readonly string[];
   readonly requestSize: number;
   readonly timeout: number;
+  readonly changeTimeout: number;
   readonly requests: number;
 }
 
@@ -57,6 +58,11 @@ const keys: {
     '10s',
     'Longest time from a whole request to its answer. A request that says how long it waits itself is not bound by it.',
   ),
+  changeTimeout: key(
+    duration({ unit: 'milliseconds', min: 100, max: 600_000 }),
+    '60s',
+    'The same for a request that changes a file, which waits for whoever else changes that file, and a file may have 100,000 entries; at least `timeout`.',
+  ),
   requests: key(count(1, 1_000_000), 10_000, 'Requests that are under way at a time, in all shards; more are told to come back.'),
   accessLog: key(choice('none', 'failed', 'all'), 'failed', 'Which requests are logged: none, those with a status from 400 up, or all.'),
   accessLogSample: key(fraction(), 1, 'Part of the successful requests that `accessLog: all` logs, from 0 to 1.'),
@@ -70,13 +76,14 @@ const keys: {
 export const http: z.ZodPrefault<z.ZodObject<typeof keys, z.core.$strict>> = section(keys);
 
 /** In the names and units of `Settings`. */
-export function httpSettings({ origins, requestSize, timeout, requests, auditLogSize, ...same }: HttpFile): HttpApiSettings {
+export function httpSettings({ origins, requestSize, timeout, changeTimeout, requests, auditLogSize, ...same }: HttpFile): HttpApiSettings {
   return {
     ...same,
     origins: origins.includes('*') ? '*' : origins,
     auditLogBytes: auditLogSize,
     requestBytes: requestSize,
     timeoutMilliseconds: timeout,
+    changeTimeoutMilliseconds: Math.max(timeout, changeTimeout),
     requestsMax: requests,
   };
 }

@@ -298,7 +298,7 @@ describe('the HTTP door', () => {
 
   test('who is not answered in time is told so, others are served meanwhile, and what was asked is done all the same', async (t) => {
     const file = join(storeDirectory(), 'blocked.json');
-    const broker = await startHttpBroker(t, { 'auth.blocked': file, 'http.timeout': '2s' });
+    const broker = await startHttpBroker(t, { 'auth.blocked': file, 'http.timeout': '1s', 'http.changeTimeout': '2s' });
     const rules = async (): Promise<number> => (await broker.request('GET', '/api/v1/block-rules', { role: 'viewer' })).json.data?.length;
     // Somebody else changes the file, and takes his time.
     const lock = openSync(`${file}.lock`, 'a');
