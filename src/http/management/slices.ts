@@ -11,12 +11,16 @@ import type { Shard } from '../../shard/shard.ts';
 const SLICE_MILLISECONDS = 0.2;
 /** Between two slices. */
 export const PAUSE_MILLISECONDS = 1;
+/** Pauses during one work. A search over millions that had more of them would not end in time: from then on there is a slice in every turn. */
+const PAUSES_MAX = 500;
 /** After this time nobody waits for the answer any more (`shard/asks.ts`). */
 const WORK_MILLISECONDS_MAX = 9000;
 
 interface Work {
   /** `performance.now()`. */
   readonly until: number;
+  /** `Slices.pauses` when it began. */
+  readonly begunAt: number;
   readonly step: () => boolean;
   readonly done: (isComplete: boolean) => void;
 }
@@ -24,6 +28,8 @@ interface Work {
 interface Slices {
   readonly works: Fifo<Work>;
   isScheduled: boolean;
+  /** That there have been. */
+  pauses: number;
 }
 
 /** Of each shard: a process of tests has several. */
@@ -37,10 +43,10 @@ const slicesOf = new WeakMap<Shard, Slices>();
 export function inSlices(shard: Shard, step: () => boolean, done: (isComplete: boolean) => void): void {
   let slices = slicesOf.get(shard);
   if (slices === undefined) {
-    slices = { works: new Fifo(), isScheduled: false };
+    slices = { works: new Fifo(), isScheduled: false, pauses: 0 };
     slicesOf.set(shard, slices);
   }
-  slices.works.push({ until: performance.now() + WORK_MILLISECONDS_MAX, step, done });
+  slices.works.push({ until: performance.now() + WORK_MILLISECONDS_MAX, begunAt: slices.pauses, step, done });
   if (slices.isScheduled) return;
   slices.isScheduled = true;
   setImmediate(takeSlice, shard, slices);
@@ -48,22 +54,31 @@ export function inSlices(shard: Shard, step: () => boolean, done: (isComplete: b
 
 function takeSlice(shard: Shard, slices: Slices): void {
   shard.startTurn();
-  slice(slices.works);
-  if (slices.works.count > 0) setTimeout(takeSlice, PAUSE_MILLISECONDS, shard, slices);
-  else slices.isScheduled = false;
+  const isLate = slice(slices);
+  if (slices.works.count === 0) slices.isScheduled = false;
+  else if (isLate) setImmediate(takeSlice, shard, slices);
+  else {
+    slices.pauses++;
+    setTimeout(takeSlice, PAUSE_MILLISECONDS, shard, slices);
+  }
 }
 
-function slice(works: Fifo<Work>): void {
+/** @returns whether there were too many pauses for one that goes on */
+function slice({ works, pauses }: Slices): boolean {
+  let isLate = false;
   const end = performance.now() + SLICE_MILLISECONDS;
   for (;;) {
     const work = works.shift();
-    if (work === undefined) return;
+    if (work === undefined) return isLate;
     const isMore = work.step();
     const now = performance.now();
     if (!isMore) work.done(true);
     else if (now > work.until) work.done(false);
-    else works.push(work);
+    else {
+      works.push(work);
+      if (pauses - work.begunAt >= PAUSES_MAX) isLate = true;
+    }
     // What `done` has taken is looked at by the next one only: an answer is not much longer than a slice.
-    if (now >= end) return;
+    if (now >= end) return isLate;
   }
 }
