@@ -267,11 +267,12 @@ async function measure(workload, names, options, generator, starts) {
       generator,
       started[name],
       { ...args, ...(options.isQuick ? {} : workload.argsOf?.[name]) },
-      options.attempts,
+      workload.attempts ?? options.attempts,
     );
     if (workload.freshBroker) {
-      await started[name].stop();
+      const broker = started[name];
       delete started[name];
+      await broker.stop();
     }
     return result;
   };

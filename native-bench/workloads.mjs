@@ -263,10 +263,11 @@ const listWorkload = {
   name: 'listed-p2p-rate',
   title: 'P2P among 1,000 clients at a fixed 10,000 messages per second (open loop), QoS 0, beside 100,000 sessions of others',
   note:
-    'While messages pass, a program lists all clients over HTTP, 1,000 a page with 20 ms between pages, again and again. What that costs counts as the broker. In one row it lists those of ' +
-    'another broker: what it takes of the machine by itself.',
+    'While messages pass, a program lists all clients over HTTP, 1,000 a page and 20 pages a second, again and again. What that costs the broker counts as its own. In one row another broker ' +
+    'lists: what the program and the lists take of the two cores, which all of them share.',
   ...askedRounds,
   roundsAtLeast: 3,
+  attempts: 1, // the program that lists is among the other processes
   freshBroker: true, // else the one that is listed would be so while the other is measured
   brokers: ['onehop-1-sessions', 'onehop-1-beside', 'onehop-1-listed'],
 };
@@ -355,7 +356,7 @@ export const targets = [
     metric: 'p99Milliseconds',
     of: 'onehop-1-listed',
     to: 'onehop-1-beside',
-    max: 2,
+    max: 1.25,
   },
   {
     text: 'HTTP publish QoS 0, requests/s, against a bare uWebSockets.js server',

@@ -304,9 +304,11 @@ describe('the HTTP door', () => {
     const lock = openSync(`${file}.lock`, 'a');
     assert.equal(library()!.flock(lock, LOCK_EXCLUSIVE), 0);
     const body = { name: 'late', kind: 'client-id', include: 'x' };
+    const begin = performance.now();
     const asked = broker.request('POST', '/api/v1/block-rules', { role: 'admin', body });
     assert.equal((await broker.request('GET', '/healthz')).status, 200);
     const { status, json } = await asked;
+    assert.ok(performance.now() - begin > 1900, 'a change waits longer than other requests');
     assert.deepEqual([status, json.code, await rules()], [504, 'timeout', 0]);
     closeSync(lock);
     await until('the change', async () => (await rules()) === 1);

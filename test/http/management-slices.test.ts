@@ -1,6 +1,6 @@
 /**
  * Goal: work over very much leaves the shard alone between its slices, and one that is much too long for that ends all the same.
- * Method: timers that the test moves; each step lasts as long as a slice.
+ * Method: turns and time that the test moves; each step lasts as long as a slice.
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -13,73 +13,102 @@ function burn(): void {
   while (performance.now() < end);
 }
 
-function begin(t: TestContext): Shard {
-  t.mock.timers.enable({ apis: ['setTimeout', 'setImmediate'] });
-  return { startTurn: () => {} } as Shard;
+type Later = () => void;
+
+/** What waits for the next turn, and for the end of a pause. */
+class Turns {
+  readonly shard = { startTurn: () => {} } as Shard;
+  private immediate: Later[] = [];
+  private paused: Later[] = [];
+
+  constructor(t: TestContext) {
+    const later = (queue: () => Later[], callback: (...args: unknown[]) => void, args: unknown[]): void => {
+      queue().push(() => callback(...args));
+    };
+    t.mock.method(globalThis, 'setImmediate', ((callback: Later, ...args: unknown[]) =>
+      later(() => this.immediate, callback, args)) as never);
+    t.mock.method(globalThis, 'setTimeout', ((callback: Later, milliseconds: number, ...args: unknown[]) => {
+      assert.equal(milliseconds, PAUSE_MILLISECONDS);
+      later(() => this.paused, callback, args);
+    }) as never);
+  }
+
+  /** The next turn; no time passes. @returns whether there was something to do */
+  turn(): boolean {
+    const now = this.immediate;
+    this.immediate = [];
+    for (const callback of now) callback();
+    return now.length > 0;
+  }
+
+  /** A millisecond passes. */
+  pause(): void {
+    const now = this.paused;
+    this.paused = [];
+    for (const callback of now) callback();
+  }
+}
+
+/** Work of so many steps, which notes its name for each. */
+function work({ shard }: Turns, steps: string[], name: string, count: number): void {
+  let left = count;
+  inSlices(
+    shard,
+    () => {
+      burn();
+      steps.push(name);
+      return --left > 0;
+    },
+    (isComplete) => steps.push(`${name} ${isComplete}`),
+  );
 }
 
 test('a pause is between two slices, whoever they are of', (t) => {
-  const shard = begin(t);
+  const turns = new Turns(t);
   const steps: string[] = [];
-  const work = (name: string, count: number): void => {
-    let left = count;
-    inSlices(
-      shard,
-      () => {
-        burn();
-        steps.push(name);
-        return --left > 0;
-      },
-      (isComplete) => steps.push(`${name} ${isComplete}`),
-    );
-  };
-  work('a', 3);
-  work('b', 2);
-  t.mock.timers.tick(0);
+  work(turns, steps, 'a', 3);
+  work(turns, steps, 'b', 2);
+  turns.turn();
   assert.deepEqual(steps, ['a'], 'the first slice is in the next turn');
-  t.mock.timers.tick(0);
+  turns.turn();
   assert.deepEqual(steps, ['a'], 'the second one is not in the turn after it');
   const after = ['b', 'a', 'b,b true', 'a,a true'];
   for (let i = 0; i < after.length; i++) {
     const before = steps.length;
-    t.mock.timers.tick(PAUSE_MILLISECONDS);
+    turns.pause();
     assert.equal(steps.slice(before).join(), after[i]);
   }
-  work('c', 1);
-  t.mock.timers.tick(0);
-  assert.equal(steps.at(-1), 'c true', 'who comes later begins anew');
+  work(turns, steps, 'c', 1);
+  turns.turn();
+  assert.equal(steps.at(-1), 'a true', 'a pause is behind the last slice, too');
+  turns.pause();
+  assert.equal(steps.at(-1), 'c true');
+  turns.pause();
+  work(turns, steps, 'd', 1);
+  turns.turn();
+  assert.equal(steps.at(-1), 'd true', 'who comes behind the pause does not wait');
 });
 
-test('a work that has paused very often goes on without pauses', (t) => {
-  const shard = begin(t);
-  let steps = 0;
-  let isOver = false;
-  inSlices(
-    shard,
-    () => {
-      burn();
-      return ++steps < 1000;
-    },
-    () => {
-      isOver = true;
-    },
-  );
-  t.mock.timers.tick(0);
-  for (let pauses = 1; pauses < 500; pauses++) t.mock.timers.tick(PAUSE_MILLISECONDS);
-  assert.equal(steps, 500, 'one for each pause, and the first');
-  // The rest takes turns, and no time.
-  t.mock.timers.tick(PAUSE_MILLISECONDS);
-  assert.deepEqual([steps, isOver], [1000, true]);
-  // Somebody else's work is not late because of it.
-  let others = 0;
-  inSlices(
-    shard,
-    () => {
-      burn();
-      return ++others < 3;
-    },
-    () => {},
-  );
-  t.mock.timers.tick(0);
-  assert.equal(others, 1);
+test('as long as a work goes on that is much too long there are no pauses', (t) => {
+  const turns = new Turns(t);
+  const steps: string[] = [];
+  const count = (name: string): number => steps.filter((step) => step === name).length;
+  work(turns, steps, 'long', 600);
+  turns.turn();
+  for (let slices = 1; slices < 499; slices++) turns.pause();
+  assert.equal(count('long'), 499, 'one for each pause, and the first');
+  // Whose slices are between does not matter.
+  work(turns, steps, 'other', 50);
+  work(turns, steps, 'another', 1000);
+  turns.pause();
+  turns.pause();
+  assert.equal(turns.turn(), true, 'no pause is waited for');
+  while (turns.turn());
+  assert.deepEqual([count('long'), steps.includes('long true'), steps.includes('other true')], [600, true, true]);
+  // Another one has not been there for so long.
+  const before = count('another');
+  assert.ok(before < 1000);
+  turns.pause();
+  assert.equal(count('another'), before + 1);
+  assert.equal(turns.turn(), false);
 });

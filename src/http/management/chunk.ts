@@ -26,9 +26,13 @@ export interface Chunk<I = unknown> {
 }
 
 /** A search that finds little answers after this time with what it has. */
-const CHUNK_MILLISECONDS = 300;
+const CHUNK_MILLISECONDS = 1500;
 /** Places of an index that one step looks at: at most half of them are taken, each perhaps by a session with thousands of subscriptions. */
 const PLACES_PER_STEP = 16;
+/** Items that one step describes, 1 to 2 µs each. */
+const ITEMS_PER_STEP = 16;
+/** Of text. An answer ends with the item that has passed it. */
+const CHUNK_LENGTH_MAX = 1024 * 1024;
 
 /**
  * Answers from a map by Client Identifier.
@@ -55,16 +59,47 @@ export function answerFromMap<V extends object, R>(
     () => {
       // Names are not empty, so the place with the next order and no name comes before all that is left.
       const upTo: Place | null = found.isFull ? found.last : from < 0 ? null : [from, '', ''];
-      answer(chunkOf(found, upTo, describe));
+      answerFound(shard, found, upTo, describe, answer);
     },
   );
 }
 
 /** Answers with what a complete search has found; one that was given up has no answer. */
-export function answerWhole<R>(answer: GiveAnswer, isComplete: boolean, found: Smallest<R>, describe: (found: R) => unknown): void {
-  answer(isComplete ? chunkOf(found, found.isFull ? found.last : null, describe) : null);
+export function answerWhole<R>(
+  shard: Shard,
+  isComplete: boolean,
+  found: Smallest<R>,
+  describe: (found: R) => unknown,
+  answer: GiveAnswer,
+): void {
+  if (isComplete) answerFound(shard, found, found.isFull ? found.last : null, describe, answer);
+  else answer(null);
 }
 
-export function chunkOf<R>({ places, values }: Smallest<R>, upTo: Place | null, describe: (found: R) => unknown): Chunk {
-  return { items: values.map(describe), places, upTo };
+/** Answers with what was found, described in slices, or with the first of it where all is too long. */
+export function answerFound<R>(
+  shard: Shard,
+  { places, values }: Smallest<R>,
+  upTo: Place | null,
+  describe: (found: R) => unknown,
+  answer: GiveAnswer,
+): void {
+  const items: unknown[] = [];
+  let length = 0;
+  inSlices(
+    shard,
+    () => {
+      for (const end = Math.min(values.length, items.length + ITEMS_PER_STEP); items.length < end && length < CHUNK_LENGTH_MAX; ) {
+        const item = describe(values[items.length]!);
+        if (typeof item === 'string') length += item.length;
+        items.push(item);
+      }
+      return items.length < values.length && length < CHUNK_LENGTH_MAX;
+    },
+    (isComplete) => {
+      if (!isComplete) answer(null);
+      else if (items.length === values.length) answer({ items, places, upTo } satisfies Chunk);
+      else answer({ items, places: places.slice(0, items.length), upTo: places[items.length - 1]! } satisfies Chunk);
+    },
+  );
 }

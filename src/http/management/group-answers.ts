@@ -6,7 +6,7 @@ import type { ShareGroup } from '../../routing/share-group.ts';
 import type { MessageQueue } from '../../session/message-queue.ts';
 import type { GiveAnswer } from '../../shard/asks.ts';
 import type { ClientSession, Shard } from '../../shard/shard.ts';
-import { answerWhole, chunkOf, type ListAsk } from './chunk.ts';
+import { answerWhole, type Chunk, type ListAsk } from './chunk.ts';
 import { inSlices } from './slices.ts';
 import { Smallest } from './smallest.ts';
 
@@ -58,7 +58,7 @@ function listGroups(shard: Shard, { after, limit, query }: ListAsk<GroupQuery>, 
     (group) => {
       if (query.group === undefined || query.group === group.shareName) found.add([0, group.shareName, group.filter], group);
     },
-    (isComplete) => answerWhole(answer, isComplete, found, groupFacts),
+    (isComplete) => answerWhole(shard, isComplete, found, groupFacts, answer),
   );
 }
 
@@ -70,14 +70,14 @@ function listMembers(shard: Shard, { after, limit, query }: ListAsk<MemberQuery>
   const found = new Smallest<ClientSession>(limit, after);
   const group = shard.subscriptions.groupOf(query.group, query.filter);
   if (group === undefined) {
-    answer(chunkOf(found, null, () => ({})));
+    answer({ items: [], places: [], upTo: null } satisfies Chunk);
     return;
   }
   eachOf(
     shard,
     group.members,
     (session) => found.add([orderOf(session.hash), session.clientId, ''], session),
-    (isComplete) => answerWhole(answer, isComplete, found, (session) => memberFacts(group, session)),
+    (isComplete) => answerWhole(shard, isComplete, found, (session) => memberFacts(group, session), answer),
   );
 }
 

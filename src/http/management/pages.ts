@@ -16,8 +16,8 @@ import { PAUSE_MILLISECONDS } from './slices.ts';
 
 const LIMIT_MAX = 1000;
 const LIMIT_DEFAULT = 100;
-/** Items of one answer: more are asked for again, after a pause, so that describing them holds up nobody (1 to 2 µs each). */
-const CHUNK_ITEMS_MAX = 48;
+/** More items are a long page. */
+const SHORT_ITEMS_MAX = 200;
 /** Beside its share a shard answers a few more: the shares of a page are not all alike. */
 const CHUNK_ITEMS_MORE = 8;
 /** After this time a page ends where the search has come to; its cursor goes on from there. */
@@ -82,7 +82,7 @@ export async function listPage<I = string>(
   const { shard } = call;
   const after = cursor === undefined ? null : readCursor(cursor);
   const end = performance.now() + PAGE_MILLISECONDS;
-  const chunkLimit = Math.min(CHUNK_ITEMS_MAX, Math.ceil(limit / shard.shards) + CHUNK_ITEMS_MORE);
+  const chunkLimit = Math.ceil(limit / shard.shards) + CHUNK_ITEMS_MORE;
   const sources: Source<I>[] = Array.from({ length: shard.shards }, () => ({
     items: [],
     places: [],
@@ -104,7 +104,7 @@ export async function listPage<I = string>(
     );
     fill(page, sources, combine);
     // A long page is work of its own to put together.
-    if (data.length > CHUNK_ITEMS_MAX) await pause(shard);
+    if (data.length > SHORT_ITEMS_MAX) await pause(shard);
     const isOver = sources.every(({ hasEnded, taken, items }) => hasEnded && taken === items.length);
     if (isOver || call.isOver) return { data, next: null };
     if (data.length === limit) return { data, next: cursorOf(page.last!) };
@@ -113,7 +113,7 @@ export async function listPage<I = string>(
   }
 }
 
-/** Of a page as of a slice: the answers of this shard come at once, so that without this a page would be one long turn. */
+/** As between two slices. */
 async function pause(shard: Shard): Promise<void> {
   await setTimeout(PAUSE_MILLISECONDS);
   shard.startTurn();

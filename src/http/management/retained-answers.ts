@@ -67,7 +67,7 @@ function listRetained(shard: Shard, { after, limit, query }: ListAsk<RetainedQue
   inSlices(
     shard,
     () => walk.step(TOPICS_PER_STEP),
-    (isComplete) => answerWhole(answer, isComplete, found, retainedFacts),
+    (isComplete) => answerWhole(shard, isComplete, found, retainedFacts, answer),
   );
 }
 

@@ -8,7 +8,7 @@ import { filterOfObserver } from '../../routing/observed-filter.ts';
 import type { GiveAnswer } from '../../shard/asks.ts';
 import { partsOf } from '../../shard/parts.ts';
 import type { ClientSession, ClientSubscription, Shard } from '../../shard/shard.ts';
-import { answerFromMap, chunkOf, type ListAsk } from './chunk.ts';
+import { answerFound, answerFromMap, type ListAsk } from './chunk.ts';
 import { subscriptionOptions } from './client-facts.ts';
 import { sessionOf } from './reply.ts';
 import { Smallest } from './smallest.ts';
@@ -48,7 +48,7 @@ function listSubscriptions(shard: Shard, ask: ListAsk<SubscriptionQuery>, answer
   const found = new Smallest<Found>(ask.limit, ask.after);
   const session = sessionOf(shard, clientId);
   if (session !== undefined) find(session, orderOf(session.hash), found);
-  answer(chunkOf(found, found.isFull ? found.last : null, described));
+  answerFound(shard, found, found.isFull ? found.last : null, described, answer);
 }
 
 /** @param holder the session, or the part of it that one stream has */
