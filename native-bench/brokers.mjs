@@ -54,6 +54,9 @@ function certificate() {
   return { chain: join(certificateDirectory, 'chain.pem'), key: join(certificateDirectory, 'key.pem') };
 }
 
+/** A fast machine connects clients faster than the broker lets them: 25,000 a second, and no more than 10,000 are let in as it comes. */
+const anyConnectRate = 'quotas.broker.connectRate=off';
+
 /**
  * `settings` are those of the variant, `variant` names it. Without both it is onehop as it comes: its store waits for the disk (`fsync`). `transport` is
  * that of its second listener, where it is measured.
@@ -82,7 +85,7 @@ function onehop(shards, variant = '', settings = [], transport = 'tcp', password
       'start',
       '--shards',
       String(shards),
-      ...setOptions([`listeners=${JSON.stringify(listeners())}`, ...settings, ...more]),
+      ...setOptions([`listeners=${JSON.stringify(listeners())}`, anyConnectRate, ...settings, ...more]),
     ],
   };
 }
@@ -147,12 +150,7 @@ function onehopWatched() {
  */
 function onehopWithSessions(label, listed) {
   const listeners = ['tcp', 'http'].map((type) => ({ type, bind: '127.0.0.1:0' }));
-  const settings = [
-    `listeners=${JSON.stringify(listeners)}`,
-    'store.enabled=false',
-    'http.apiKeys=api-keys.json',
-    'quotas.broker.connectRate=off', // a fast machine makes the sessions faster than it allows
-  ];
+  const settings = [`listeners=${JSON.stringify(listeners)}`, 'store.enabled=false', 'http.apiKeys=api-keys.json'];
   const broker = onehop(1, label, settings);
   let key;
   const command = (ports, directory, more) => {
