@@ -19,6 +19,8 @@ const DRAINED_BYTES = 64 * 1024;
 /** Bytes that one client may send while the broker does not read, and all clients of one shard together. */
 const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 const KEPT_BYTES_OF_ALL_MAX = 64 * 1024 * 1024;
+/** How often a full channel is looked at where the library says nothing. */
+const LOOK_MILLISECONDS = 200;
 /** How long a client has to take what was written before the connection is cut. */
 const CLOSE_MILLISECONDS = 2000;
 
@@ -43,6 +45,8 @@ export class WebSocketChannel implements EventChannel {
   private keptLength: number;
   private closing: { readonly code: number; readonly reason: string } | null;
   private closeTimer: Timer | null;
+  /** Armed while the channel is full. */
+  private drainTimer: Timer | null;
   private isLost: boolean;
 
   constructor(shard: Shard, compresses: boolean) {
@@ -57,6 +61,7 @@ export class WebSocketChannel implements EventChannel {
     this.keptLength = 0;
     this.closing = null;
     this.closeTimer = null;
+    this.drainTimer = null;
     this.isLost = false;
   }
 
@@ -69,6 +74,7 @@ export class WebSocketChannel implements EventChannel {
     if (socket === null || this.isEnding) return true;
     socket.send(length === bytes.length ? bytes : bytes.subarray(0, length), true, this.compresses);
     this.isFull = socket.getBufferedAmount() > FULL_BYTES;
+    if (this.isFull) this.lookLater();
     return !this.isFull;
   }
 
@@ -77,11 +83,25 @@ export class WebSocketChannel implements EventChannel {
     if (this.isEnding) this.closeWhenSent();
     if (!this.isFull || this.socket === null || this.socket.getBufferedAmount() > DRAINED_BYTES) return;
     this.isFull = false;
+    if (this.drainTimer !== null) this.shard.timers.disarm(this.drainTimer);
     this.events.drained();
+  }
+
+  /**
+   * The library sends what it holds also when something comes from the client, and does not say then that it has drained: a client that acknowledged while its channel
+   * was full got the rest never.
+   */
+  private lookLater(): void {
+    this.drainTimer ??= new Timer(() => {
+      this.drained();
+      if (this.isFull && this.socket !== null) this.lookLater();
+    });
+    this.shard.timers.arm(this.drainTimer, LOOK_MILLISECONDS);
   }
 
   received(message: ArrayBuffer): void {
     if (this.isEnding) return;
+    if (this.isFull) setImmediate(this.look);
     const bytes = new Uint8Array(message);
     // What was kept goes first.
     if (this.isPaused || this.keptLength > 0) this.keep(bytes);
@@ -115,6 +135,8 @@ export class WebSocketChannel implements EventChannel {
     this.isPaused = false;
     if (this.keptLength > 0) setImmediate(this.pour);
   }
+
+  private readonly look = (): void => this.drained();
 
   private readonly pour = (): void => {
     if (this.isPaused) return;
@@ -169,6 +191,7 @@ export class WebSocketChannel implements EventChannel {
 
   closed(): void {
     this.socket = null;
+    if (this.drainTimer !== null) this.shard.timers.disarm(this.drainTimer);
     if (this.closeTimer !== null) this.shard.timers.disarm(this.closeTimer);
     // What the client has sent before it went is handled first, as soon as the broker reads.
     if (this.keptLength > 0) setImmediate(this.pour);

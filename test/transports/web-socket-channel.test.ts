@@ -49,7 +49,11 @@ class Listener implements ChannelEvents {
     return this.reads;
   }
 
-  drained(): void {}
+  drainedCount = 0;
+
+  drained(): void {
+    this.drainedCount++;
+  }
 
   lost(): void {
     this.lostCount++;
@@ -126,6 +130,26 @@ test('or lost at once, when nobody wants to hear it', async () => {
   channel.destroy();
   await turn();
   assert.deepEqual([listener.text, listener.lostCount], ['', 1]);
+});
+
+test('a full channel drains also where the library sends without a word: after a message of the client, and by itself', async () => {
+  const { group, socket, channel, listener } = await scene();
+  const bytes = Buffer.alloc(10);
+  socket.buffered = 300_000;
+  assert.equal(channel.write(bytes, 10), false);
+  channel.received(new ArrayBuffer(4));
+  assert.equal(listener.drainedCount, 0, 'it is sent behind the message');
+  socket.buffered = 0;
+  await turn();
+  assert.equal(listener.drainedCount, 1);
+  socket.buffered = 300_000;
+  assert.equal(channel.write(bytes, 10), false);
+  await group.pass(1);
+  assert.equal(listener.drainedCount, 1, 'there is still much');
+  socket.buffered = 0;
+  await group.pass(1);
+  assert.equal(listener.drainedCount, 2);
+  assert.equal(channel.write(bytes, 10), true);
 });
 
 test('a close waits until what was written has been sent', async () => {
