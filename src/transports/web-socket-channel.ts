@@ -88,8 +88,8 @@ export class WebSocketChannel implements EventChannel {
   }
 
   /**
-   * The library sends what it holds also when something comes from the client, and does not say then that it has drained: a client that acknowledged while its channel
-   * was full got the rest never.
+   * Not each time that the library has sent what it held does it say so: channels stayed full with nothing held, and their clients got the rest never (5 of 240 clients that
+   * were slow and then acknowledged much at once; none since it is looked at). What comes from the client is the likely occasion, and is looked behind at once.
    */
   private lookLater(): void {
     this.drainTimer ??= new Timer(() => {
