@@ -3,7 +3,7 @@
  * pairs, best of ten rounds.
  * Run: node native-bench/micro/history-index.bench.js
  */
-import { sortedPairs } from '../../src/store/history-index.ts';
+import { PairSorter } from '../../src/store/history-index.ts';
 
 const PAIRS = 250_000;
 const BLOCKS = 64;
@@ -22,7 +22,8 @@ function best(run: () => void): string {
   return least.toFixed(1);
 }
 
-const radix = best(() => sortedPairs(hashes, places, PAIRS));
+const sorter = new PairSorter();
+const radix = best(() => sorter.sort(hashes, places, PAIRS));
 const comparing = best(() => {
   const pairs = new Float64Array(PAIRS);
   for (let i = 0; i < PAIRS; i++) pairs[i] = hashes[i]! * 65_536 + places[i]!;

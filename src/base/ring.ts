@@ -158,6 +158,23 @@ export class RingConsumer {
     return true;
   }
 
+  /**
+   * Bytes that stand behind each other from the next frame on, and may be copied at once: frames, the last of which may be cut, or the mark where the ring begins anew.
+   * @param most of them; what is taken of them, whole frames, is told to `advance`
+   * @returns how many, from `frameAt` on; 0: there are none
+   */
+  readable(most: number): number {
+    if (this.head === this.tailSeen) this.tailSeen = Atomics.load(this.words, TAIL_WORD) >>> 0;
+    const offset = this.head & this.mask;
+    this.frameAt = DATA_AT + offset;
+    return Math.min((this.tailSeen - this.head) >>> 0, this.capacity - offset, most);
+  }
+
+  /** Steps over so many bytes. */
+  advance(bytes: number): void {
+    this.head = (this.head + bytes) >>> 0;
+  }
+
   /** Gives the room of every frame walked so far back to the producer. Their bytes must not be read afterwards. */
   release(): void {
     if (this.released === this.head) return;

@@ -2,13 +2,14 @@
  * History records: messages as the history keeps them, as bytes. A shard writes them into its ring, the history's thread gathers them in blocks. Both hold them in frames of
  * the ring, so that thousands go from one to the other in one copy.
  *
- *   | u32 length | ID (16 bytes) | u8 flags | u8 further | u16 topic | u32 topic hash | u32 publisher hash | u16 publisher | u16 target count | u32 target hash |
- *   | u32 properties | u32 payload | u32 payload of the message | u32 expiry (seconds; 0xffffffff: none) |
- *   | topic | publisher | targets: u16 length, Client Identifier; … | properties | payload |       (lengths; little endian; 56 bytes of header)
+ *   | ID (16 bytes) | u8 flags | u8 further | u16 topic | u32 topic hash | u32 publisher hash | u16 publisher | u16 targets | u32 payload |         36 bytes
+ *   | u32 properties | u32 payload of the message | u32 expiry (seconds; 0xffffffff: none) | u32 bytes of targets |                    16 more, where `long`
+ *   | publisher | targets: u16 length, Client Identifier; … | properties | topic | payload |                    (lengths and a count; little endian)
  *
- *   flags: | QoS (2 bits) | retained | P2P | properties left out |
+ *   flags: | QoS (2 bits) | retained | P2P | properties left out | addressed | long |
  *
- * A payload may be cut; properties are whole or not there. The target hash is that of a single target; the shard has it anyway.
+ * A payload may be cut; properties are whole or not there. Most messages have no properties, no expiry and no list of targets, and a short header.
+ * `addressed`: the one target is what the topic ends with. Its length stands where the number of targets does, and its hash where that of the topic does.
  *
  * Messages that follow one from the same publisher to the same topic, and have nothing else of their own, stand behind it with their payloads alone: what devices send in
  * one go. Their IDs follow its ID.
@@ -26,44 +27,56 @@ export const FRAME_MESSAGE = 1;
 /** An event of a trace: the ID, then JSON. */
 export const FRAME_TRACE = 2;
 
-export const HISTORY_HEADER_BYTES = 56;
+/** Of the header: without and with its second part. */
+const SHORT_HEADER_BYTES = 36;
+const LONG_HEADER_BYTES = 52;
 /** Messages that may stand behind one. */
 export const FURTHER_MAX = 255;
 /** Bytes of a record with those behind it. */
 export const RECORD_BYTES_MAX: number = 16 * 1024;
-/** Of the Message ID in a record. */
-export const RECORD_ID_AT = 4;
 /** Of the record, as words: what a block's index is made from. */
-export const FURTHER_WORD = 5;
+export const FLAGS_WORD = 4;
 export const FURTHER_SHIFT = 8;
-export const TOPIC_HASH_WORD = 6;
-export const PUBLISHER_HASH_WORD = 7;
-export const TARGETS_WORD = 8;
-export const TARGET_HASH_WORD = 9;
-const FLAGS_AT = 20;
-const FURTHER_AT = 21;
-const TOPIC_HASH_AT = 24;
-const PUBLISHER_HASH_AT = 28;
+export const HASH_WORD = 5;
+export const PUBLISHER_HASH_WORD = 6;
+export const TARGETS_WORD = 7;
+export const TARGETS_SHIFT = 16;
+const FLAGS_AT = 16;
+const FURTHER_AT = 17;
+const TOPIC_AT = 18;
+const HASH_AT = 20;
+const PUBLISHER_HASH_AT = 24;
+const PUBLISHER_AT = 28;
+const TARGETS_AT = 30;
+const PAYLOAD_AT = 32;
+const PROPERTIES_AT = 36;
+const WHOLE_PAYLOAD_AT = 40;
+const EXPIRY_AT = 44;
+const TARGET_BYTES_AT = 48;
 const NO_EXPIRY = 0xffffffff;
 
 const QOS_BITS = 3;
 const RETAINED = 4;
 const P2P = 8;
 const WITHOUT_PROPERTIES = 16;
+/** The topic ends with the target. */
+export const ADDRESSED = 32;
+const LONG = 64;
 
 /** What a record has beside what the view shows. */
 export class HistoryFields {
-  topicHash = 0;
+  /** Of the topic; where it is addressed, of the target. */
+  hash = 0;
   publisherBytes: Uint8Array = new Uint8Array(0);
   publisherHash = 0;
   isP2p = false;
+  /** Bytes of the one target, with which the topic ends; 0: it is not so. */
+  addressedBytes = 0;
   /** Targets as ranges of `targetBytes`: at, end, at, end …; `targetCount` of them. */
   targets: Int32Array = new Int32Array(2);
   targetCount = 0;
   /** Bytes that they take in a record. */
   targetsLength = 0;
-  /** Of the target, where there is one. */
-  targetHash = 0;
   targetBytes: Uint8Array = new Uint8Array(0);
   expirySeconds = -1;
   /** Of the view's properties. */
@@ -71,19 +84,18 @@ export class HistoryFields {
 
   /** Forgets the targets of the message before. */
   clearTargets(): void {
+    this.addressedBytes = 0;
     this.targetCount = 0;
     this.targetsLength = 0;
-    this.targetHash = 0;
   }
 
-  /** Adds the target `targetBytes[at, end)`. @param hash of these bytes */
-  addTarget(at: number, end: number, hash: number): void {
+  /** Adds the target `targetBytes[at, end)`. */
+  addTarget(at: number, end: number): void {
     const place = 2 * this.targetCount++;
     if (place === this.targets.length) this.grow();
     this.targets[place] = at;
     this.targets[place + 1] = end;
     this.targetsLength += 2 + end - at;
-    this.targetHash = hash;
   }
 
   private grow(): void {
@@ -91,6 +103,18 @@ export class HistoryFields {
     larger.set(this.targets);
     this.targets = larger;
   }
+}
+
+/** Bytes of a record before its payload. @param isShort see `isShortRecord` @param hasProperties false: they are left out */
+export function recordBytesBefore(view: MessageView, fields: HistoryFields, isShort: boolean, hasProperties: boolean): number {
+  const bytes = view.topicEnd - view.topicAt + fields.publisherBytes.length;
+  if (isShort) return SHORT_HEADER_BYTES + bytes;
+  return LONG_HEADER_BYTES + bytes + fields.targetsLength + (hasProperties ? fields.propertiesEnd - view.propertiesAt : 0);
+}
+
+/** Whether a record of this message has a short header, where its payload is whole. */
+export function isShortRecord(view: MessageView, fields: HistoryFields): boolean {
+  return fields.propertiesEnd === view.propertiesAt && fields.expirySeconds < 0 && fields.targetCount === 0;
 }
 
 /**
@@ -114,43 +138,63 @@ export function writeHistoryRecord(
   hasProperties: boolean,
   payloadLength: number,
 ): number {
-  const { publisherBytes, targets, targetCount, targetBytes } = fields;
+  const { publisherBytes, addressedBytes } = fields;
+  const isShort = payloadLength === view.payloadEnd - view.payloadAt && isShortRecord(view, fields);
   const topic = view.topicEnd - view.topicAt;
-  const properties = hasProperties ? fields.propertiesEnd - view.propertiesAt : 0;
-  const length = HISTORY_HEADER_BYTES + topic + publisherBytes.length + fields.targetsLength + properties + payloadLength;
-  const flags = view.qos | (view.isRetained ? RETAINED : 0) | (fields.isP2p ? P2P : 0) | (hasProperties ? 0 : WITHOUT_PROPERTIES);
+  const flags =
+    view.qos |
+    (view.isRetained ? RETAINED : 0) |
+    (fields.isP2p ? P2P : 0) |
+    (hasProperties ? 0 : WITHOUT_PROPERTIES) |
+    (addressedBytes > 0 ? ADDRESSED : 0) |
+    (isShort ? 0 : LONG);
   const word = at >>> 2;
-  words[word] = length;
-  words[word + 1] = id[0]!;
-  words[word + 2] = id[1]!;
-  words[word + 3] = id[2]!;
-  words[word + 4] = id[3]!;
-  words[word + 5] = flags | (topic << 16);
-  words[word + 6] = fields.topicHash;
-  words[word + 7] = fields.publisherHash;
-  words[word + 8] = publisherBytes.length | (targetCount << 16);
-  words[word + 9] = fields.targetHash;
-  words[word + 10] = properties;
-  words[word + 11] = payloadLength;
-  words[word + 12] = view.payloadEnd - view.payloadAt;
-  words[word + 13] = fields.expirySeconds < 0 ? NO_EXPIRY : fields.expirySeconds;
-  let to = at + HISTORY_HEADER_BYTES;
-  copyBytes(target, to, view.topicBytes, view.topicAt, view.topicEnd);
-  to += topic;
+  words[word] = id[0]!;
+  words[word + 1] = id[1]!;
+  words[word + 2] = id[2]!;
+  words[word + 3] = id[3]!;
+  words[word + FLAGS_WORD] = flags | (topic << 16);
+  words[word + HASH_WORD] = fields.hash;
+  words[word + PUBLISHER_HASH_WORD] = fields.publisherHash;
+  words[word + TARGETS_WORD] = publisherBytes.length | ((addressedBytes > 0 ? addressedBytes : fields.targetCount) << TARGETS_SHIFT);
+  words[word + 8] = payloadLength;
+  let to = at + SHORT_HEADER_BYTES;
+  if (!isShort) {
+    words[word + 9] = hasProperties ? fields.propertiesEnd - view.propertiesAt : 0;
+    words[word + 10] = view.payloadEnd - view.payloadAt;
+    words[word + 11] = fields.expirySeconds < 0 ? NO_EXPIRY : fields.expirySeconds;
+    words[word + 12] = fields.targetsLength;
+    to = at + LONG_HEADER_BYTES;
+  }
   copyBytes(target, to, publisherBytes, 0, publisherBytes.length);
   to += publisherBytes.length;
+  if (!isShort) to = writeLists(target, to, view, fields, hasProperties);
+  const { payloadBytes, payloadView, payloadAt } = view;
+  if (payloadAt === view.topicEnd && payloadBytes === view.topicBytes) {
+    // As they came in a PUBLISH of MQTT 3.1.1 and QoS 0.
+    copyViewed(target, targetView, to, payloadBytes, payloadView, view.topicAt, payloadAt + payloadLength);
+  } else {
+    copyBytes(target, to, view.topicBytes, view.topicAt, view.topicEnd);
+    copyViewed(target, targetView, to + topic, payloadBytes, payloadView, payloadAt, payloadAt + payloadLength);
+  }
+  return to + topic + payloadLength - at;
+}
+
+/** Writes targets and properties at `to`. @returns where they end */
+function writeLists(target: Buffer, to: number, view: MessageView, fields: HistoryFields, hasProperties: boolean): number {
+  const { targets, targetCount, targetBytes } = fields;
+  let next = to;
   for (let i = 0; i < targetCount; i++) {
     const from = targets[2 * i]!;
     const end = targets[2 * i + 1]!;
-    target[to] = end - from;
-    target[to + 1] = (end - from) >>> 8;
-    copyBytes(target, to + 2, targetBytes, from, end);
-    to += 2 + end - from;
+    target[next] = end - from;
+    target[next + 1] = (end - from) >>> 8;
+    copyBytes(target, next + 2, targetBytes, from, end);
+    next += 2 + end - from;
   }
-  if (properties > 0) copyBytes(target, to, view.propertyBytes, view.propertiesAt, view.propertiesAt + properties);
-  to += properties;
-  copyViewed(target, targetView, to, view.payloadBytes, view.payloadView, view.payloadAt, view.payloadAt + payloadLength);
-  return length;
+  if (!hasProperties) return next;
+  copyBytes(target, next, view.propertyBytes, view.propertiesAt, fields.propertiesEnd);
+  return next + fields.propertiesEnd - view.propertiesAt;
 }
 
 /** Bytes that the payload of a further message takes. */
@@ -170,7 +214,7 @@ export function writeFurther(target: Buffer, targetView: DataView | undefined, w
 
 /** Says how many stand behind the record at `at`, a multiple of 4. */
 export function setFurther(words: Uint32Array, at: number, further: number): void {
-  words[(at >>> 2) + FURTHER_WORD]! |= further << FURTHER_SHIFT;
+  words[(at >>> 2) + FLAGS_WORD]! |= further << FURTHER_SHIFT;
 }
 
 /** Messages in the record bytes[at, …): one, and those behind it. */
@@ -200,14 +244,16 @@ export class HistoryReader {
   topicEnd: number;
   publisherAt: number;
   publisherEnd: number;
-  targetCount: number;
-  targetsAt: number;
-  targetsEnd: number;
+  private targetCount: number;
+  private targetsEnd: number;
   propertiesAt: number;
   propertiesEnd: number;
   payloadAt: number;
   payloadEnd: number;
   private wholePayload: number;
+  private isLong: boolean;
+  /** Of the one target, with which the topic ends; 0: it is not so. */
+  private addressedBytes: number;
 
   constructor() {
     this.id = new Uint8Array(MESSAGE_ID_BYTES);
@@ -219,49 +265,60 @@ export class HistoryReader {
     this.publisherAt = 0;
     this.publisherEnd = 0;
     this.targetCount = 0;
-    this.targetsAt = 0;
     this.targetsEnd = 0;
     this.propertiesAt = 0;
     this.propertiesEnd = 0;
     this.payloadAt = 0;
     this.payloadEnd = 0;
     this.wholePayload = 0;
+    this.isLong = false;
+    this.addressedBytes = 0;
   }
 
   /** Shows the first message of the record at `at`. @returns false when there is no whole record */
   read(bytes: Buffer, at: number): boolean {
     this.bytes = bytes;
     this.at = at;
-    if (at + HISTORY_HEADER_BYTES > bytes.length) return false;
-    writeIdBehind(this.id, bytes, at + RECORD_ID_AT, 0);
-    this.end = at + bytes.readUInt32LE(at);
-    this.topicAt = at + HISTORY_HEADER_BYTES;
-    this.topicEnd = this.topicAt + bytes.readUInt16LE(at + 22);
-    this.publisherAt = this.topicEnd;
-    this.publisherEnd = this.publisherAt + bytes.readUInt16LE(at + 32);
-    this.targetCount = bytes.readUInt16LE(at + 34);
-    this.targetsAt = this.publisherEnd;
-    this.payloadEnd = this.end;
-    this.payloadAt = this.payloadEnd - bytes.readUInt32LE(at + 44);
-    this.propertiesEnd = this.payloadAt;
-    this.propertiesAt = this.propertiesEnd - bytes.readUInt32LE(at + 40);
-    this.targetsEnd = this.propertiesAt;
-    this.wholePayload = bytes.readUInt32LE(at + 48);
-    return this.targetsEnd >= this.targetsAt && this.end <= bytes.length;
+    if (at + SHORT_HEADER_BYTES > bytes.length) return false;
+    const flags = bytes[at + FLAGS_AT]!;
+    this.isLong = (flags & LONG) !== 0;
+    if (this.isLong && at + LONG_HEADER_BYTES > bytes.length) return false;
+    writeIdBehind(this.id, bytes, at, 0);
+    const payload = bytes.readUInt32LE(at + PAYLOAD_AT);
+    const count = bytes.readUInt16LE(at + TARGETS_AT);
+    this.addressedBytes = (flags & ADDRESSED) === 0 ? 0 : count;
+    this.targetCount = this.addressedBytes > 0 ? 1 : count;
+    this.publisherAt = at + (this.isLong ? LONG_HEADER_BYTES : SHORT_HEADER_BYTES);
+    this.publisherEnd = this.publisherAt + bytes.readUInt16LE(at + PUBLISHER_AT);
+    this.targetsEnd = this.publisherEnd + (this.isLong ? bytes.readUInt32LE(at + TARGET_BYTES_AT) : 0);
+    this.propertiesAt = this.targetsEnd;
+    this.propertiesEnd = this.propertiesAt + (this.isLong ? bytes.readUInt32LE(at + PROPERTIES_AT) : 0);
+    this.topicAt = this.propertiesEnd;
+    this.topicEnd = this.topicAt + bytes.readUInt16LE(at + TOPIC_AT);
+    this.payloadAt = this.topicEnd;
+    this.payloadEnd = this.payloadAt + payload;
+    this.end = this.payloadEnd;
+    this.wholePayload = this.isLong ? bytes.readUInt32LE(at + WHOLE_PAYLOAD_AT) : payload;
+    return this.addressedBytes <= this.topicEnd - this.topicAt && this.end <= bytes.length;
   }
 
   /** Shows the message at a place that `placesOfRecord` has given. */
   show(bytes: Buffer, { record, further, payload }: MessagePlace): void {
     this.read(bytes, record);
     if (payload < 0) return;
-    writeIdBehind(this.id, bytes, record + RECORD_ID_AT, further);
+    writeIdBehind(this.id, bytes, record, further);
     this.wholePayload = bytes.readUInt32LE(payload);
     this.payloadAt = payload + 4;
     this.payloadEnd = this.payloadAt + this.wholePayload;
   }
 
-  get topicHash(): number {
-    return this.bytes.readUInt32LE(this.at + TOPIC_HASH_AT);
+  /** Of the topic, or where that is addressed of the target. */
+  get hash(): number {
+    return this.bytes.readUInt32LE(this.at + HASH_AT);
+  }
+
+  get isAddressed(): boolean {
+    return this.addressedBytes > 0;
   }
 
   get publisherHash(): number {
@@ -291,7 +348,8 @@ export class HistoryReader {
 
   /** Message Expiry Interval when the message came; -1: none. */
   get expirySeconds(): number {
-    const seconds = this.bytes.readUInt32LE(this.at + 52);
+    if (!this.isLong) return -1;
+    const seconds = this.bytes.readUInt32LE(this.at + EXPIRY_AT);
     return seconds === NO_EXPIRY ? -1 : seconds;
   }
 
@@ -301,7 +359,11 @@ export class HistoryReader {
 
   /** Calls `visit` for the Client Identifier of each target. */
   forEachTarget(visit: (at: number, end: number) => void): void {
-    let at = this.targetsAt;
+    if (this.addressedBytes > 0) {
+      visit(this.topicEnd - this.addressedBytes, this.topicEnd);
+      return;
+    }
+    let at = this.publisherEnd;
     for (let i = 0; i < this.targetCount && at + 2 <= this.targetsEnd; i++) {
       const end = at + 2 + this.bytes.readUInt16LE(at);
       if (end > this.targetsEnd) return;

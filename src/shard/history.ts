@@ -17,9 +17,10 @@ import {
   FRAME_TRACE,
   FURTHER_MAX,
   furtherBytes,
-  HISTORY_HEADER_BYTES,
   HistoryFields,
+  isShortRecord,
   RECORD_BYTES_MAX,
+  recordBytesBefore,
   setFurther,
   writeFurther,
   writeHistoryRecord,
@@ -148,21 +149,24 @@ export class History {
   keep(view: MessageView, route: Route | null): void {
     this.closeRecord();
     const { fields, producer } = this;
-    const topic = view.topicEnd - view.topicAt;
-    let properties = fields.propertiesEnd - view.propertiesAt;
-    let left = this.frameBytesMax - HISTORY_HEADER_BYTES - topic - fields.publisherBytes.length - fields.targetsLength;
-    const hasProperties = properties <= left;
-    if (!hasProperties) properties = 0;
-    left -= properties;
     let payload = view.payloadEnd - view.payloadAt;
-    if (payload > this.payloadBytesMax) payload = this.payloadBytesMax;
-    if (payload > left) payload = left;
-    const length = this.frameBytesMax - left + payload;
-    const canHaveMore = route !== null && fields.expirySeconds < 0 && !view.isRetained && properties === 0 && hasProperties;
-    const bytes = canHaveMore && length < this.recordBytesMax ? this.recordBytesMax : length;
-    let limit = bytes;
-    let at = left < 0 ? -1 : producer.reserve(bytes);
-    if (at < 0 && left >= 0 && bytes > length) {
+    let hasProperties = true;
+    let isShort = payload <= this.payloadBytesMax && isShortRecord(view, fields);
+    let before = isShort ? recordBytesBefore(view, fields, true, true) : 0;
+    if (!isShort || before + payload > this.frameBytesMax) {
+      isShort = false;
+      before = recordBytesBefore(view, fields, false, true);
+      if (before > this.frameBytesMax) {
+        hasProperties = false;
+        before = recordBytesBefore(view, fields, false, false);
+      }
+      payload = Math.min(payload, this.payloadBytesMax, this.frameBytesMax - before);
+    }
+    const length = before + payload;
+    const canHaveMore = isShort && route !== null && !view.isRetained;
+    let limit = canHaveMore && length < this.recordBytesMax ? this.recordBytesMax : length;
+    let at = payload < 0 ? -1 : producer.reserve(limit);
+    if (at < 0 && payload >= 0 && limit > length) {
       at = producer.reserve(length);
       limit = length;
     }

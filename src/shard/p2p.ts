@@ -25,7 +25,7 @@ import { hasTaken } from './durable.ts';
 import { copyForObservers, hasObservers } from './observe.ts';
 import { DELIVERED, DENIED, MAILBOX, NO_SESSION, OFFLINE, QUEUED } from './outcome.ts';
 import { isReceiptKey, isReportKey, isTargetKey, RESERVED_PREFIX } from './p2p-request.ts';
-import { beginP2p, endP2p, noteTarget } from './passing.ts';
+import { beginP2p, endAddressed, endP2p, noteTarget } from './passing.ts';
 import { receiptOf } from './receipt.ts';
 import { RECORD_P2P } from './record.ts';
 import type { ClientSession, Shard } from './shard.ts';
@@ -100,10 +100,7 @@ export function routeP2p(
       return ReasonCode.Success;
     }
     const hash = hash32(bytes, address.clientIdAt, address.clientIdEnd);
-    if (shard.isWatched) {
-      noteTarget(shard, bytes, address.clientIdAt, address.clientIdEnd, hash);
-      endP2p(shard, view);
-    }
+    if (shard.isWatched) endAddressed(shard, view, address.clientIdEnd - address.clientIdAt, hash);
     if (shard.settings.p2p.topicTemplate === '{topic}') {
       routeToTarget(shard, view, bytes, address.clientIdAt, address.clientIdEnd, hash, true);
     } else {
@@ -126,7 +123,7 @@ export function routeP2p(
       const end = targetRanges[i + 1]!;
       if (isDenied(shard, view, judged, asked, rawProperties, at, end)) continue;
       const hash = hash32(rawProperties, at, end);
-      if (shard.isWatched) noteTarget(shard, rawProperties, at, end, hash);
+      if (shard.isWatched) noteTarget(shard, rawProperties, at, end);
       view.topicBytes = topicBytes;
       view.topicAt = topicAt;
       view.topicEnd = topicEnd;
@@ -171,7 +168,7 @@ export function routeToClient(shard: Shard, view: MessageView, connection: Conne
   if (isDenied(shard, view, judged, NOTHING_ASKED, id, 0, id.length)) return ReasonCode.Success;
   const hash = hash32(id, 0, id.length);
   if (shard.isWatched) {
-    noteTarget(shard, id, 0, id.length, hash);
+    noteTarget(shard, id, 0, id.length);
     endP2p(shard, view);
   }
   if (kind !== 0) rewriteTopic(shard, view, id, 0, id.length, connection.session!.clientId);

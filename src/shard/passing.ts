@@ -48,7 +48,8 @@ export function notePublish(shard: Shard, view: MessageView, publisher: ClientSe
     if (!wants && tracing === null) return;
     messageIds.next(shard.timers.now);
     if (wants) {
-      fill(shard, view, publisher, hash);
+      fill(shard, view, publisher);
+      history.fields.hash = hash;
       history.fields.isP2p = false;
       history.fields.clearTargets();
       history.keep(view, route);
@@ -71,7 +72,7 @@ export function beginP2p(shard: Shard, view: MessageView, connection: Connection
   const publisher = connection === null ? null : connection.session!.root;
   if (isKept) {
     const { fields } = history!;
-    fill(shard, view, publisher, hash32(view.topicBytes, view.topicAt, view.topicEnd));
+    fill(shard, view, publisher);
     fields.isP2p = true;
     fields.clearTargets();
   }
@@ -79,24 +80,36 @@ export function beginP2p(shard: Shard, view: MessageView, connection: Connection
   if (isKept && history!.sendsIds) name(shard, view);
 }
 
-/** The message at hand goes to the client id[at, end). @param hash of these bytes */
-export function noteTarget(shard: Shard, id: Uint8Array, at: number, end: number, hash: number): void {
+/** The message at hand goes to the client id[at, end). */
+export function noteTarget(shard: Shard, id: Uint8Array, at: number, end: number): void {
   if (!isKept) return;
   const { fields } = shard.history!;
   fields.targetBytes = id;
-  fields.addTarget(at, end, hash);
+  fields.addTarget(at, end);
 }
 
 /** All targets of the message at hand are known; `view` shows its topic as it was published. */
 export function endP2p(shard: Shard, view: MessageView): void {
   if (!isKept) return;
   isKept = false;
-  if (shard.history!.fields.targetCount > 0) shard.history!.keep(view, null);
+  const { fields } = shard.history!;
+  if (fields.targetCount === 0) return;
+  fields.hash = hash32(view.topicBytes, view.topicAt, view.topicEnd);
+  shard.history!.keep(view, null);
 }
 
-function fill(shard: Shard, view: MessageView, publisher: ClientSession | null, hash: number): void {
+/** The message at hand goes to the client whose Client Identifier its topic ends with, and to no other. @param bytes of it @param hash of these bytes */
+export function endAddressed(shard: Shard, view: MessageView, bytes: number, hash: number): void {
+  if (!isKept) return;
+  isKept = false;
   const { fields } = shard.history!;
-  fields.topicHash = hash;
+  fields.addressedBytes = bytes;
+  fields.hash = hash;
+  shard.history!.keep(view, null);
+}
+
+function fill(shard: Shard, view: MessageView, publisher: ClientSession | null): void {
+  const { fields } = shard.history!;
   fields.publisherBytes = publisher === null ? ownBytes : publisher.clientIdBytes;
   fields.publisherHash = publisher === null ? ownHash : publisher.hash;
   fields.propertiesEnd = view.propertiesEnd;

@@ -54,6 +54,7 @@ export class HistoryIndex {
   private recentCount: number;
   private recentBlocks: BlockPlace[];
   private recentBytes: number;
+  private readonly sorter: PairSorter;
 
   constructor(directory: HistoryDirectory, file: HistoryFile) {
     this.directory = directory;
@@ -65,6 +66,7 @@ export class HistoryIndex {
     this.recentCount = 0;
     this.recentBlocks = [];
     this.recentBytes = 0;
+    this.sorter = new PairSorter();
   }
 
   /** Takes up the segments that are there. @returns place of the last block that they cover, by shard; -1: none */
@@ -128,7 +130,7 @@ export class HistoryIndex {
       while (count < this.recentCount && recentPlaces[count]! < blockCount) count++;
       while (count > 0 && recentPlaces[count - 1]! >= blockCount) count--;
     }
-    const pairs = sortedPairs(recentHashes, recentPlaces, count);
+    const pairs = this.sorter.sort(recentHashes, recentPlaces, count);
     const number = this.nextSegment;
     const blocks = Float64Array.from(this.recentBlocks.slice(0, blockCount), ({ shard, sequence }) => shard * SHARD_FACTOR + sequence);
     const pages = Math.ceil(count / PAGE_PAIRS);
@@ -229,40 +231,56 @@ const DIGIT_BITS = 11;
 const DIGITS = 1 << DIGIT_BITS;
 
 /**
- * Pairs of a hash and its place, by hash; those of one hash stay in their order. A radix sort: 250,000 pairs took 12 ms, and a sort by comparing 28 ms
- * (native-bench/micro/history-index.bench.ts).
- * @param count of them are sorted
- * @returns hash, place, hash, place …
+ * Sorts pairs of a hash and its place by hash; those of one hash stay in their order. A radix sort: 250,000 pairs took 12 ms, and a sort by comparing 28 ms
+ * (native-bench/micro/history-index.bench.ts). It keeps its memory, as the blocks do.
  */
-export function sortedPairs(hashes: Uint32Array, places: Uint32Array, count: number): Uint32Array<ArrayBuffer> {
-  let from = new Uint32Array(count * 2);
-  let to = new Uint32Array(count * 2);
-  for (let i = 0; i < count; i++) {
-    from[2 * i] = hashes[i]!;
-    from[2 * i + 1] = places[i]!;
+export class PairSorter {
+  private from: Uint32Array<ArrayBuffer>;
+  private to: Uint32Array<ArrayBuffer>;
+
+  constructor() {
+    this.from = new Uint32Array(0);
+    this.to = new Uint32Array(0);
   }
-  const starts = new Uint32Array(DIGITS);
-  for (let shift = 0; shift < 32; shift += DIGIT_BITS) {
-    starts.fill(0);
-    for (let i = 0; i < from.length; i += 2) starts[(from[i]! >>> shift) & (DIGITS - 1)]!++;
-    let start = 0;
-    for (let digit = 0; digit < DIGITS; digit++) {
-      const next = start + 2 * starts[digit]!;
-      starts[digit] = start;
-      start = next;
+
+  /**
+   * @param count of them are sorted
+   * @returns hash, place, hash, place …; valid until the next call
+   */
+  sort(hashes: Uint32Array, places: Uint32Array, count: number): Uint32Array<ArrayBuffer> {
+    if (this.from.length < count * 2) {
+      this.from = new Uint32Array(count * 2);
+      this.to = new Uint32Array(count * 2);
     }
-    for (let i = 0; i < from.length; i += 2) {
-      const digit = (from[i]! >>> shift) & (DIGITS - 1);
-      const at = starts[digit]!;
-      to[at] = from[i]!;
-      to[at + 1] = from[i + 1]!;
-      starts[digit] = at + 2;
+    let { from, to } = this;
+    const end = count * 2;
+    for (let i = 0; i < count; i++) {
+      from[2 * i] = hashes[i]!;
+      from[2 * i + 1] = places[i]!;
     }
-    const sorted = to;
-    to = from;
-    from = sorted;
+    const starts = new Uint32Array(DIGITS);
+    for (let shift = 0; shift < 32; shift += DIGIT_BITS) {
+      starts.fill(0);
+      for (let i = 0; i < end; i += 2) starts[(from[i]! >>> shift) & (DIGITS - 1)]!++;
+      let start = 0;
+      for (let digit = 0; digit < DIGITS; digit++) {
+        const next = start + 2 * starts[digit]!;
+        starts[digit] = start;
+        start = next;
+      }
+      for (let i = 0; i < end; i += 2) {
+        const digit = (from[i]! >>> shift) & (DIGITS - 1);
+        const at = starts[digit]!;
+        to[at] = from[i]!;
+        to[at + 1] = from[i + 1]!;
+        starts[digit] = at + 2;
+      }
+      const sorted = to;
+      to = from;
+      from = sorted;
+    }
+    return from.subarray(0, end);
   }
-  return from;
 }
 
 function grown(array: Uint32Array, length: number): Uint32Array<ArrayBuffer> {

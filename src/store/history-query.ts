@@ -14,6 +14,7 @@ import { filterMatchesBytes } from '../protocol/filter-bytes.ts';
 import { PUBLISH } from '../protocol/packet-type.ts';
 import { type Properties, readProperties } from '../protocol/property.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
+import { P2P_TARGET, P2pAddress, parseP2pTopic } from '../routing/p2p-address.ts';
 import { messagesOfBlock } from './history-block.ts';
 import type { Directory } from './history-directory.ts';
 import type { HistoryStore } from './history-store.ts';
@@ -175,11 +176,11 @@ export class HistoryQuery {
     const { isNewestFirst } = this.question;
     const low = idMilliseconds(this.low, 0);
     const high = idMilliseconds(this.high, 0);
-    const hashes: number[] = [];
-    if (this.topic.length > 0) hashes.push(topicIndexHash(this.topicHash));
-    if (this.publisher.length > 0) hashes.push(publisherIndexHash(this.publisherHash));
-    if (this.target.length > 0) hashes.push(targetIndexHash(hash32(this.target, 0, this.target.length)));
-    const found = hashes.map((hash) => store.lookUp(hash, low, high));
+    const hashes: (readonly number[])[] = [];
+    if (this.topic.length > 0) hashes.push(this.topicIndexHashes());
+    if (this.publisher.length > 0) hashes.push([publisherIndexHash(this.publisherHash)]);
+    if (this.target.length > 0) hashes.push([targetIndexHash(hash32(this.target, 0, this.target.length))]);
+    const found = hashes.map((some) => store.lookUp(some, low, high));
     for (const { shard, directory } of store.directory.shards()) {
       let places: readonly number[] | null = null;
       for (const one of found) {
@@ -193,6 +194,16 @@ export class HistoryQuery {
       if (isNewestFirst) this.enter(cursor, (reader) => reader.compareId(this.high) >= 0);
       else this.enter(cursor, (reader) => reader.compareId(this.low) <= 0);
     }
+  }
+
+  /** A message whose topic ends with its target stands in the index by that. */
+  private topicIndexHashes(): number[] {
+    const { topic } = this;
+    const hashes = [topicIndexHash(this.topicHash)];
+    const address = new P2pAddress();
+    if (parseP2pTopic(address, topic, 0, topic.length) === P2P_TARGET)
+      hashes.push(targetIndexHash(hash32(topic, address.clientIdAt, address.clientIdEnd)));
+    return hashes;
   }
 
   /** Takes the cursor in where it has something, behind what is `before` the first that may come. */
@@ -239,7 +250,7 @@ export class HistoryQuery {
   private matches(reader: HistoryReader): boolean {
     const { bytes } = reader;
     if (this.topic.length > 0) {
-      if (reader.topicHash !== this.topicHash) return false;
+      if (!reader.isAddressed && reader.hash !== this.topicHash) return false;
       if (!equalBytes(bytes, reader.topicAt, reader.topicEnd, this.topic, 0, this.topic.length)) return false;
     }
     if (this.filter.length > 0 && !filterMatchesBytes(this.filter, bytes, reader.topicAt, reader.topicEnd)) return false;

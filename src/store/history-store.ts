@@ -11,9 +11,8 @@
  * Owned by one thread. A commit is in the store or not; the newest second may be missing after a crash.
  */
 import { RING_FRAME_HEADER_BYTES } from '../base/ring.ts';
-import { RECORD_ID_AT } from '../journal/history-record.ts';
 import { idFloor, idMilliseconds } from '../journal/message-id.ts';
-import { BLOCK_BYTES, countOfBlock, HistoryBlock, hashesOfBlock } from './history-block.ts';
+import { BLOCK_BYTES, countOfBlock, HistoryBlock, hashesOfBlock, isMessageFrame } from './history-block.ts';
 import { type BlockPlace, type Directory, HistoryDirectory } from './history-directory.ts';
 import { HistoryFile } from './history-file.ts';
 import { HistoryIndex } from './history-index.ts';
@@ -152,21 +151,27 @@ export class HistoryStore {
     return Math.max(directory.firstMilliseconds(sequence), block === null ? 0 : this.directory.lastMillisecondsOf(block));
   }
 
-  /** Adds messages of a shard: the whole frames bytes[at, end), as they stand in its ring, fewer bytes than a block has unless it is one frame. */
-  add(shard: number, bytes: Uint8Array, at: number, end: number): void {
+  /**
+   * Takes messages of a shard that stand at the beginning of bytes[at, end), as in its ring: see `HistoryBlock.take`.
+   * @param end not further than a block has room, unless the first frame is longer
+   * @returns bytes that were taken
+   */
+  take(shard: number, bytes: Uint8Array, at: number, end: number): number {
+    if (!isMessageFrame(bytes, at, end)) return 0;
     let block: HistoryBlock | null = this.openBlocks[shard]!;
     if (block !== null && block.bytes + end - at > BLOCK_BYTES) {
       this.closed.push(block);
       block = null;
     }
     if (block === null) {
-      const milliseconds = idMilliseconds(bytes, at + RING_FRAME_HEADER_BYTES + RECORD_ID_AT);
+      const milliseconds = idMilliseconds(bytes, at + RING_FRAME_HEADER_BYTES);
       block = this.spare.pop() ?? new HistoryBlock();
       block.begin(shard, this.directory.of(shard).reserve(milliseconds), milliseconds);
       this.openBlocks[shard] = block;
     }
-    block.add(bytes, at, end);
-    this.pendingBytes += end - at;
+    const taken = block.take(bytes, at, end);
+    this.pendingBytes += taken;
+    return taken;
   }
 
   addTrace(id: string, json: Buffer): void {
@@ -330,20 +335,21 @@ export class HistoryStore {
   }
 
   /**
-   * Blocks that may hold what is asked for by this hash, of messages from `from` to `to`.
+   * Blocks that may hold what is asked for by any of these hashes, of messages from `from` to `to`.
    * @returns place by shard, in order
    */
-  lookUp(hash: number, from: number, to: number): Map<number, number[]> {
-    const found = new Map<number, number[]>();
+  lookUp(hashes: readonly number[], from: number, to: number): Map<number, number[]> {
+    const found = new Map<number, Set<number>>();
     const add = (shard: number, sequence: number): void => {
-      const list = found.get(shard);
-      if (list === undefined) found.set(shard, [sequence]);
-      else list.push(sequence);
+      const places = found.get(shard);
+      if (places === undefined) found.set(shard, new Set([sequence]));
+      else places.add(sequence);
     };
-    this.index.lookUp(hash, from, to, add);
-    for (const block of [...this.closed, ...this.openBlocks]) if (block?.hashes.has(hash) === true) add(block.shard, block.sequence);
-    for (const list of found.values()) list.sort((a, b) => a - b);
-    return found;
+    for (const hash of hashes) {
+      this.index.lookUp(hash, from, to, add);
+      for (const block of [...this.closed, ...this.openBlocks]) if (block?.hashes.has(hash) === true) add(block.shard, block.sequence);
+    }
+    return new Map([...found].map(([shard, places]) => [shard, [...places].sort((a, b) => a - b)]));
   }
 
   /** A block, whose bytes are valid until the next one is read; null where it is gone. */

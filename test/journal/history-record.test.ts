@@ -5,14 +5,15 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { utf8Bytes, withView } from '../../src/base/bytes.ts';
-import { hash32 } from '../../src/base/hash.ts';
 import {
   furtherBytes,
   HistoryFields,
   HistoryReader,
+  isShortRecord,
   type MessagePlace,
   messagesOfRecord,
   placesOfRecord,
+  recordBytesBefore,
   setFurther,
   writeFurther,
   writeHistoryRecord,
@@ -57,45 +58,59 @@ test('a record has what was written, and nothing less than whole is one', () => 
   const words = new Uint32Array(target.buffer, target.byteOffset, 1024);
   const reader = new HistoryReader();
   for (let round = 0; round < 2000; round++) {
-    const [topic, publisher, properties, payload] = [bytesOf(60), bytesOf(40), bytesOf(80), bytesOf(300)] as const;
-    const names = Array.from({ length: random.next(4) }, () => `device-${random.next(1000)}`);
+    const isPlain = random.next(2) === 0;
+    const [publisher, payload] = [bytesOf(40), bytesOf(300)] as const;
+    const properties = isPlain ? Buffer.alloc(0) : bytesOf(80);
+    let names = isPlain ? [] : Array.from({ length: random.next(4) }, () => `device-${random.next(1000)}`);
+    let topic = bytesOf(60);
+    const addressee = random.next(4) === 0 ? `device-${random.next(1000)}` : '';
+    if (addressee !== '') {
+      names = [addressee];
+      topic = Buffer.concat([topic, Buffer.from(addressee)]);
+    }
     const view = new MessageView();
-    view.topicBytes = Buffer.concat([Buffer.from('.'), topic]);
+    // As in a PUBLISH: the payload may stand right behind the topic.
+    const packet = withView(Buffer.concat([Buffer.from('.'), topic, payload]));
+    view.topicBytes = packet;
     view.topicAt = 1;
     view.topicEnd = 1 + topic.length;
     view.propertyBytes = properties;
     view.propertiesEnd = properties.length;
-    view.setPayload(payload, 0, payload.length);
+    if (random.next(2) === 0) view.setPayload(packet, view.topicEnd, packet.length);
+    else view.setPayload(payload, 0, payload.length);
     view.qos = random.next(3);
     view.isRetained = random.next(2) === 1;
     const fields = new HistoryFields();
     fields.publisherBytes = publisher;
-    fields.topicHash = random.next(2 ** 31);
+    fields.hash = random.next(2 ** 31);
     fields.publisherHash = random.next(2 ** 31);
     fields.isP2p = names.length > 0;
     fields.propertiesEnd = properties.length;
-    fields.expirySeconds = random.next(3) - 1;
+    fields.expirySeconds = isPlain ? -1 : random.next(3) - 1;
+    fields.addressedBytes = addressee.length;
     fields.targetBytes = utf8Bytes(names.join(''));
     let at = 0;
-    for (const name of names) {
-      fields.addTarget(at, at + name.length, hash32(fields.targetBytes, at, at + name.length));
+    for (const name of addressee === '' ? names : []) {
+      fields.addTarget(at, at + name.length);
       at += name.length;
     }
     const idWords = Uint32Array.from({ length: 4 }, () => random.next(2 ** 32));
     const id = Buffer.from(idWords.buffer);
-    const hasProperties = random.next(4) > 0;
-    const kept = Math.min(payload.length, 100);
+    const hasProperties = properties.length === 0 || random.next(4) > 0;
+    const kept = Math.min(payload.length, random.next(2) === 0 ? 300 : 100);
     const place = 4 * random.next(3);
     const length = writeHistoryRecord(target, target.dataView, words, place, idWords, view, fields, hasProperties, kept);
     const bytes = target.subarray(0, place + length);
     assert.ok(reader.read(bytes, place));
     assert.equal(reader.end, place + length);
+    const isShort = isShortRecord(view, fields) && kept === payload.length;
+    assert.equal(length, recordBytesBefore(view, fields, isShort, hasProperties) + kept);
     assert.equal(reader.compareId(id), 0);
     assert.deepEqual([reader.qos, reader.isRetained, reader.isP2p], [view.qos, view.isRetained, names.length > 0]);
-    assert.deepEqual([reader.topicHash, reader.publisherHash], [fields.topicHash, fields.publisherHash]);
+    assert.deepEqual([reader.hash, reader.publisherHash], [fields.hash, fields.publisherHash]);
     assert.deepEqual(bytes.subarray(reader.topicAt, reader.topicEnd), topic);
     assert.deepEqual(bytes.subarray(reader.publisherAt, reader.publisherEnd), publisher);
-    assert.deepEqual(reader.targetNames(), names);
+    assert.deepEqual([reader.targetNames(), reader.isAddressed], [names, addressee !== '']);
     assert.equal(reader.hasProperties, hasProperties);
     assert.deepEqual(bytes.subarray(reader.propertiesAt, reader.propertiesEnd), hasProperties ? properties : Buffer.alloc(0));
     assert.deepEqual(bytes.subarray(reader.payloadAt, reader.payloadEnd), payload.subarray(0, kept));
@@ -107,7 +122,7 @@ test('a record has what was written, and nothing less than whole is one', () => 
     let end = length;
     for (let i = 0; i < further; i++) {
       const from = random.next(payload.length + 1);
-      view.payloadAt = from;
+      view.payloadAt = view.payloadEnd - payload.length + from;
       end = (end + 3) & ~3;
       writeFurther(target, undefined, words, place + end, view);
       end += furtherBytes(payload.length - from);

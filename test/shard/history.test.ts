@@ -95,7 +95,7 @@ class Bench {
     if (!isFurther) {
       this.ids.next(now);
       const { fields } = history;
-      fields.topicHash = hash32(bytes, 0, bytes.length);
+      fields.hash = hash32(bytes, 0, bytes.length);
       fields.publisherBytes = publisherBytes;
       fields.publisherHash = hash32(publisherBytes, 0, publisherBytes.length);
       fields.propertiesEnd = view.propertiesEnd;

@@ -66,15 +66,20 @@ class Writer {
     view.topicEnd = view.topicBytes.length;
     view.setPayload(new Uint8Array(payloadBytes), 0, payloadBytes);
     const fields = new HistoryFields();
-    fields.topicHash = hash32(view.topicBytes, 0, view.topicEnd);
+    fields.hash = hash32(view.topicBytes, 0, view.topicEnd);
     fields.publisherBytes = utf8Bytes(publisher);
     fields.publisherHash = hash32(fields.publisherBytes, 0, fields.publisherBytes.length);
     fields.isP2p = targets.length > 0;
     fields.targetBytes = utf8Bytes(targets.join(''));
-    let at = 0;
-    for (const target of targets) {
-      fields.addTarget(at, at + target.length, hash32(fields.targetBytes, at, at + target.length));
-      at += target.length;
+    if (targets.length === 1 && topic.endsWith(`/p2p/${targets[0]!}`)) {
+      fields.addressedBytes = fields.targetBytes.length;
+      fields.hash = hash32(fields.targetBytes, 0, fields.targetBytes.length);
+    } else {
+      let at = 0;
+      for (const target of targets) {
+        fields.addTarget(at, at + target.length);
+        at += target.length;
+      }
     }
     const place = RING_FRAME_HEADER_BYTES;
     const kept = (): Kept => ({ id: idText(ids.bytes, 0), at: ids.milliseconds, topic, publisher, targets });
@@ -91,7 +96,7 @@ class Writer {
     setFurther(this.words, place, further);
     this.words[0] = length;
     this.words[1] = FRAME_MESSAGE;
-    store.add(shard, this.buffer, 0, ringFrameBytes(length));
+    assert.equal(store.take(shard, this.buffer, 0, ringFrameBytes(length)), ringFrameBytes(length));
   }
 }
 
@@ -125,7 +130,9 @@ function fill(store: HistoryStore, writer: Writer, random: Random, count: number
   for (let i = 0; i < count; i++) {
     writer.now += random.next(3);
     const targets = random.next(3) === 0 ? Array.from({ length: 1 + random.next(3) }, () => `device-${random.next(20)}`) : [];
-    const topic = `site/${random.next(10)}/t${random.next(random.next(2) === 0 ? 3 : 500)}`;
+    let topic = `site/${random.next(10)}/t${random.next(random.next(2) === 0 ? 3 : 500)}`;
+    // Some to one target, some to their publisher's own list, with the same topic.
+    if (targets.length > 0 && random.next(3) > 0) topic = `site/p2p/${targets[0]!}`;
     const further = targets.length === 0 && payloadMax < 8000 && random.next(4) === 0 ? random.next(5) : 0;
     writer.add(store, random.next(shards), topic, `client-${random.next(50)}`, targets, random.next(payloadMax), further);
     if (random.next(200) === 0) store.commit(writer.now);
