@@ -44,7 +44,9 @@ function measure(topics: number, inOneGo: number, isP2p: boolean, withStore: boo
   const history = new History(settings, wiring, 0, ids, new Float64Array(COUNTERS.length));
   const consumer = new RingConsumer(ring);
   const store = withStore ? new HistoryStore(path, 3600) : null;
-  const names = Array.from({ length: topics }, (_, i) => utf8Bytes(isP2p ? `first/p2p/client-0123456-${i}` : `site/device-${i}/temperature`));
+  const names = Array.from({ length: topics }, (_, i) =>
+    utf8Bytes(isP2p ? `first/p2p/client-0123456-${i}` : `site/device-${i}/temperature`),
+  );
   const hashes = names.map((name) => hash32(name, 0, name.length));
   const publishers = names.map((_, i) => utf8Bytes(`client-0123456-${i}`));
   const routes = names.map(() => new Route(0, new TopicMatch(), 0, [], null));
