@@ -75,11 +75,12 @@ function measure(topics: number, inOneGo: number, isP2p: boolean, withStore: boo
         const { fields } = history;
         fields.hash = hashes[next]!;
         fields.publisherBytes = publisher;
+        fields.publisherEnd = publisher.length;
         fields.publisherHash = next;
         fields.propertiesEnd = 0;
         fields.isP2p = isP2p;
         fields.addressedBytes = isP2p ? name.length - ADDRESS_BYTES : 0;
-        history.keep(view, isP2p ? null : routes[next]!);
+        history.keep(view, publisher, isP2p ? null : routes[next]!);
       }
       history.endTurn();
       const middle = process.hrtime.bigint();

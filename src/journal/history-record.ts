@@ -67,7 +67,10 @@ const LONG = 64;
 export class HistoryFields {
   /** Of the topic; where it is addressed, of the target. */
   hash = 0;
+  /** Its Client Identifier is `publisherBytes[publisherAt, publisherEnd)`. */
   publisherBytes: Uint8Array = new Uint8Array(0);
+  publisherAt = 0;
+  publisherEnd = 0;
   publisherHash = 0;
   isP2p = false;
   /** Bytes of the one target, with which the topic ends; 0: it is not so. */
@@ -107,7 +110,7 @@ export class HistoryFields {
 
 /** Bytes of a record before its payload. @param isShort see `isShortRecord` @param hasProperties false: they are left out */
 export function recordBytesBefore(view: MessageView, fields: HistoryFields, isShort: boolean, hasProperties: boolean): number {
-  const bytes = view.topicEnd - view.topicAt + fields.publisherBytes.length;
+  const bytes = view.topicEnd - view.topicAt + fields.publisherEnd - fields.publisherAt;
   if (isShort) return SHORT_HEADER_BYTES + bytes;
   return LONG_HEADER_BYTES + bytes + fields.targetsLength + (hasProperties ? fields.propertiesEnd - view.propertiesAt : 0);
 }
@@ -138,7 +141,8 @@ export function writeHistoryRecord(
   hasProperties: boolean,
   payloadLength: number,
 ): number {
-  const { publisherBytes, addressedBytes } = fields;
+  const { publisherAt, publisherEnd, addressedBytes } = fields;
+  const publisher = publisherEnd - publisherAt;
   const isShort = payloadLength === view.payloadEnd - view.payloadAt && isShortRecord(view, fields);
   const topic = view.topicEnd - view.topicAt;
   const flags =
@@ -156,7 +160,7 @@ export function writeHistoryRecord(
   words[word + FLAGS_WORD] = flags | (topic << 16);
   words[word + HASH_WORD] = fields.hash;
   words[word + PUBLISHER_HASH_WORD] = fields.publisherHash;
-  words[word + TARGETS_WORD] = publisherBytes.length | ((addressedBytes > 0 ? addressedBytes : fields.targetCount) << TARGETS_SHIFT);
+  words[word + TARGETS_WORD] = publisher | ((addressedBytes > 0 ? addressedBytes : fields.targetCount) << TARGETS_SHIFT);
   words[word + 8] = payloadLength;
   let to = at + SHORT_HEADER_BYTES;
   if (!isShort) {
@@ -166,8 +170,8 @@ export function writeHistoryRecord(
     words[word + 12] = fields.targetsLength;
     to = at + LONG_HEADER_BYTES;
   }
-  copyBytes(target, to, publisherBytes, 0, publisherBytes.length);
-  to += publisherBytes.length;
+  copyBytes(target, to, fields.publisherBytes, publisherAt, publisherEnd);
+  to += publisher;
   if (!isShort) to = writeLists(target, to, view, fields, hasProperties);
   const { payloadBytes, payloadView, payloadAt } = view;
   if (payloadAt === view.topicEnd && payloadBytes === view.topicBytes) {

@@ -35,6 +35,8 @@ export class Session<C extends object, S extends object> implements StoredHolder
   readonly hash: number;
   /** The live Network Connection, or null while the client is away. */
   connection: C | null;
+  /** Where the shard holds a copy of `clientIdBytes` that is quicker to read (`shard/publisher-names.ts`); 0: not asked for yet. */
+  nameAt: number;
   /** Version of the last connection; decides how refusals are told. */
   version: ProtocolVersion;
   username: string | undefined;
@@ -78,6 +80,7 @@ export class Session<C extends object, S extends object> implements StoredHolder
     this.clientIdBytes = clientIdBytes;
     this.hash = hash;
     this.connection = null;
+    this.nameAt = 0;
     this.version = version;
     this.username = undefined;
     this.attributes = null;

@@ -71,6 +71,10 @@ export const COUNTER_FACTS: Readonly<Record<CounterName, CounterFacts>> = {
   ),
   'history/kept': count('history_kept', 'Messages that were given to the history.'),
   'history/dropped': count('history_dropped', 'Messages that the history was too slow for, or had no room for.'),
+  'history/names/refused': count(
+    'history_names_refused',
+    'Publishers whose Client Identifier is read where it is slower for the history, because it is long or too many are held.',
+  ),
   'traces/count': gauge('traces', 'Traces that run.'),
   'traces/events': count('trace_events', 'Events that traces have noted.'),
   'traces/dropped': count('trace_events_dropped', 'Events that traces had no room for.'),

@@ -30,6 +30,7 @@ import { MESSAGE_ID_BYTES, type MessageIds } from '../journal/message-id.ts';
 import { filterMatchesBytes } from '../protocol/filter-bytes.ts';
 import type { MessageView } from '../protocol/publish.ts';
 import { counter } from './counters.ts';
+import { PublisherNames } from './publisher-names.ts';
 import type { Route } from './route.ts';
 
 const KEPT = counter('history/kept');
@@ -55,6 +56,8 @@ export class History {
   readonly tally: HistoryTally;
   /** Filled by whoever calls `keep`. */
   readonly fields: HistoryFields;
+  /** Of publishers. */
+  readonly names: PublisherNames;
   private readonly producer: RingProducer;
   private readonly words: Uint32Array;
   private readonly wakeWord: Int32Array;
@@ -83,6 +86,7 @@ export class History {
     this.sendsIds = settings.messageId;
     this.tally = new HistoryTally(wiring.tally);
     this.fields = new HistoryFields();
+    this.names = new PublisherNames(counters);
     this.producer = new RingProducer(wiring.ring);
     this.words = new Uint32Array(wiring.ring);
     this.wakeWord = new Int32Array(wiring.wake);
@@ -120,13 +124,13 @@ export class History {
   /**
    * Hands over a message that follows one of the same publisher to the same topic and has nothing of its own but its payload, which is put behind that record: what devices
    * send in one go. It draws the ID, whose bytes `ids.show` writes.
-   * @param publisherBytes its Client Identifier, always the same array for one publisher
+   * @param publisher its Client Identifier, always the same array for one publisher
    * @param route of its topic, the same object for the same topic
    * @param now wall milliseconds
    * @returns false: it needs a record of its own, and has no ID yet
    */
-  keepFurther(view: MessageView, publisherBytes: Uint8Array, route: Route, now: number): boolean {
-    if (this.openRoute !== route || this.openPublisher !== publisherBytes || view.qos !== this.openQos) return false;
+  keepFurther(view: MessageView, publisher: Uint8Array, route: Route, now: number): boolean {
+    if (this.openRoute !== route || this.openPublisher !== publisher || view.qos !== this.openQos) return false;
     if (view.propertiesEnd !== view.propertiesAt || view.isRetained || view.expiresAt !== 0) return false;
     const payload = view.payloadEnd - view.payloadAt;
     const at = (this.openEnd + 3) & ~3;
@@ -144,9 +148,10 @@ export class History {
 
   /**
    * Hands over the message, whose ID is the last of `ids` and whose further facts are in `fields`.
+   * @param publisher the array that `keepFurther` knows its publisher by
    * @param route of its topic; null: no further message is put behind it
    */
-  keep(view: MessageView, route: Route | null): void {
+  keep(view: MessageView, publisher: Uint8Array, route: Route | null): void {
     this.closeRecord();
     const { fields, producer } = this;
     let payload = view.payloadEnd - view.payloadAt;
@@ -181,7 +186,7 @@ export class History {
     if (!canHaveMore) return;
     this.openLimit = at + limit;
     this.openRoute = route;
-    this.openPublisher = fields.publisherBytes;
+    this.openPublisher = publisher;
     this.openQos = view.qos;
     this.openCount = this.ids.count;
   }

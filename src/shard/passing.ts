@@ -8,6 +8,8 @@ import { utf8Bytes, Writer } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { appendProperties, type MessageView } from '../protocol/publish.ts';
 import type { Connection } from './connection.ts';
+import type { History } from './history.ts';
+import { NOWHERE } from './publisher-names.ts';
 import type { Route } from './route.ts';
 import type { ClientSession, Shard } from './shard.ts';
 import { NO_TARGETS } from './tracing.ts';
@@ -18,6 +20,7 @@ const named = new Writer(1024);
 let ownBytes: Uint8Array = new Uint8Array(0);
 let ownHash = 0;
 let ownId = '';
+const NOBODY: Uint8Array = new Uint8Array(0);
 /** The message at hand is kept when its targets are known. */
 let isKept = false;
 
@@ -48,11 +51,11 @@ export function notePublish(shard: Shard, view: MessageView, publisher: ClientSe
     if (!wants && tracing === null) return;
     messageIds.next(shard.timers.now);
     if (wants) {
-      fill(shard, view, publisher);
+      fill(shard, history, view, publisher);
       history.fields.hash = hash;
       history.fields.isP2p = false;
       history.fields.clearTargets();
-      history.keep(view, route);
+      history.keep(view, publisherBytes, route);
     }
   }
   if (tracing !== null) tracing.published(view, publisher === null ? ownId : publisher.clientId, NO_TARGETS);
@@ -72,7 +75,7 @@ export function beginP2p(shard: Shard, view: MessageView, connection: Connection
   const publisher = connection === null ? null : connection.session!.root;
   if (isKept) {
     const { fields } = history!;
-    fill(shard, view, publisher);
+    fill(shard, history!, view, publisher);
     fields.isP2p = true;
     fields.clearTargets();
   }
@@ -95,7 +98,7 @@ export function endP2p(shard: Shard, view: MessageView): void {
   const { fields } = shard.history!;
   if (fields.targetCount === 0) return;
   fields.hash = hash32(view.topicBytes, view.topicAt, view.topicEnd);
-  shard.history!.keep(view, null);
+  shard.history!.keep(view, NOBODY, null);
 }
 
 /** The message at hand goes to the client whose Client Identifier its topic ends with, and to no other. @param bytes of it @param hash of these bytes */
@@ -105,12 +108,24 @@ export function endAddressed(shard: Shard, view: MessageView, bytes: number, has
   const { fields } = shard.history!;
   fields.addressedBytes = bytes;
   fields.hash = hash;
-  shard.history!.keep(view, null);
+  shard.history!.keep(view, NOBODY, null);
 }
 
-function fill(shard: Shard, view: MessageView, publisher: ClientSession | null): void {
-  const { fields } = shard.history!;
-  fields.publisherBytes = publisher === null ? ownBytes : publisher.clientIdBytes;
+function fill(shard: Shard, history: History, view: MessageView, publisher: ClientSession | null): void {
+  const { fields, names } = history;
+  let at = NOWHERE;
+  if (publisher !== null) at = publisher.nameAt === 0 ? names.place(publisher) : publisher.nameAt;
+  if (at > 0) {
+    const { bytes } = names;
+    fields.publisherBytes = bytes;
+    fields.publisherAt = at + 1;
+    fields.publisherEnd = at + 1 + bytes[at]!;
+  } else {
+    const bytes = publisher === null ? ownBytes : publisher.clientIdBytes;
+    fields.publisherBytes = bytes;
+    fields.publisherAt = 0;
+    fields.publisherEnd = bytes.length;
+  }
   fields.publisherHash = publisher === null ? ownHash : publisher.hash;
   fields.propertiesEnd = view.propertiesEnd;
   fields.expirySeconds = view.expiresAt === 0 ? -1 : Math.max(0, Math.ceil((view.expiresAt - shard.timers.now) / 1000));

@@ -223,6 +223,7 @@ export function endSession(shard: Shard, session: ClientSession, cause: string):
   stopTimers(shard, session);
   publishWill(shard, session);
   shard.sessions.delete(session.clientIdBytes, 0, session.clientIdBytes.length, session.hash);
+  shard.history?.names.forget(session);
   shard.counters[SESSIONS]!--;
   if (session.subscriptions !== null) {
     withdrawAll(shard, session.subscriptions.values());

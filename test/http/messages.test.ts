@@ -68,6 +68,29 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
   while (!(await condition())) assert.ok(Date.now() < end, 'it becomes so within ten seconds');
 }
 
+test('each message has the name of its publisher, whoever has come and gone before', async (t) => {
+  const broker = await startWithHistory(t, { shards: 1 });
+  const names = Array.from({ length: 60 }, (_, i) => (i % 7 === 0 ? `${i}-${'long'.repeat(20)}` : `sensor-${i}`));
+  const stays = await connect(broker.port, { clientId: 'stays' });
+  for (const [i, clientId] of names.entries()) {
+    const client = await connect(broker.port, { clientId });
+    await client.publish(`plant/${i}`, 'x', { qos: 1 });
+    await stays.publish(`plant/${i}`, 'y', { qos: 1 });
+    // Every third leaves, and its place is another's.
+    if (i % 3 === 0) await client.disconnect();
+  }
+  const found = await findAll(broker, 'filter=plant/%2B&order=oldest');
+  assert.deepEqual(
+    found.map(({ topic, publisher }) => [topic, publisher]),
+    names.flatMap((name, i) => [
+      [`plant/${i}`, name],
+      [`plant/${i}`, 'stays'],
+    ]),
+  );
+  const counters = (await broker.request('GET', '/api/v1/counters', { role: 'viewer' })).json;
+  assert.equal(counters['history/names/refused'], names.filter(({ length }) => length > 63).length);
+});
+
 test('messages that a device sends in one packet of the network are found one by one, each with its ID', async (t) => {
   const broker = await startWithHistory(t, { shards: 2, 'history.messageId': true });
   const reader = await connect(broker.port, { clientId: 'reader' });

@@ -81,7 +81,9 @@ test('a record has what was written, and nothing less than whole is one', () => 
     view.qos = random.next(3);
     view.isRetained = random.next(2) === 1;
     const fields = new HistoryFields();
-    fields.publisherBytes = publisher;
+    fields.publisherAt = random.next(3);
+    fields.publisherBytes = Buffer.concat([Buffer.alloc(fields.publisherAt, 1), publisher, Buffer.alloc(5, 2)]);
+    fields.publisherEnd = fields.publisherAt + publisher.length;
     fields.hash = random.next(2 ** 31);
     fields.publisherHash = random.next(2 ** 31);
     fields.isP2p = names.length > 0;

@@ -56,6 +56,7 @@ class Handed {
     const { fields } = this.history;
     fields.hash = hash32(view.topicBytes, 0, view.topicEnd);
     fields.publisherBytes = utf8Bytes('sensor-1');
+    fields.publisherEnd = fields.publisherBytes.length;
   }
 
   /** @returns its ID, and the size of its payload; '': there was no room */
@@ -63,7 +64,7 @@ class Handed {
     this.ids.next(Date.now());
     this.view.setPayload(payload, 0, payload.length);
     const before = this.counters[DROPPED]!;
-    this.history.keep(this.view, null);
+    this.history.keep(this.view, this.history.fields.publisherBytes, null);
     return this.counters[DROPPED] === before ? `${idText(this.ids.bytes, 0)} ${payload.length}` : '';
   }
 

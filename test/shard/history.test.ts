@@ -97,11 +97,12 @@ class Bench {
       const { fields } = history;
       fields.hash = hash32(bytes, 0, bytes.length);
       fields.publisherBytes = publisherBytes;
+      fields.publisherEnd = publisherBytes.length;
       fields.publisherHash = hash32(publisherBytes, 0, publisherBytes.length);
       fields.propertiesEnd = view.propertiesEnd;
       fields.expirySeconds = expirySeconds;
       fields.clearTargets();
-      history.keep(view, route);
+      history.keep(view, publisherBytes, route);
     } else this.ids.show();
     const kept = payload.subarray(0, PAYLOAD_MAX);
     this.told.push(

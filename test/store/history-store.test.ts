@@ -68,6 +68,7 @@ class Writer {
     const fields = new HistoryFields();
     fields.hash = hash32(view.topicBytes, 0, view.topicEnd);
     fields.publisherBytes = utf8Bytes(publisher);
+    fields.publisherEnd = fields.publisherBytes.length;
     fields.publisherHash = hash32(fields.publisherBytes, 0, fields.publisherBytes.length);
     fields.isP2p = targets.length > 0;
     fields.targetBytes = utf8Bytes(targets.join(''));

@@ -1,0 +1,74 @@
+/**
+ * PublisherNames: Client Identifiers of those who publish, one in each line of the processor's cache, for the history, which copies one for each message.
+ *
+ *   session ─ nameAt ─▶ | length | Client Identifier … 64 bytes | length | … |          0: it has none here
+ *
+ * A session's own array is an object, an object that it points to, and bytes somewhere else: where publishers take turns, none of them is at hand. Of 430 ns that a message
+ * of one of 1,000 publishers cost its shard between other work, 120 were for that.
+ *
+ * It holds `NAMES_MAX`; whoever comes later, or has a longer name than a line holds, is counted, and read from its own array.
+ *
+ * Hot path.
+ */
+import { counter } from './counters.ts';
+import type { ClientSession } from './shard.ts';
+
+const REFUSED = counter('history/names/refused');
+const LINE_BYTES = 64;
+export const NAMES_MAX = 65_536;
+/** The first line is nobody's. */
+const NAMES_FIRST = 1024;
+export const NOWHERE = -1;
+
+export class PublisherNames {
+  /** At `nameAt` of a session its length, then its Client Identifier. Another array when there are more. */
+  bytes: Uint8Array;
+  private readonly counters: Float64Array;
+  private end: number;
+  private readonly free: number[];
+
+  /** @param counters of the shard */
+  constructor(counters: Float64Array) {
+    this.counters = counters;
+    this.bytes = new Uint8Array(NAMES_FIRST * LINE_BYTES);
+    this.end = LINE_BYTES;
+    this.free = [];
+  }
+
+  /** Sets where the name of a session stands that has no place yet. @returns `nameAt`: NOWHERE where there is none for it */
+  place(session: ClientSession): number {
+    const { clientIdBytes } = session;
+    if (session.hasEnded || clientIdBytes.length >= LINE_BYTES || (this.free.length === 0 && this.end === NAMES_MAX * LINE_BYTES)) {
+      session.nameAt = NOWHERE;
+      this.counters[REFUSED]!++;
+      return NOWHERE;
+    }
+    const at = this.free.pop() ?? this.next();
+    this.bytes[at] = clientIdBytes.length;
+    this.bytes.set(clientIdBytes, at + 1);
+    session.nameAt = at;
+    return at;
+  }
+
+  private next(): number {
+    const at = this.end;
+    this.end += LINE_BYTES;
+    if (this.end > this.bytes.length) {
+      const larger = new Uint8Array(2 * this.bytes.length);
+      larger.set(this.bytes);
+      this.bytes = larger;
+    }
+    return at;
+  }
+
+  /** The session has ended. */
+  forget(session: ClientSession): void {
+    if (session.nameAt > 0) this.free.push(session.nameAt);
+    session.nameAt = NOWHERE;
+  }
+
+  /** Names that are held. */
+  get count(): number {
+    return this.end / LINE_BYTES - 1 - this.free.length;
+  }
+}
