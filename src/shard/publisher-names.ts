@@ -3,8 +3,8 @@
  *
  *   session ─ nameAt ─▶ | length | Client Identifier … 64 bytes | length | … |          0: it has none here
  *
- * A session's own array is an object, an object that it points to, and bytes somewhere else: where publishers take turns, none of them is at hand. Of 430 ns that a message
- * of one of 1,000 publishers cost its shard between other work, 120 were for that.
+ * A session's own array has its length, the place of its bytes and the bytes in lines of their own: where publishers take turns, none of them is at hand. With a read and a write
+ * of a pipe before each of 1,000 publishers' messages, a message cost its shard 350 ns so and 300 with this (medians of 340 paired rounds, three times).
  *
  * It holds `NAMES_MAX`; whoever comes later, or has a longer name than a line holds, is counted, and read from its own array.
  *
