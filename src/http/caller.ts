@@ -12,6 +12,7 @@ import { Session } from '../session/session.ts';
 import type { Channel } from '../shard/channel.ts';
 import { CONNECTED, Connection } from '../shard/connection.ts';
 import type { Identity } from '../shard/login.ts';
+import { NOWHERE } from '../shard/publisher-names.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { Role } from './role.ts';
 
@@ -44,6 +45,8 @@ export function createCaller(
   const connection = new Connection(shard, NO_CHANNEL, peer);
   const bytes = utf8Bytes(clientId);
   const session: Session<Connection, never> = new Session(clientId, bytes, hash32(bytes, 0, bytes.length), V5, 0);
+  // It is in no table, and is forgotten without an end.
+  session.nameAt = NOWHERE;
   session.username = username;
   session.attributes = packAttributes(identity.attributes);
   if (!shard.authorization.admit(connection, clientId, username, identity, null)) return null;

@@ -11,7 +11,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
-import { RING_FRAME_HEADER_BYTES, RingConsumer } from '../base/ring.ts';
+import { RING_FRAME_HEADER_BYTES, RingConsumer, ringFrameBytes } from '../base/ring.ts';
 import type { HistorySettings } from '../base/settings.ts';
 import { FRAME_MESSAGE, FRAME_TRACE, messagesOfRecord } from '../journal/history-record.ts';
 import { HistoryTally } from '../journal/history-tally.ts';
@@ -182,7 +182,10 @@ class HistoryThread {
     if (!consumer.next()) return false;
     const { frameAt, frameEnd } = consumer;
     if (consumer.frameType === FRAME_TRACE) this.takeTrace(consumer);
-    else store.take(shard, bytes, frameAt - RING_FRAME_HEADER_BYTES, frameAt + ((frameEnd - frameAt + 7) & ~7));
+    else {
+      const at = frameAt - RING_FRAME_HEADER_BYTES;
+      assert(store.take(shard, bytes, at, at + ringFrameBytes(frameEnd - frameAt)) > 0, 'what is no trace in the ring is a message');
+    }
     return true;
   }
 
@@ -387,11 +390,12 @@ class HistoryThread {
 /**
  * Lets the C library keep the memory of what LMDB has written. Each commit asks for memory for all its pages and gives it back, some 4 MB; what is free beyond twice the
  * largest piece that was ever given back, it hands to the system, which has to find and clear it anew each time: 0.007 page faults for each message of 64 bytes, and
- * 0.0007 afterwards, 0.03 of what a message costs in all where ten come in a packet (medians of 25 paired rounds, twice). This piece is never touched.
+ * 0.0007 afterwards, 0.03 of what a message costs in all where ten come in a packet (medians of 25 paired rounds, twice). It holds for all threads of the process: each may
+ * keep twice this piece of what it has given back. The piece itself is never touched.
  */
 function keepFreedMemory(): void {
   const { port1, port2 } = new MessageChannel();
-  const piece = new ArrayBuffer(2 * COMMIT_BYTES);
+  const piece = new ArrayBuffer(COMMIT_BYTES);
   // A message that nobody will take: its memory is given back when the ports close.
   port1.postMessage(null, [piece]);
   port1.close();

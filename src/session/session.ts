@@ -35,7 +35,7 @@ export class Session<C extends object, S extends object> implements StoredHolder
   readonly hash: number;
   /** The live Network Connection, or null while the client is away. */
   connection: C | null;
-  /** Where the shard holds a copy of `clientIdBytes` that is quicker to read (`shard/publisher-names.ts`); 0: not asked for yet. */
+  /** Where the shard holds a copy of `clientIdBytes` that is quicker to read (`shard/publisher-names.ts`); 0: nowhere yet, below 0: never. */
   nameAt: number;
   /** Version of the last connection; decides how refusals are told. */
   version: ProtocolVersion;

@@ -71,9 +71,10 @@ export const COUNTER_FACTS: Readonly<Record<CounterName, CounterFacts>> = {
   ),
   'history/kept': count('history_kept', 'Messages that were given to the history.'),
   'history/dropped': count('history_dropped', 'Messages that the history was too slow for, or had no room for.'),
+  'history/names': gauge('history_names', 'Client Identifiers of publishers that are held where they are quick to read for the history.'),
   'history/names/refused': count(
     'history_names_refused',
-    'Publishers whose Client Identifier is read where it is slower for the history, because it is long or too many are held.',
+    'Messages whose publisher is not among those, because its Client Identifier has more than 63 bytes or 65,536 are held.',
   ),
   'traces/count': gauge('traces', 'Traces that run.'),
   'traces/events': count('trace_events', 'Events that traces have noted.'),

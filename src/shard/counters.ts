@@ -133,6 +133,7 @@ export const COUNTERS = [
   'retained/queries/refused',
   'history/kept',
   'history/dropped',
+  'history/names',
   'history/names/refused',
   'traces/count',
   'traces/events',

@@ -140,7 +140,7 @@ export class HistoryBlock {
     return this.at;
   }
 
-  /** As it goes to the disk. Valid until the next `add`. */
+  /** As it goes to the disk. Valid until the next `take`. */
   image(): Buffer {
     this.buffer.writeUInt32LE(VERSION, 0);
     this.buffer.writeUInt32LE(this.count, 4);

@@ -269,8 +269,9 @@ export class HistoryQuery {
   private take(reader: HistoryReader): void {
     const { isWhole } = this.question;
     this.items.push(itemOf(reader, isWhole));
-    const { at, propertiesAt, propertiesEnd, payloadAt, payloadEnd } = reader;
-    this.answerBytes += 256 + propertiesAt - at + (isWhole ? propertiesEnd - propertiesAt + payloadEnd - payloadAt : 0);
+    const { at, propertiesAt, propertiesEnd, topicAt, topicEnd, payloadAt, payloadEnd } = reader;
+    const named = propertiesAt - at + topicEnd - topicAt;
+    this.answerBytes += 256 + named + (isWhole ? propertiesEnd - propertiesAt + payloadEnd - payloadAt : 0);
   }
 
   get page(): HistoryPage {

@@ -89,6 +89,13 @@ test('each message has the name of its publisher, whoever has come and gone befo
   );
   const counters = (await broker.request('GET', '/api/v1/counters', { role: 'viewer' })).json;
   assert.equal(counters['history/names/refused'], names.filter(({ length }) => length > 63).length);
+  // Those that have gone, and whoever publishes over HTTP, take no place.
+  const here = names.filter(({ length }, i) => i % 3 !== 0 && length <= 63).length + 1;
+  assert.equal(counters['history/names'], here);
+  for (let i = 0; i < 3; i++)
+    assert.equal((await broker.request('POST', `/topics/plant/${i}?clientId=http-${i}`, { body: 'z' })).status, 200);
+  assert.equal((await findAll(broker, 'publisher=http-1')).length, 1);
+  assert.equal((await broker.request('GET', '/api/v1/counters', { role: 'viewer' })).json['history/names'], here);
 });
 
 test('messages that a device sends in one packet of the network are found one by one, each with its ID', async (t) => {
@@ -239,6 +246,8 @@ for (const shards of [1, 3]) {
 
       const device = await connect(broker.port, { clientId: targets[0]! });
       await sender.publish(`cmd/p2p/${targets[0]}`, 'one', { qos: 1 });
+      for (const query of [`target=${targets[0]}`, `topic=cmd/p2p/${targets[0]}`, 'filter=cmd/p2p/%2B'])
+        assert.deepEqual(texts((await find(broker, query)).data), ['one'], query);
       await sender.publish('cmd/p2p/', 'both', { qos: 1, properties: { userProperties: targets.map((id) => ['p2p-target', id]) } });
       assert.deepEqual(texts((await find(broker, `target=${targets[0]}&order=oldest`)).data), ['one', 'both']);
       const [both] = (await find(broker, `target=${targets[1]}`)).data;

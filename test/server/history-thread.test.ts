@@ -8,16 +8,16 @@ import test from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { utf8Bytes } from '../../src/base/bytes.ts';
 import { hash32 } from '../../src/base/hash.ts';
-import { RingConsumer, ringBufferBytes } from '../../src/base/ring.ts';
+import { RING_FRAME_HEADER_BYTES, RingConsumer, ringBufferBytes } from '../../src/base/ring.ts';
 import type { HistorySettings } from '../../src/base/settings.ts';
 import { HistoryReader } from '../../src/journal/history-record.ts';
 import { HistoryTally } from '../../src/journal/history-tally.ts';
-import { idText, MessageIds } from '../../src/journal/message-id.ts';
+import { idMilliseconds, idText, MessageIds } from '../../src/journal/message-id.ts';
 import { MessageView } from '../../src/protocol/publish.ts';
 import type { FromHistoryThread, HistoryThreadStart } from '../../src/server/history-thread.ts';
 import { COUNTERS, counter } from '../../src/shard/counters.ts';
 import { History } from '../../src/shard/history.ts';
-import { messagesOfBlock } from '../../src/store/history-block.ts';
+import { BLOCK_HEADER_BYTES, messagesOfBlock } from '../../src/store/history-block.ts';
 import { HistoryStore } from '../../src/store/history-store.ts';
 import { Random } from '../routing/random-topics.ts';
 import { storeDirectory } from '../support/store-directory.ts';
@@ -94,10 +94,13 @@ class Handed {
     for (const { shard, directory } of store.directory.shards()) {
       for (let sequence = directory.begin; sequence < directory.end; sequence++) {
         const block = Buffer.from(store.read({ shard, sequence })!);
+        const before = messages.length;
         for (const place of messagesOfBlock(block)) {
           reader.show(block, place);
           messages.push(`${idText(reader.id, 0)} ${reader.payloadEnd - reader.payloadAt}`);
         }
+        assert.ok(messages.length > before, 'a block has messages');
+        assert.equal(directory.firstMilliseconds(sequence), idMilliseconds(block, BLOCK_HEADER_BYTES + RING_FRAME_HEADER_BYTES));
       }
     }
     const traces = store.readTraces('00'.repeat(16), 1000).length;

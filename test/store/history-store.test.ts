@@ -12,6 +12,7 @@ import { hash32 } from '../../src/base/hash.ts';
 import { RING_FRAME_HEADER_BYTES, ringFrameBytes } from '../../src/base/ring.ts';
 import {
   FRAME_MESSAGE,
+  FRAME_TRACE,
   furtherBytes,
   HistoryFields,
   setFurther,
@@ -47,6 +48,11 @@ class Writer {
 
   constructor(shards: number) {
     this.ids = Array.from({ length: shards }, (_, shard) => new MessageIds(shard));
+  }
+
+  /** The frame that was added last. */
+  lastFrame(): Buffer {
+    return Buffer.from(this.buffer.subarray(0, ringFrameBytes(this.words[0]!)));
   }
 
   /** @param further messages that stand behind the first in its record */
@@ -330,6 +336,48 @@ test('a commit that failed and is on disk all the same is there once', async (t)
   compare(again, writer.all, random, 5);
   assert.equal(again.bytes, store.bytes);
   await again.close();
+});
+
+test('an answer has a largest size, in which topics count', async () => {
+  const store = new HistoryStore(mkdtempSync(join(tmpdir(), 'onehop-history-')), RETENTION_SECONDS);
+  const writer = new Writer(1);
+  for (let i = 0; i < 200; i++) writer.add(store, 0, `${i}/${'t'.repeat(60_000)}`, 'client-1', [], 0);
+  const question = {
+    topic: '',
+    filter: '',
+    publisher: '',
+    target: '',
+    from: 0,
+    to: 2 ** 47,
+    isNewestFirst: false,
+    limit: 1000,
+    isWhole: false,
+  };
+  const query = new HistoryQuery(store, { ...question, cursor: '' });
+  while (!query.run(300_000));
+  const { items, next } = query.page;
+  assert.ok(items.length >= 60 && items.length <= (4 * 1024 * 1024) / 60_000 + 1, `${items.length} items`);
+  assert.notEqual(next, null);
+  assert.equal(ask(store, { limit: 1000 }).length, 200);
+  await store.close();
+});
+
+test('what is no message neither begins a block nor waits for the disk', async () => {
+  const store = new HistoryStore(mkdtempSync(join(tmpdir(), 'onehop-history-')), RETENTION_SECONDS);
+  const writer = new Writer(1);
+  const trace = Buffer.alloc(64);
+  trace.writeUInt32LE(56, 0);
+  trace.writeUInt32LE(FRAME_TRACE, 4);
+  assert.equal(store.take(0, trace, 0, trace.length), 0);
+  assert.deepEqual([store.directory.of(0).end, store.pendingBytes], [store.directory.of(0).begin, 0]);
+  writer.add(store, 0, 'a', 'client-1', [], 10);
+  const alone = store.pendingBytes;
+  // The same frame, and a trace behind it.
+  const { at } = writer.all[0]!;
+  assert.equal(store.take(0, Buffer.concat([writer.lastFrame(), trace]), 0, alone + trace.length), alone);
+  assert.deepEqual([store.pendingBytes, store.pendingMessages], [2 * alone, 2]);
+  assert.equal(store.directory.of(0).firstMilliseconds(store.directory.of(0).begin), at);
+  await store.close();
 });
 
 test('a question looks at few messages at once, however small they are', async () => {
