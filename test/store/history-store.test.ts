@@ -107,23 +107,24 @@ class Writer {
   }
 }
 
+const ANYTHING: HistoryQuestion = {
+  topic: '',
+  filter: '',
+  publisher: '',
+  target: '',
+  from: 0,
+  to: 2 ** 47,
+  isNewestFirst: false,
+  limit: 100,
+  cursor: '',
+  isWhole: false,
+};
+
 function ask(store: HistoryStore, question: Partial<HistoryQuestion>): string[] {
   const found: string[] = [];
   let cursor = '';
   for (;;) {
-    const query = new HistoryQuery(store, {
-      topic: '',
-      filter: '',
-      publisher: '',
-      target: '',
-      from: 0,
-      to: 2 ** 47,
-      isNewestFirst: false,
-      limit: 100,
-      isWhole: false,
-      ...question,
-      cursor,
-    });
+    const query = new HistoryQuery(store, { ...ANYTHING, ...question, cursor });
     while (!query.run(300_000));
     const { items, next } = query.page;
     assert.ok(items.length <= (question.limit ?? 100));
@@ -342,18 +343,7 @@ test('an answer has a largest size, in which topics count', async () => {
   const store = new HistoryStore(mkdtempSync(join(tmpdir(), 'onehop-history-')), RETENTION_SECONDS);
   const writer = new Writer(1);
   for (let i = 0; i < 200; i++) writer.add(store, 0, `${i}/${'t'.repeat(60_000)}`, 'client-1', [], 0);
-  const question = {
-    topic: '',
-    filter: '',
-    publisher: '',
-    target: '',
-    from: 0,
-    to: 2 ** 47,
-    isNewestFirst: false,
-    limit: 1000,
-    isWhole: false,
-  };
-  const query = new HistoryQuery(store, { ...question, cursor: '' });
+  const query = new HistoryQuery(store, { ...ANYTHING, limit: 1000 });
   while (!query.run(300_000));
   const { items, next } = query.page;
   assert.ok(items.length >= 60 && items.length <= (4 * 1024 * 1024) / 60_000 + 1, `${items.length} items`);
