@@ -74,7 +74,7 @@ export const COUNTER_FACTS: Readonly<Record<CounterName, CounterFacts>> = {
   'history/names': gauge('history_names', 'Client Identifiers of publishers that are held where they are quick to read for the history.'),
   'history/names/refused': count(
     'history_names_refused',
-    'Messages whose publisher is not among those, because its Client Identifier has more than 63 bytes or 65,536 are held.',
+    'Messages whose publisher is not among those, because its Client Identifier has more than 63 bytes or 65,535 are held.',
   ),
   'traces/count': gauge('traces', 'Traces that run.'),
   'traces/events': count('trace_events', 'Events that traces have noted.'),
