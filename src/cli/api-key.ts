@@ -4,6 +4,7 @@
 import { type ApiKeyFacts, addApiKey, apiKeyProblem, readApiKeys, removeApiKey } from '../server/api-key-commands.ts';
 import { millisecondsOf } from './duration.ts';
 import { Failure } from './failure.ts';
+import { print } from './output.ts';
 
 export interface ApiKeyOptions {
   readonly file?: string;
@@ -13,10 +14,6 @@ export interface ApiKeyOptions {
   readonly until?: string;
   readonly remark?: string;
   readonly json?: boolean;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 function fileOf(options: ApiKeyOptions): string {

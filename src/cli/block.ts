@@ -4,6 +4,7 @@
 import { type BlockRecord, changeBlocks, hasEnded, readBlocks } from '../server/block-commands.ts';
 import { millisecondsOf } from './duration.ts';
 import { Failure } from './failure.ts';
+import { print } from './output.ts';
 
 export interface BlockOptions {
   readonly file?: string;
@@ -15,10 +16,6 @@ export interface BlockOptions {
   readonly until?: string;
   readonly remark?: string;
   readonly json?: boolean;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 function fileOf(options: BlockOptions): string {

@@ -16,6 +16,7 @@ import {
   removeDevice,
 } from '../server/certificate-commands.ts';
 import { Failure } from './failure.ts';
+import { print } from './output.ts';
 
 const CODE_LIFE_MILLISECONDS = 86_400_000;
 
@@ -45,10 +46,6 @@ export interface ListOptions extends FileOptions {
   readonly ou?: string;
   readonly expiresBefore?: string;
   readonly json?: boolean;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 function fileOf({ file }: FileOptions): string {

@@ -4,6 +4,7 @@
  * It looks at the same sources as `start`: file, environment and `--set`, and at the files of statements, users, devices, block rules and API keys that these name. It
  * binds no port, so a port in use is not its business.
  */
+import { print } from './output.ts';
 
 /**
  * @param file path of the YAML file
@@ -18,5 +19,5 @@ export async function checkConfig(file: string, set: readonly string[] | undefin
   const problems = fileProblems(settings);
   if (problems.length > 0) throw new ConfigError(1, problems);
   const places = settings.listeners.map((listener) => `${listener.type} ${placeOf(listener)}`);
-  process.stdout.write(`${file}: ok (${places.join(', ')}; ${settings.shards} ${settings.shards === 1 ? 'shard' : 'shards'})\n`);
+  print(`${file}: ok (${places.join(', ')}; ${settings.shards} ${settings.shards === 1 ? 'shard' : 'shards'})`);
 }

@@ -11,6 +11,7 @@ import { importDevices } from '../server/device-import.ts';
 import { deviceRows } from '../server/device-rows.ts';
 import { millisecondsOf } from './duration.ts';
 import { Failure } from './failure.ts';
+import { print } from './output.ts';
 
 export type KeyName = 'primary' | 'secondary';
 
@@ -23,10 +24,6 @@ export interface DeviceOptions {
   readonly key?: KeyName;
   readonly expires?: string;
   readonly replace?: boolean;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 function fileOf(options: DeviceOptions): string {

@@ -39,11 +39,17 @@ function unitsOf(character: string): string {
   return text;
 }
 
-/** Writes a line to standard output. Who has read enough ends the command without a word. */
+/** Standard output. Who has read enough (`onehop … | head`) ends the command without a word. */
+export function standardOutput(): NodeJS.WriteStream {
+  const { stdout } = process;
+  if (stdout.listenerCount('error') === 0)
+    stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  return stdout;
+}
+
+/** Writes a line to standard output. */
 export function print(line: string): void {
-  if (process.stdout.listenerCount('error') === 0)
-    process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
-  process.stdout.write(`${line}\n`);
+  standardOutput().write(`${line}\n`);
 }
 
 /** A line to standard error: what is no result. */

@@ -7,6 +7,7 @@
 import type { ApiOptions } from './api-client.ts';
 import { type Answer, type Connection, type ConnectionOptions, connect, publish, userProperties } from './client.ts';
 import { Failure } from './failure.ts';
+import { print } from './output.ts';
 
 export interface P2pOptions extends ConnectionOptions, ApiOptions {
   readonly client: readonly string[];
@@ -118,10 +119,6 @@ function say(answer: Answer | null, options: P2pOptions): void {
   if (statuses.length > 0) return;
   if (options.mqttVersion === '5') print('taken: delivered to the client, or queued in its session (--report says which)');
   else print('accepted by the broker; only MQTT 5 tells more');
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
 }
 
 /** Subscribes to the receipts; `whole` prints each as it comes, and resolves when there is one for each target. */

@@ -2,6 +2,7 @@
  * The commands of `onehop` as the command line knows them: names, options, help. What they do is in files of their own, loaded when one is called, so that `start` does not wait for
  * the client library. Nothing here runs anything.
  */
+
 import { Argument, Command, Option } from 'commander';
 import { apiCommands } from './api-commands.ts';
 import { apiKeyCommands } from './api-key-options.ts';
@@ -11,6 +12,7 @@ import { certificateCommands } from './certificate-command.ts';
 import { choicesFor, completionScript, SHELLS } from './completion.ts';
 import { deviceCommands } from './device-options.ts';
 import { example } from './example.ts';
+import { print, standardOutput } from './output.ts';
 import type { P2pOptions } from './p2p.ts';
 import type { PubOptions } from './pub.ts';
 import type { StartOptions } from './start.ts';
@@ -97,6 +99,7 @@ export function program(done: (exitCode: number) => void): Command {
   root
     .description('An MQTT broker for large fleets.')
     .exitOverride()
+    .configureOutput({ writeOut: (text) => void standardOutput().write(text) })
     .showHelpAfterError('(--help shows how to use it)')
     .addHelpText('after', example('onehop start', 'listens on 127.0.0.1:1883'));
 
@@ -129,7 +132,7 @@ export function program(done: (exitCode: number) => void): Command {
     .addHelpText('after', example('onehop version'))
     .action(async () => {
       const { programVersion } = await import('./version.ts');
-      process.stdout.write(`onehop ${programVersion()} (Node ${process.versions.node})\n`);
+      print(`onehop ${programVersion()} (Node ${process.versions.node})`);
     });
 
   withConnection(root.command('pub'))
@@ -271,14 +274,13 @@ function completionCommands(root: Command): void {
     .description('Print a script that completes commands and options at Tab.')
     .addArgument(new Argument('<shell>', 'for which shell').choices(SHELLS))
     .addHelpText('after', example('source <(onehop completion bash)', 'for this shell; docs/command-line.md says how to keep it'))
-    .action((shell: string) => void process.stdout.write(completionScript(shell)));
+    .action((shell: string) => void standardOutput().write(completionScript(shell)));
 
   root
     .command('complete', { hidden: true })
     .argument('[words...]')
     .option('--plain', 'without descriptions')
     .action((words: string[], { plain }: { readonly plain?: boolean }) => {
-      for (const { value, description } of choicesFor(root, words))
-        process.stdout.write(plain === true ? `${value}\n` : `${value}\t${description}\n`);
+      for (const { value, description } of choicesFor(root, words)) print(plain === true ? value : `${value}\t${description}`);
     });
 }

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { Api, type ApiOptions, keyHint } from './api-client.ts';
 import { Failure } from './failure.ts';
-import { jsonText, note, print, visible } from './output.ts';
+import { jsonText, note, print, standardOutput, visible } from './output.ts';
 
 export interface RawOptions extends ApiOptions {
   readonly data?: string;
@@ -37,7 +37,7 @@ export async function rawRequest(method: string, place: string, options: RawOpti
   const type = response.headers.get('content-type') ?? '';
   try {
     if (/[/+]json\b/.test(type)) printJson(await response.text());
-    else for await (const chunk of response.body ?? []) process.stdout.write(process.stdout.isTTY ? visibleLines(chunk) : chunk);
+    else for await (const chunk of response.body ?? []) standardOutput().write(process.stdout.isTTY ? visibleLines(chunk) : chunk);
   } catch (error) {
     if (!stop.signal.aborted) throw new Failure(`the connection to ${api.url} broke: ${(error as Error).message}`);
   }

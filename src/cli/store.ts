@@ -8,6 +8,7 @@ import { closeSync, createReadStream, fsyncSync, openSync, renameSync, rmSync, w
 import type { Readable } from 'node:stream';
 import type { SessionSummary, StoreSummary } from '../server/store-commands.ts';
 import { Failure } from './failure.ts';
+import { print, standardOutput } from './output.ts';
 
 const PROGRESS_MILLISECONDS = 2000;
 
@@ -28,10 +29,6 @@ function number(value: number): string {
 
 function plural(count: number, one: string, many: string = `${one}s`): string {
   return `${number(count)} ${count === 1 ? one : many}`;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 export interface InspectOptions {
@@ -132,7 +129,7 @@ export async function verify(directory: string): Promise<number> {
 /** Writes to standard output, no faster than it is taken. */
 function toStandardOutput(text: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+    standardOutput().write(text, (error) => (error ? reject(error) : resolve()));
   });
 }
 
@@ -141,8 +138,6 @@ export async function exportTo(directory: string, options: { readonly output?: s
   const { exportStore } = await import('../server/store-commands-transfer.ts');
   const progress = progressOf('exporting');
   if (options.output === undefined) {
-    // Who reads it has had enough.
-    process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
     await exportStore(directory, toStandardOutput, progress);
     return;
   }

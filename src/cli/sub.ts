@@ -6,6 +6,7 @@
  */
 import { type Connection, type ConnectionOptions, connect } from './client.ts';
 import { Failure } from './failure.ts';
+import { standardOutput } from './output.ts';
 
 export interface SubOptions extends ConnectionOptions {
   readonly topic?: readonly string[];
@@ -30,9 +31,10 @@ export async function sub(options: SubOptions): Promise<void> {
   let rest = options.count ?? Number.POSITIVE_INFINITY;
   const onMessage = (topic: string, payload: Uint8Array): void => {
     if (rest === 0) return;
-    if (options.verbose === true) process.stdout.write(`${topic} `);
-    process.stdout.write(payload);
-    process.stdout.write('\n');
+    const output = standardOutput();
+    if (options.verbose === true) output.write(`${topic} `);
+    output.write(payload);
+    output.write('\n');
     rest -= 1;
     if (rest === 0) stop();
   };

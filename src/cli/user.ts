@@ -16,6 +16,7 @@ import {
 } from '../server/user-commands.ts';
 import { usernameProblem } from '../server/user-file.ts';
 import { Failure } from './failure.ts';
+import { print } from './output.ts';
 
 const PASSWORD_BYTES_MAX = 1024;
 
@@ -28,10 +29,6 @@ export interface UserOptions {
   readonly superuser?: boolean;
   readonly remark?: string;
   readonly json?: boolean;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 function fileOf(options: UserOptions): string {

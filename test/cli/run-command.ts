@@ -3,7 +3,8 @@
  *
  * A test waits for what a command prints or for its end, never for time to pass. Invariant: `stopCommands` leaves no child behind.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { storeDirectory } from '../support/store-directory.ts';
 
@@ -29,11 +30,19 @@ const children = new Set<ChildProcess>();
  * @param env variables beside those of this process
  */
 export function beginCommand(args: readonly string[], env: Readonly<Record<string, string>> = {}): Running {
+  return watch(args, spawnCommand(args, env));
+}
+
+function spawnCommand(args: readonly string[], env: Readonly<Record<string, string>>): ChildProcessByStdio<null, Readable, Readable> {
   const child = spawn(process.execPath, [main, ...args], {
     env: { ...process.env, ONEHOP_STORE__PATH: storeDirectory(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   children.add(child);
+  return child;
+}
+
+function watch(args: readonly string[], child: ChildProcessByStdio<null, Readable, Readable>): Running {
   let stdout = '';
   let stderr = '';
   const watchers = new Set<() => void>();
@@ -69,6 +78,13 @@ export function beginCommand(args: readonly string[], env: Readonly<Record<strin
 /** Runs a command to its end. */
 export function runCommand(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> {
   return beginCommand(args, env).ended;
+}
+
+/** Runs a command to its end whose output nobody reads any more, as behind `| head`. */
+export function runUnread(args: readonly string[]): Promise<Ended> {
+  const child = spawnCommand(args, {});
+  child.stdout.destroy();
+  return watch(args, child).ended;
 }
 
 /** Starts a broker on a free port. @returns the running command and its port */

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, describe } from 'node:test';
 import { StopRequest } from '../../src/cli/stop-request.ts';
-import { runCommand, stopCommands } from './run-command.ts';
+import { runCommand, runUnread, stopCommands } from './run-command.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onehop-cli-'));
 after(() => {
@@ -27,6 +27,20 @@ describe('help and version', () => {
     const { exit, stdout } = await runCommand(['--help']);
     assert.equal(exit, 0);
     assert.match(stdout, /Usage: onehop \[options\] \[command\]/);
+  });
+
+  test('who has read enough of it ends a command without a word', async () => {
+    for (const line of [
+      ['--help'],
+      ['start', '--help'],
+      ['version'],
+      ['completion', 'bash'],
+      ['user', 'list', '--file', join(folder, 'none')],
+    ]) {
+      const { exit, stderr } = await runUnread(line);
+      assert.equal(stderr.includes(' at '), false, stderr);
+      assert.equal(exit, line[0] === 'user' ? 1 : 0, line.join(' '));
+    }
   });
 
   test('the version is that of the package', async () => {
