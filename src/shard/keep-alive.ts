@@ -14,7 +14,7 @@ const KEEP_ALIVE_EXPIRED = counter('keepalive/expired');
 export function watchKeepAlive(shard: Shard, connection: Connection, seconds: number): void {
   connection.keepAliveSeconds = seconds;
   if (seconds === 0) return;
-  connection.timer = new Timer(() => checkKeepAlive(shard, connection));
+  connection.timer = Timer.of(connection, checkKeepAlive);
   shard.timers.arm(connection.timer, seconds * 1500);
 }
 
@@ -25,7 +25,8 @@ export function changeKeepAlive(shard: Shard, connection: Connection, seconds: n
 }
 
 /** The timer is not moved by every packet: when it fires it looks at the time of the last one, and sleeps for what is left. */
-function checkKeepAlive(shard: Shard, connection: Connection): void {
+function checkKeepAlive(connection: Connection): void {
+  const { shard } = connection;
   if (connection.state !== CONNECTED) return;
   const left = connection.keepAliveSeconds * 1500 - idleMilliseconds(shard, connection);
   // A client that we stopped reading from cannot show that it lives; one that does not take its own answers has only itself to blame.
