@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import type { GivenMessage } from '../shard/publish-for.ts';
+import type { Call } from './call.ts';
 import { Problem } from './problem.ts';
 
 const NO_BYTES = new Uint8Array(0);
@@ -34,6 +35,8 @@ export class MessageInput implements GivenMessage {
   timeoutMilliseconds: number = CONFIRM_MILLISECONDS;
   onlyConnected = false;
 }
+
+const CONTEXT = /^[\da-f]{2}(?:-[\da-f]+){3}$/;
 
 /** Names of one value, for "comes twice". */
 const SAME: Readonly<Record<string, string>> = {
@@ -181,6 +184,17 @@ export function takeUserPropertyHeader(input: MessageInput, header: string): voi
     if (equals < 0) throw new Problem('bad-request', 'X-MQTT-User-Property: expected key=value, separated by commas');
     addUserProperty(input, headerText(pair.slice(0, equals)), headerText(pair.slice(equals + 1)));
   }
+}
+
+/**
+ * The trace that a request is part of goes on in its message: what its header `traceparent` says (W3C Trace Context) becomes the User Property of that name, where the broker sends
+ * traces and the message has none.
+ */
+export function takeTraceContext(input: MessageInput, call: Call): void {
+  if (call.shard.otlp === null) return;
+  const header = call.header('traceparent');
+  if (!CONTEXT.test(header) || input.userProperties.some(([key]) => key === 'traceparent')) return;
+  input.userProperties.push(['traceparent', header]);
 }
 
 function headerText(text: string): string {

@@ -101,9 +101,12 @@ export function publishToClient(
   outcome.wantsStatus = true;
   // At QoS 0 nothing waits for a client, so this tells more than "dropped".
   outcome.onlyConnected = onlyConnected || (view.qos === 0 && !shard.settings.queue.qos0);
+  const { otlp } = shard;
+  const span = otlp === null ? null : otlp.published(view, connection.session!);
   view.receipt = receipt;
   const code = routeToClient(shard, view, connection, id);
   view.receipt = RECEIPT_NONE;
+  if (span !== null) otlp!.routed(span, code);
   return end(shard, connection, code, told);
 }
 

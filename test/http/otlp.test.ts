@@ -117,6 +117,37 @@ describe('traces', () => {
     await client.disconnect();
   });
 
+  test('messages to clients over HTTP are traced, and the trace of their request goes on', async (t) => {
+    const receiver = await startHttpReceiver(t);
+    const broker = await startHttpBroker(t, { shards: 2, 'tracing.otlp': receiver.url, 'tracing.sample': 0 });
+    const target = await connect(broker.port, { clientId: clientIdOn(1, 2, 'target') });
+    const headers = { traceparent: `00-${TRACE}-${PARENT}-01` };
+    const { clientId } = target;
+    const own = `00-${'a'.repeat(32)}-${PARENT}-00`;
+    const requests = [
+      [`/v1/clients/${clientId}/messages`, 'x'],
+      ['/v1/clients/messages', { clientIds: [clientId], payload: 'x' }],
+      [`/topics/a/p2p/${clientId}`, 'x'],
+      ['/v1/publish', { messages: [{ topic: `a/p2p/${clientId}`, payload: 'x' }] }],
+      ['/v1/publish', { messages: [{ topic: `a/p2p/${clientId}`, payload: 'x', userProperties: [['traceparent', own]] }] }],
+    ] as const;
+    for (const [path, body] of requests) {
+      const { status } = await broker.request('POST', path, { headers, body });
+      assert.ok(status === 200 || status === 202, `${path}: ${status}`);
+    }
+    const messages = await target.nextMany(requests.length);
+    assert.deepEqual(
+      messages.map(({ properties }) => properties.userProperties),
+      [...Array.from({ length: 4 }, () => [['traceparent', headers.traceparent]]), [['traceparent', own]]],
+    );
+    await receiver.until(() => spansOf(receiver).length >= 16);
+    const spans = spansOf(receiver);
+    for (const name of ['publish', 'route', 'deliver', 'acknowledge'])
+      assert.equal(spans.filter((span) => span.name === name && span.traceId === TRACE).length, 4, name);
+    assert.equal((await broker.request('POST', '/topics/a', { headers: { traceparent: 'nonsense' }, body: 'x' })).status, 200);
+    await target.disconnect();
+  });
+
   test('publishers do not choose where they may not, and a refusal is told', async (t) => {
     const receiver = await startHttpReceiver(t);
     const broker = await startHttpBroker(t, { 'tracing.otlp': receiver.url, 'tracing.sample': 1, 'tracing.fromClients': false });

@@ -5,12 +5,12 @@ import { z } from 'zod';
 import type { Call } from '../call.ts';
 import { ClientMessage } from '../client-message.ts';
 import { once, type Replier } from '../idempotency.ts';
-import { clientMessageQuery, readClientMessageQuery, takeUserPropertyHeader } from '../message-input.ts';
+import { clientMessageQuery, readClientMessageQuery, takeTraceContext, takeUserPropertyHeader } from '../message-input.ts';
 import { clientMessagesSchema, type JsonClientMessages, messageOfJson } from '../message-json.ts';
 import { Problem, type ProblemCode } from '../problem.ts';
 import { type Answer, LATER, type Route, route } from '../route.ts';
 import { inSlices } from '../slices.ts';
-import { IDEMPOTENCY_FACT, printOf } from './publish.ts';
+import { IDEMPOTENCY_FACT, printOf, TRACE_CONTEXT_FACT } from './publish.ts';
 
 const GROUP = 'Writing to devices';
 /** A request that waits for a client gets its own answer before the door's. */
@@ -58,6 +58,7 @@ class OneOfMany implements Replier {
 function sendToMany(call: Call, many: JsonClientMessages, reply: Replier): null {
   const { shard, caller } = call;
   const input = messageOfJson(many);
+  takeTraceContext(input, call);
   input.confirm = many.confirm;
   input.timeoutMilliseconds = many.timeoutMilliseconds;
   input.onlyConnected = many.ifOnline;
@@ -103,10 +104,11 @@ export const clientMessageRoutes: readonly Route[] = [
     }),
     query: clientMessageQuery,
     readQuery: readClientMessageQuery,
-    headers: ['x-mqtt-user-property', 'idempotency-key'],
+    headers: ['x-mqtt-user-property', 'idempotency-key', 'traceparent'],
     headerFacts: {
       'X-MQTT-User-Property': '`key=value`, several separated by commas, percent-encoded.',
       'Idempotency-Key': IDEMPOTENCY_FACT,
+      traceparent: TRACE_CONTEXT_FACT,
     },
     body: 'bytes',
     problems: PROBLEMS,
@@ -125,6 +127,7 @@ export const clientMessageRoutes: readonly Route[] = [
       mustHaveP2p(call);
       const header = call.header('x-mqtt-user-property');
       if (header !== '') takeUserPropertyHeader(query, header);
+      takeTraceContext(query, call);
       if (query.confirm) call.mayTake(query.timeoutMilliseconds + SLACK_MILLISECONDS);
       return once(call, body, (reply, bytes) => {
         query.payload = bytes;
@@ -145,8 +148,8 @@ export const clientMessageRoutes: readonly Route[] = [
     description:
       'Each client has a result of its own. With `confirm` the answer comes when all have one, at the latest when the time is over.',
     role: 'service',
-    headers: ['idempotency-key'],
-    headerFacts: { 'Idempotency-Key': IDEMPOTENCY_FACT },
+    headers: ['idempotency-key', 'traceparent'],
+    headerFacts: { 'Idempotency-Key': IDEMPOTENCY_FACT, traceparent: TRACE_CONTEXT_FACT },
     body: clientMessagesSchema,
     problems: ['conflict', 'not-implemented', 'timeout'],
     answers: {

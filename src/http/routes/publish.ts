@@ -6,7 +6,7 @@ import type { PendingAck, Told } from '../../shard/outcome.ts';
 import { publishFor, TOLD_LATER } from '../../shard/publish-for.ts';
 import type { Call } from '../call.ts';
 import { once, type Replier } from '../idempotency.ts';
-import { type MessageInput, publishQuery, readPublishQuery, takeUserPropertyHeader } from '../message-input.ts';
+import { type MessageInput, publishQuery, readPublishQuery, takeTraceContext, takeUserPropertyHeader } from '../message-input.ts';
 import { batchSchema, checkedMessage, type JsonMessage, messageOfJson, readBatch } from '../message-json.ts';
 import { Problem, problem } from '../problem.ts';
 import { isSuccess, publishAnswer, publishProblem } from '../publish-outcome.ts';
@@ -16,6 +16,9 @@ import { inSlices } from '../slices.ts';
 const GROUP = 'Publishing';
 export const IDEMPOTENCY_FACT =
   'A name for this request: when it comes again with the same one within a day, it is not done again, and answered alike.';
+
+export const TRACE_CONTEXT_FACT =
+  'W3C Trace Context: becomes the User Property of that name, where the broker sends traces (`tracing.otlp`).';
 
 const NOBODY: Told = { complete: () => {} };
 
@@ -80,7 +83,9 @@ function publishBatch(call: Call, messages: readonly JsonMessage[], reply: Repli
   const checked: MessageInput[] = [];
   const check = (index: number): boolean => {
     try {
-      checked.push(messageOfJson(checkedMessage(messages[index], index)));
+      const input = messageOfJson(checkedMessage(messages[index], index));
+      takeTraceContext(input, call);
+      checked.push(input);
       return true;
     } catch (error) {
       // Not thrown on: in a later turn nobody would catch it.
@@ -109,10 +114,11 @@ export const publishRoutes: readonly Route[] = [
     role: 'service',
     query: publishQuery,
     readQuery: readPublishQuery,
-    headers: ['x-mqtt-user-property', 'idempotency-key'],
+    headers: ['x-mqtt-user-property', 'idempotency-key', 'traceparent'],
     headerFacts: {
       'X-MQTT-User-Property': '`key=value`, several separated by commas, percent-encoded.',
       'Idempotency-Key': IDEMPOTENCY_FACT,
+      traceparent: TRACE_CONTEXT_FACT,
     },
     body: 'bytes',
     problems: ['unprocessable', 'quota-exceeded', 'too-many-requests', 'conflict', 'store-degraded', 'timeout'],
@@ -122,6 +128,7 @@ export const publishRoutes: readonly Route[] = [
       query.topic = params['topic']!;
       const header = call.header('x-mqtt-user-property');
       if (header !== '') takeUserPropertyHeader(query, header);
+      takeTraceContext(query, call);
       return once(call, body, (reply, bytes) => {
         query.payload = bytes;
         return publish(call, query, reply);
@@ -137,8 +144,8 @@ export const publishRoutes: readonly Route[] = [
     description:
       'They are published in their order, and each has a result of its own; one that is refused does not keep the others back. One that is no message keeps all of them back. Together they may have 10,000 User Properties.',
     role: 'service',
-    headers: ['idempotency-key'],
-    headerFacts: { 'Idempotency-Key': IDEMPOTENCY_FACT },
+    headers: ['idempotency-key', 'traceparent'],
+    headerFacts: { 'Idempotency-Key': IDEMPOTENCY_FACT, traceparent: TRACE_CONTEXT_FACT },
     body: batchSchema,
     readBody: readBatch,
     problems: ['conflict', 'timeout'],
