@@ -55,6 +55,8 @@ export class Call {
   isCounted: boolean;
   /** `performance.now()`. */
   readonly begunAt: number;
+  /** The connection ends with its answer. */
+  isLast: boolean;
   /** Nothing of the answer is sent beside its head. */
   readonly isHead: boolean;
   private readonly sender: AnswerSender;
@@ -95,6 +97,7 @@ export class Call {
     this.milliseconds = 0;
     this.isCounted = false;
     this.begunAt = performance.now();
+    this.isLast = false;
     this.isHead = method === 'HEAD';
   }
 

@@ -23,12 +23,15 @@ export interface Caller {
   /** For the logs: `api key backup`, `user ann`, `anybody`. */
   readonly name: string;
   readonly role: Role;
+  /** Whom its idempotency keys belong to: more exact than the name, which two may share. */
+  readonly owner: string;
   /** What it publishes by. Its `session` is in no table and takes no messages. */
   readonly connection: Connection;
 }
 
 /**
  * A caller with the rights of its identity.
+ * @param owner of its idempotency keys
  * @param clientId that the statements and topic templates see
  * @param address IP address, '' over a Unix socket
  * @returns null when the statements do not let it connect, or its group is full
@@ -37,6 +40,7 @@ export function createCaller(
   shard: Shard,
   name: string,
   role: Role,
+  owner: string,
   clientId: string,
   username: string | undefined,
   identity: Identity,
@@ -58,7 +62,7 @@ export function createCaller(
   const group = shard.quotas.joinGroup(username, identity.attributes, null);
   if (group === undefined) return null;
   shard.quotas.begin(connection, clientId, group);
-  return { name, role, connection };
+  return { name, role, owner, connection };
 }
 
 /** The caller is not remembered any more. */

@@ -5,6 +5,7 @@
  *
  * What is remembered ends with its time, with the proof, and whenever something changes that it could depend on (`forgetAll`).
  */
+import { createHash } from 'node:crypto';
 import { LineRate } from '../base/line-rate.ts';
 import { addressName } from '../base/network.ts';
 import { Timer } from '../base/timers.ts';
@@ -55,10 +56,10 @@ const WRONG: Answer = {
 export class Callers {
   private readonly shard: Shard;
   private readonly known: Map<string, Remembered>;
-  /** Logins under way, with all who wait for the verdict; as many as `Logins` has. */
   /** P2P messages that found nobody, by who has sent them. */
   private readonly misses: Map<string, Misses>;
   private readonly sweeper: Timer;
+  /** Logins under way, with all who wait for the verdict; as many as `Logins` has. */
   private readonly judging: Map<string, Identified[]>;
   /** The last that was found, while it is known. */
   private last: { readonly shown: Shown; readonly remembered: Remembered } | null;
@@ -115,12 +116,12 @@ export class Callers {
       done(null, WRONG);
       return;
     }
-    const token = authorization.startsWith('Bearer ') ? authorization.slice(7).trim() : null;
+    const token = /^Bearer /i.test(authorization) ? authorization.slice(7).trim() : null;
     if (token !== null && isApiKey(token)) {
       this.identifyKey(shown, token, done);
       return;
     }
-    const basic = authorization.startsWith('Basic ') ? readBasic(authorization.slice(6)) : null;
+    const basic = /^Basic /i.test(authorization) ? readBasic(authorization.slice(6)) : null;
     if (authorization !== '' && token === null && basic === null) {
       done(null, WRONG);
       return;
@@ -131,7 +132,7 @@ export class Callers {
       else this.enter(shown, shown.clientId, 'anybody', 'service', basic?.username, ANYBODY, done);
       return;
     }
-    if (token === null && basic === null && way.certificate === null) {
+    if (token === null && basic === null && way.certificate === null && !shard.settings.auth.allowAnonymous) {
       done(null, WRONG);
       return;
     }
@@ -166,7 +167,15 @@ export class Callers {
       return;
     }
     const name = identity.username ?? username;
-    this.enter(shown, shown.clientId, `user ${name ?? identity.authenticator}`, this.roleOf(identity), name, identity, done);
+    this.enter(
+      shown,
+      shown.clientId,
+      `user ${name ?? identity.proof ?? identity.authenticator}`,
+      this.roleOf(identity),
+      name,
+      identity,
+      done,
+    );
   }
 
   private roleOf({ isSuperuser, attributes }: Identity): Role {
@@ -220,7 +229,7 @@ export class Callers {
       return;
     }
     const peer = { name: addressName(address, 0), listener: way.listener, certificate: way.certificate };
-    const caller = createCaller(shard, name, role, clientId, username, identity, peer);
+    const caller = createCaller(shard, name, role, ownerOf(shown, username, identity), clientId, username, identity, peer);
     const refusal = problem('forbidden', 'the statements of this broker do not let you connect');
     if (caller === null) {
       done(null, refusal);
@@ -234,7 +243,7 @@ export class Callers {
       return;
     }
     // Whoever asks in many names is still one who guesses.
-    caller.connection.misses = this.missesOf(shown);
+    caller.connection.misses = this.missesOf(shown, identity);
     this.last = null;
     const key = keyOf(shown);
     const before = known.get(key);
@@ -252,11 +261,12 @@ export class Callers {
     done(caller, refusal);
   }
 
-  private missesOf({ authorization, address }: Shown): Misses {
-    const proof = `${authorization}\n${address}`;
+  private missesOf({ authorization, address }: Shown, identity: Identity): Misses {
+    // A name that nobody has to prove makes nobody another.
+    const proof = identity === ANYBODY ? address : `${authorization}\n${address}`;
     let misses = this.misses.get(proof);
     if (misses === undefined) {
-      if (this.misses.size >= CALLERS_MAX) this.misses.clear();
+      if (this.misses.size >= CALLERS_MAX) this.misses.delete(this.misses.keys().next().value!);
       misses = new Misses(this.shard.timers.now);
       this.misses.set(proof, misses);
     }
@@ -275,6 +285,13 @@ export class Callers {
     if (known.size === 0) this.misses.clear();
     shard.timers.arm(this.sweeper, SWEEP_MILLISECONDS);
   }
+}
+
+/** Whom a caller is for its idempotency keys. A proof without a name stands for itself. */
+function ownerOf({ authorization, address }: Shown, username: string | undefined, identity: Identity): string {
+  if (identity === ANYBODY) return `anybody\n${address}`;
+  const name = identity.proof ?? identity.username ?? username ?? createHash('sha256').update(authorization).digest('base64');
+  return `${identity.authenticator}\n${name}`;
 }
 
 /** A login that was not judged is no wrong one. */

@@ -26,6 +26,8 @@ import type { HttpStream } from './call.ts';
 
 /** How often something is sent, so that whoever is in between keeps the connection. */
 const PING_MILLISECONDS = 15_000;
+/** Of those, how often the reader may still have taken nothing of what waits. */
+const STUCK_PINGS_MAX = 8;
 const PACKET_BYTES_MAX = 268_435_460;
 const CLOSED = 'http_closed';
 
@@ -40,6 +42,8 @@ export class EventStream implements Channel {
   /** Acknowledgements that wait until the network has taken the events. */
   private readonly acks: Writer;
   private isAnswering: boolean;
+  /** Pings in a row that could not be sent. */
+  private stuckPings: number;
   /** Of `Connection.dropped`, those that were told. */
   private droppedTold: number;
   private isOver: boolean;
@@ -53,6 +57,7 @@ export class EventStream implements Channel {
     this.ping = new Timer(() => this.keepOpen());
     this.acks = new Writer(64);
     this.isAnswering = false;
+    this.stuckPings = 0;
     this.droppedTold = 0;
     this.isOver = false;
     this.frame = new Frame();
@@ -115,9 +120,13 @@ export class EventStream implements Channel {
 
   private keepOpen(): void {
     this.shard.startTurn();
-    // While it is blocked what comes waits behind what is there.
-    if (this.connection!.isBlocked) this.shard.timers.arm(this.ping, PING_MILLISECONDS);
-    else this.send(':\n\n');
+    if (!this.connection!.isBlocked) {
+      this.send(':\n\n');
+      return;
+    }
+    // What comes waits behind what is there. It has no Keep Alive that would end it: a stream that nobody reads would hold its place for ever.
+    if (++this.stuckPings >= STUCK_PINGS_MAX) this.close();
+    else this.shard.timers.arm(this.ping, PING_MILLISECONDS);
   }
 
   /** What a packet becomes in the stream; '' for nothing. */
@@ -158,6 +167,7 @@ export class EventStream implements Channel {
     this.stream = stream;
     stream.gone = () => this.lost();
     stream.drained = () => {
+      this.stuckPings = 0;
       if (this.acks.at > 0) this.answerSoon();
       drained(this.connection!);
     };

@@ -22,6 +22,7 @@ import type { ApiKey } from './api-key.ts';
 import { Call, type HttpStream } from './call.ts';
 import type { Caller } from './caller.ts';
 import { Callers, type Shown } from './callers.ts';
+import { HeadCheck } from './head-check.ts';
 import { PROBLEM_TYPE, Problem, problem } from './problem.ts';
 import { readAsked } from './read-asked.ts';
 import { RefusalRate } from './refusal-rate.ts';
@@ -29,6 +30,7 @@ import { mayAs } from './role.ts';
 import type { Answer, Handled, Method, Route } from './route.ts';
 import type { Entry, Found, Router } from './router.ts';
 import { STATUS_LINES } from './status-lines.ts';
+import { UnreadAnswers } from './unread-answers.ts';
 
 const REQUESTS = counter('http/requests');
 const REFUSED = counter('http/refused');
@@ -60,6 +62,8 @@ const NO_NAMES: readonly string[] = [];
 const BODY_BYTES_MAX = 64 * 1024 * 1024;
 const BODY_BYTES_MIN = 4096;
 const NO_BODY = new Uint8Array(0);
+/** Part of `http.requests` that messages may use. */
+const SERVICE_SHARE = 7 / 8;
 
 export class HttpServer {
   readonly shard: Shard;
@@ -75,6 +79,8 @@ export class HttpServer {
   /** Requests that have no answer yet. */
   private waiting: number;
   private streams: number;
+  private readonly unread: UnreadAnswers;
+  private readonly headCheck: HeadCheck;
   /** Memory of bodies that are not answered yet. */
   private bodyBytes: number;
   /** The IPv4 address of the last request, and its text. */
@@ -97,6 +103,8 @@ export class HttpServer {
     this.refusals = new RefusalRate();
     this.waiting = 0;
     this.streams = 0;
+    this.unread = new UnreadAnswers(shard.counters);
+    this.headCheck = new HeadCheck();
     this.bodyBytes = 0;
     this.lastWord = -1;
     this.lastAddress = '';
@@ -130,16 +138,31 @@ export class HttpServer {
   };
 
   private dispatch(call: Call, request: Request, found: Found | readonly Method[] | null): void {
-    const { shard } = this;
     const { method, path } = call;
-    if (shard.isStopping) this.send(call, STOPPING);
-    else if (this.waiting >= shard.settings.http.requestsMax / shard.shards) this.send(call, BUSY);
+    const unclear = this.headCheck.problemOf(request);
+    if (unclear !== '') {
+      // Nobody knows where the next request would begin. Where the library believes that it has one already it closes the connection, because this one is not answered yet.
+      call.isLast = true;
+      setImmediate(() => this.send(call, problem('bad-request', unclear)));
+    } else if (this.shard.isStopping) this.send(call, STOPPING);
+    else if (!this.hasRoom(call.route)) this.send(call, BUSY);
     else if (method === 'OPTIONS') this.preflight(call, found);
     else if (found === null) this.send(call, problem('not-found', `nothing is served at ${path.slice(0, 256)}`));
     else if (!('entry' in found)) this.send(call, methodNotAllowed(method, found));
     else if (this.isForeign(call, request))
       this.send(call, problem('forbidden', 'pages of this origin may not use the API: see http.origins'));
     else this.begin(call, request, found);
+  }
+
+  /**
+   * Whether one more request may be under way. Services get seven eighths of the room: requests of theirs may wait minutes for a client, and who looks after the broker must get in
+   * then, too. What anybody may ask, such as its health, is answered at once and needs no room.
+   */
+  private hasRoom(route: Route | null): boolean {
+    if (route === null || route.role === null) return true;
+    const { shards, settings } = this.shard;
+    const max = settings.http.requestsMax / shards;
+    return this.waiting < (route.role === 'service' ? max * SERVICE_SHARE : max);
   }
 
   private callOf(response: Response, request: Request, way: HttpWay, method: string, path: string, entry: Entry | null): Call {
@@ -206,6 +229,10 @@ export class HttpServer {
     const authorization = request.getHeader('authorization');
     // Elsewhere it is what is asked for, not who asks.
     const clientId = route.role === 'service' ? clientIdOf(call.queryText) : '';
+    if (clientId.includes('\0')) {
+      this.send(call, problem('bad-request', 'query.client_id: a Client Identifier has no U+0000'));
+      return;
+    }
     call.isCounted = true;
     this.waiting++;
     this.shard.counters[WAITING]!++;
@@ -328,6 +355,8 @@ export class HttpServer {
       this.thrown(call, error);
       return;
     }
+    // What is needed of it longer has been copied: the answer may be minutes away.
+    this.dropBody(call);
     if (handled === null || handled instanceof Promise) this.await(call, handled);
     else this.send(call, handled);
   }
@@ -362,19 +391,17 @@ export class HttpServer {
   }
 
   private aborted(call: Call): void {
-    if (call.isOver) return;
     this.shard.startTurn();
-    this.shard.counters[ABORTED]!++;
+    const isUnread = this.unread.remove(call);
+    if (isUnread || !call.isOver) this.shard.counters[ABORTED]!++;
+    if (call.isOver) return;
     this.over(call);
     call.gone();
   }
 
   private over(call: Call): void {
     call.isOver = true;
-    if (call.body !== null) {
-      this.bodyBytes -= call.body.length;
-      call.body = null;
-    }
+    this.dropBody(call);
     if (call.timer !== null) this.shard.timers.disarm(call.timer);
     call.timer = null;
     if (call.isCounted) {
@@ -382,6 +409,12 @@ export class HttpServer {
       this.waiting--;
       this.shard.counters[WAITING]!--;
     }
+  }
+
+  private dropBody(call: Call): void {
+    if (call.body === null) return;
+    this.bodyBytes -= call.body.length;
+    call.body = null;
   }
 
   /** Sends an answer; the first one counts. */
@@ -395,7 +428,7 @@ export class HttpServer {
     const { body } = answer;
     const isObject = typeof body === 'object' && !(body instanceof Uint8Array);
     const content = isObject ? JSON.stringify(body) : (body ?? '');
-    if (content.length >= GZIP_BYTES_MIN && /\bgzip\b/.test(call.header('accept-encoding'))) {
+    if (content.length >= GZIP_BYTES_MIN && takesGzip(call.header('accept-encoding'))) {
       if (answer.packed !== undefined) {
         this.write(call, answer, answer.packed, true);
         return;
@@ -440,14 +473,33 @@ export class HttpServer {
     if (isPacked) response.writeHeader('Content-Encoding', 'gzip').writeHeader('Vary', 'Accept-Encoding');
     if (call.headers !== NO_HEADERS) this.writeOrigin(call);
     if (headers !== undefined) for (const [name, value] of headers) response.writeHeader(name, value);
-    if (call.isHead) response.endWithoutBody(typeof content === 'string' ? Buffer.byteLength(content) : content.length, isStopping);
-    else if (status === 204 || status === 304) {
-      // These have no length at all; the library takes `undefined` for a number, and sends it.
+    if (call.isHead || status === 204 || status === 304) {
       if (isStopping) response.writeHeader('Connection', 'close');
+      // With a length the library waits for so many bytes. 204 and 304 have none at all.
+      if (call.isHead) response.writeHeader('Content-Length', String(Buffer.byteLength(content)));
       response.endWithoutBody();
     }
     // After a body that was too large the rest of it is still on its way.
-    else response.end(content, isStopping || status === 413);
+    else if (isStopping || status === 413 || call.isLast) response.end(content, true);
+    else this.writeContent(call, content);
+  }
+
+  /** Writes the body as fast as it is read. `end` would keep a copy of whatever is not read, for each of the requests that a connection sends one behind the other. */
+  private writeContent(call: Call, content: string | Uint8Array): void {
+    const { response } = call;
+    const length = Buffer.byteLength(content);
+    if (length === 0) {
+      response.end();
+      return;
+    }
+    if (response.tryEnd(content, length)[1]) return;
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+    this.unread.add(call, length);
+    response.onWritable((offset) => {
+      const [isTaken, isWhole] = response.tryEnd(bytes.subarray(offset), length);
+      if (isWhole) this.unread.remove(call);
+      return isTaken;
+    });
   }
 
   private measure({ route, begunAt }: Call): void {
@@ -466,6 +518,7 @@ export class HttpServer {
   }
 
   beginStream(call: Call, type: string): HttpStream {
+    if (call.isHead) throw new Problem('method-not-allowed', 'a stream has no head of its own: ask with GET');
     if (this.streams >= STREAMS_MAX) throw new Problem('unavailable', `there are ${STREAMS_MAX} streams already`);
     const { shard } = this;
     const { response } = call;
@@ -581,6 +634,11 @@ function headersOf(request: Request, method: string, wanted: readonly string[]):
   take('origin', request.getHeader('origin'));
   if (method === 'GET') take('accept-encoding', request.getHeader('accept-encoding'));
   return headers ?? NO_HEADERS;
+}
+
+/** Whether `Accept-Encoding` names gzip, and not with the weight 0 (RFC 9110, section 12.5.3). */
+function takesGzip(header: string): boolean {
+  return /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i.test(header);
 }
 
 function methodNotAllowed(method: string, methods: readonly Method[]): Answer {

@@ -5,7 +5,7 @@
  *
  * It is remembered in memory: until a day has passed, the owner has no room, or its thread ends. What was refused, and so not done, is forgotten: it may be tried again.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { utf8Bytes } from '../base/bytes.ts';
 import { hash32 } from '../base/hash.ts';
 import { shardOfSlot, slotOf } from '../routing/slot.ts';
@@ -44,6 +44,8 @@ interface KeyFacts {
   readonly key: string;
   /** Of all that the request asks. */
   readonly print: string;
+  /** Of this one attempt: the end of another says nothing about it. */
+  readonly attempt: string;
 }
 
 /** What is said to a request; null in `answer`: forget it. */
@@ -55,6 +57,7 @@ type BeginAnswer = { readonly state: 'new' | 'under-way' | 'other' } | { readonl
 
 interface Remembered {
   readonly print: string;
+  readonly attempt: string;
   /** Null: under way. */
   answer: Answer | null;
   until: number;
@@ -74,7 +77,7 @@ class Keys {
     this.bytes = 0;
   }
 
-  begin({ key, print }: KeyFacts): BeginAnswer {
+  begin({ key, print, attempt }: KeyFacts): BeginAnswer {
     const { now } = this.shard.timers;
     const before = this.known.get(key);
     if (before !== undefined && before.until > now) {
@@ -84,13 +87,13 @@ class Keys {
       return { state: 'done', answer: before.answer };
     }
     this.forget(key);
-    this.put(key, { print, answer: null, until: now + UNDER_WAY_MILLISECONDS, bytes: KEY_BYTES + key.length + print.length });
+    this.put(key, { print, attempt, answer: null, until: now + UNDER_WAY_MILLISECONDS, bytes: KEY_BYTES + key.length + print.length });
     return { state: 'new' };
   }
 
-  end({ key, print, answer }: EndFacts): void {
+  end({ key, attempt, answer }: EndFacts): void {
     const one = this.known.get(key);
-    if (one === undefined || one.print !== print || one.answer !== null) return;
+    if (one === undefined || one.attempt !== attempt || one.answer !== null) return;
     this.forget(key);
     if (answer === null) return;
     one.answer = answer;
@@ -165,7 +168,15 @@ class KeyedReplier implements Replier {
 const DONE: readonly unknown[] = ['timeout', 'expired', 'dropped', 'session-ended'];
 
 function wasDone({ status, body }: Answer): boolean {
-  return status < 400 || (body !== undefined && DONE.includes((body as { readonly code?: unknown }).code));
+  if (status >= 400) return hasDone(body);
+  // Of a batch one is enough: it must not be published twice.
+  const results = (body as { readonly results?: unknown } | undefined)?.results;
+  if (!Array.isArray(results)) return true;
+  return results.some(({ problem: refusal }: { readonly problem?: object }) => refusal === undefined || hasDone(refusal));
+}
+
+function hasDone(told: unknown): boolean {
+  return DONE.includes((told as { readonly code?: unknown } | undefined)?.code);
 }
 
 /** The body as text, for the way to another shard. */
@@ -190,8 +201,11 @@ export function once(
   if (!KEY.test(key)) throw new Problem('bad-request', 'Idempotency-Key: expected 1 to 255 characters of visible ASCII');
   const { shard } = call;
   const kept = typeof body === 'function' ? body() : body.slice();
-  const print = createHash('sha256').update(`${call.method} ${call.path}?${call.queryText}\n`).update(kept).digest('base64');
-  const facts = { key: `${call.caller!.name}\n${key}`, print };
+  const print = createHash('sha256')
+    .update(`${call.method} ${call.path}?${call.queryText}\n${call.header('x-mqtt-user-property')}\n`)
+    .update(kept)
+    .digest('base64');
+  const facts = { key: `${call.caller!.owner}\n${key}`, print, attempt: randomBytes(8).toString('base64') };
   const bytes = utf8Bytes(facts.key);
   const owner = shardOfSlot(slotOf(hash32(bytes, 0, bytes.length)), shard.shards);
   const reply = new KeyedReplier(call, owner, facts);

@@ -9,6 +9,14 @@ import type { Route } from './route.ts';
 const NOTHING = {};
 /** Faults that an answer names. */
 const FAULTS_MAX = 20;
+/** Levels of a body in JSON. */
+const DEPTH_MAX = 64;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const BRACKET = 0x5b;
+const BRACKET_END = 0x5d;
+const BRACE = 0x7b;
+const BRACE_END = 0x7d;
 
 /** @throws Problem with everything that is wrong */
 export function readAsked(
@@ -49,11 +57,29 @@ function queryOf(text: string): Record<string, string | string[]> {
 }
 
 function parsed(body: Uint8Array): unknown {
+  if (isTooDeep(body)) throw new Problem('bad-request', `the body is nested deeper than ${DEPTH_MAX} levels`);
   try {
     return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8'));
   } catch (error) {
     throw new Problem('bad-request', `the body is no JSON: ${(error as Error).message.slice(0, 200)}`);
   }
+}
+
+/** Whether a text in JSON has more levels than anything that is read here: a body of brackets takes a second to parse, and what walks through it afterwards has no stack left. */
+function isTooDeep(body: Uint8Array): boolean {
+  let depth = 0;
+  let isText = false;
+  for (let i = 0; i < body.length; i++) {
+    const byte = body[i]!;
+    if (isText) {
+      if (byte === BACKSLASH) i++;
+      else if (byte === QUOTE) isText = false;
+    } else if (byte === QUOTE) isText = true;
+    else if (byte === BRACKET || byte === BRACE) {
+      if (++depth > DEPTH_MAX) return true;
+    } else if (byte === BRACKET_END || byte === BRACE_END) depth--;
+  }
+  return false;
 }
 
 /** A value as its schema reads it. @param where `path`, `query`, `body`, or what is below that @throws Problem with everything that is wrong */

@@ -72,8 +72,7 @@ export function readSecret(file: string): string {
   return secret;
 }
 
-/** The address for the log: names, passwords and tokens may be in it. */
+/** The address for the log: names, passwords and tokens may be in it, and of some services the path is the secret. */
 function withoutSecrets(url: string): string {
-  const { origin, pathname } = new URL(url);
-  return `${origin}${pathname}`;
+  return new URL(url).origin;
 }

@@ -17,7 +17,7 @@ import type { LinkWiring } from '../shard/link.ts';
 import type { Login } from '../shard/login.ts';
 import type { TraceDefinition } from '../shard/tracing.ts';
 import { canHandOff, closeDescriptor, Transit } from '../transports/descriptor.ts';
-import { loadWebSockets } from '../transports/u-web-sockets.ts';
+import { limitHeads, loadWebSockets } from '../transports/u-web-sockets.ts';
 import { AskDesk } from './ask-desk.ts';
 import { AuditLog } from './audit-log.ts';
 import { bindListeners, unbindListeners } from './bind-listener.ts';
@@ -94,6 +94,7 @@ async function startWith(early: EarlyThreads, config: LoadedConfig, readAgain: (
     resolved = { ...settings, shards: 1 };
   }
   early.loadShards(resolved.shards);
+  limitHeads();
   await checkTransports(resolved);
   const certificates = new CertificateWatch(resolved.listeners, log);
   for (const [index, listener] of resolved.listeners.entries()) {

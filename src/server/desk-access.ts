@@ -87,11 +87,12 @@ function shownKey({ id, role, username, expiresAt, createdAt, remark }: ApiKey):
   };
 }
 
-/** An address without name, password and query. */
+/** An address without name, password and query; as it was written where it has none of them. */
 export function withoutSecrets(address: string): string {
   if (!URL.canParse(address)) return address;
   const url = new URL(address);
   if (!['http:', 'https:'].includes(url.protocol)) return address;
+  if (url.username === '' && url.password === '' && url.search === '') return address;
   if (url.username !== '' || url.password !== '') [url.username, url.password] = ['***', ''];
   if (url.search !== '') url.search = '?***';
   return url.href;

@@ -77,9 +77,11 @@ export class Blocked {
     const { state, control, session, peer } = connection;
     if (state !== CONNECTED || control !== null || session === null) return;
     const { clientId, username } = session;
-    if (added.find(clientId, username, addressOf(peer.name), Date.now()) === null) return;
+    const judgedAs = connection.identity?.judgedAs;
+    if (added.find(clientId, username, addressOf(peer.name), Date.now()) === null)
+      if (judgedAs === undefined || added.find(judgedAs, username, addressOf(peer.name), Date.now()) === null) return;
     // The rule may be gone again by now.
-    const rule = this.find(connection, clientId, username);
+    const rule = this.find(connection, clientId, username) ?? (judgedAs === undefined ? null : this.find(connection, judgedAs, username));
     if (rule === null) return;
     this.shard.counters[DISCONNECTED]!++;
     if (this.mayLog()) this.shard.log.info({ client: clientId, peer: peer.name, rule: rule.name }, 'client disconnected: it is blocked');

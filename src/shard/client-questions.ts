@@ -11,27 +11,38 @@ import type { ClientSession, Shard } from './shard.ts';
 const STATUS = 'client/status';
 const KEEP_ALIVE = 'client/keep-alive';
 
-interface KeepAliveQuestion {
+interface ClientQuestion {
   readonly clientId: string;
-  readonly seconds: number;
   /** What the client must be asked before, as for a message to it (`access/target-question.ts`); empty: nothing. */
   readonly question: Uint8Array;
 }
+
+interface KeepAliveQuestion extends ClientQuestion {
+  readonly seconds: number;
+}
+
+/** `denied`: the caller may not write to it. */
+export type StatusAnswer = 'online' | 'offline' | 'denied';
 
 /** `done`; or why not: it is not connected, the caller may not write to it, or it has no Keep Alive. */
 export type KeepAliveAnswer = 'done' | 'offline' | 'denied' | 'none';
 
 /** Lets this shard answer such questions. */
 export function handleClientQuestions(shard: Shard): void {
-  shard.asks.handle(STATUS, (clientId, answer) => answer(isConnected(shard, clientId as string)));
+  shard.asks.handle(STATUS, (value, answer) => answer(status(shard, value as ClientQuestion)));
   shard.asks.handle(KEEP_ALIVE, (value, answer) => answer(keepAlive(shard, value as KeepAliveQuestion)));
 }
 
-/** Whether a client is connected, wherever it lives. @param done called once; null: its shard does not answer */
-export function askConnected(shard: Shard, clientId: string, done: (isOnline: boolean | null) => void): void {
+/**
+ * Whether a client is connected, wherever it lives.
+ * @param question what the client must be asked before, as for a message to it; empty: nothing
+ * @param done called once; null: its shard does not answer
+ */
+export function askStatus(shard: Shard, clientId: string, question: Uint8Array, done: (answer: StatusAnswer | null) => void): void {
+  const value: ClientQuestion = { clientId, question };
   const owner = ownerOf(shard, clientId);
-  if (owner === shard.index) done(isConnected(shard, clientId));
-  else shard.asks.ask(owner, STATUS, clientId, (value) => done(value as boolean | null));
+  if (owner === shard.index) done(status(shard, value));
+  else shard.asks.ask(owner, STATUS, value, (answer) => done(answer as StatusAnswer | null));
 }
 
 /** Gives a client another Keep Alive. @param done called once; null: its shard does not answer */
@@ -52,20 +63,26 @@ export function ownerOf(shard: Shard, clientId: string): number {
   return shardOfSlot(slotOf(hash32(id, 0, id.length)), shard.shards);
 }
 
-function isConnected(shard: Shard, clientId: string): boolean {
-  return connectionOf(sessionOf(shard, clientId)) !== null;
+function status(shard: Shard, asked: ClientQuestion): StatusAnswer {
+  const session = sessionOf(shard, asked.clientId);
+  if (!mayWriteTo(shard, asked, session)) return 'denied';
+  return connectionOf(session) === null ? 'offline' : 'online';
 }
 
-function keepAlive(shard: Shard, { clientId, seconds, question }: KeepAliveQuestion): KeepAliveAnswer {
-  const session = sessionOf(shard, clientId);
-  if (question.length > 0) {
-    const id = utf8Bytes(clientId);
-    if (!shard.authorization.answer(question, 0, question.length, session?.attributes ?? null, id, 0, id.length)) return 'denied';
-  }
+/** The client's part of the answer, where the statements ask for one. */
+function mayWriteTo(shard: Shard, { clientId, question }: ClientQuestion, session: ClientSession | undefined): boolean {
+  if (question.length === 0) return true;
+  const id = utf8Bytes(clientId);
+  return shard.authorization.answer(question, 0, question.length, session?.attributes ?? null, id, 0, id.length);
+}
+
+function keepAlive(shard: Shard, asked: KeepAliveQuestion): KeepAliveAnswer {
+  const session = sessionOf(shard, asked.clientId);
+  if (!mayWriteTo(shard, asked, session)) return 'denied';
   const connection = connectionOf(session);
   if (connection === null) return 'offline';
   if (connection.keepAliveSeconds === 0) return 'none';
-  changeKeepAlive(shard, connection, seconds);
+  changeKeepAlive(shard, connection, asked.seconds);
   return 'done';
 }
 

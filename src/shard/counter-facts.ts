@@ -191,6 +191,8 @@ export const COUNTER_FACTS: Readonly<Record<CounterName, CounterFacts>> = {
   'http/failed': count('http_requests_failed', 'HTTP requests that failed by a fault of the broker.'),
   'http/aborted': count('http_requests_aborted', 'HTTP requests whose client went before the answer.'),
   'http/waiting': gauge('http_requests_waiting', 'HTTP requests that have no answer yet.'),
+  'http/answers/unread': gauge('http_unread_answer_bytes', 'Bytes of answers that HTTP clients have not read whole.'),
+  'http/answers/ended': count('http_unread_answers_ended', 'HTTP connections that were ended because too much was unread.'),
   'http/streams/count': gauge('http_streams', 'Streams of events to HTTP clients.'),
   'http/idempotency/count': gauge('http_idempotency_keys', 'Idempotency keys that are remembered.'),
   'http/idempotency/repeated': count(

@@ -110,6 +110,8 @@ export const COUNTERS = [
   'http/failed',
   'http/aborted',
   'http/waiting',
+  'http/answers/unread',
+  'http/answers/ended',
   'http/streams/count',
   'http/idempotency/count',
   'http/idempotency/repeated',

@@ -47,7 +47,7 @@ export function connectInner(
   if (shard.sumOfAll(CLIENTS) >= limits.connections || shard.sumOfAll(SESSIONS) >= limits.sessions) return ReasonCode.QuotaExceeded;
   const connection = new Connection(shard, channel, peer);
   if (!shard.authorization.admit(connection, judgedAs, username, identity, null)) return ReasonCode.NotAuthorized;
-  const clientId = assignClientId(shard, judgedAs.slice(0, NAME_LENGTH_MAX));
+  const clientId = assignClientId(shard, judgedAs.slice(0, NAME_LENGTH_MAX).toWellFormed());
   const group = shard.quotas.joinGroup(username, identity.attributes, null);
   if (group === undefined) return ReasonCode.QuotaExceeded;
   const bytes = utf8Bytes(clientId);
@@ -62,6 +62,7 @@ export function connectInner(
   session.connection = connection;
   connection.session = session;
   connection.state = CONNECTED;
+  connection.connectedAt = shard.timers.now;
   shard.connections.add(connection);
   shard.quotas.begin(connection, clientId, group);
   shard.counters[CLIENTS]!++;

@@ -19,6 +19,11 @@ export interface Response {
   /** Goes on with a chunked answer. @returns false when the network is full: `onWritable` tells when it is not */
   write(chunk: string | Uint8Array): boolean;
   end(body?: string | Uint8Array, closeConnection?: boolean): Response;
+  /**
+   * Writes as much of a body, or of the rest of it, as the network takes. @param length of the whole body
+   * @returns whether the network has taken all that was given, and whether the answer is whole; where it is not, `onWritable` tells from which offset on the rest is to be given
+   */
+  tryEnd(chunk: string | Uint8Array, length: number): [isTaken: boolean, isWhole: boolean];
   endWithoutBody(contentLength?: number, closeConnection?: boolean): Response;
   close(): Response;
   upgrade(userData: object, key: string, protocol: string, extensions: string, context: object): void;
@@ -81,6 +86,16 @@ export interface Library {
   SSLApp(options: SslOptions): App;
   readonly DISABLED: number;
   readonly SHARED_COMPRESSOR: number;
+}
+
+/** Bytes of a request's head: its Bearer token, the name in its path, the cursor of a page. The library's own limit is 4,096, and Topic Names may be longer. */
+const HEAD_BYTES_MAX = 32 * 1024;
+
+/**
+ * Sets what the library reads from the environment when it is loaded: in the main thread, before any thread does that.
+ */
+export function limitHeads(): void {
+  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] = String(HEAD_BYTES_MAX);
 }
 
 /** @throws Error with one line where there is no binary for this platform */

@@ -80,6 +80,30 @@ test('a slow reader loses QoS 0 and hears how many', async (t) => {
   assert.equal(group.count('publish/dropped/outbound-full'), dropped);
 });
 
+test('a reader that takes nothing for two minutes is let go, one that goes on is not', async (t) => {
+  const group = await startShards(1);
+  t.after(() => group.stop());
+  const stream = new SlowStream();
+  subscribe(group.shards[0]!, stream, 0);
+  const publisher = group.connect({ clientId: 'p' });
+  await group.settle();
+  for (let round = 0; round < 3; round++) {
+    stream.isFull = true;
+    publisher.publish('t/x', 'x');
+    await group.settle();
+    for (let seconds = 0; seconds < 100; seconds++) await group.pass(1);
+    assert.ok(stream.isOpen);
+    stream.isFull = false;
+    stream.drained();
+    await group.settle();
+  }
+  stream.isFull = true;
+  publisher.publish('t/x', 'x');
+  await group.settle();
+  for (let seconds = 0; seconds < 125; seconds++) await group.pass(1);
+  assert.equal(stream.isOpen, false);
+});
+
 test('QoS 1 is acknowledged when the network has it, and waits meanwhile', async (t) => {
   const group = await startShards(1, ['limits.inflight=4']);
   t.after(() => group.stop());

@@ -10,16 +10,16 @@ import { startShards } from '../support/shard-group.ts';
 
 const answer = { status: 200, body: '{}' };
 
-function begin(shard: Shard, key: string, print = 'p'): string {
+function begin(shard: Shard, key: string, print = 'p', attempt = print): string {
   let state = '';
-  shard.asks.ask(shard.index, 'idempotency/begin', { key, print }, (value) => {
+  shard.asks.ask(shard.index, 'idempotency/begin', { key, print, attempt }, (value) => {
     ({ state } = value as { state: string });
   });
   return state;
 }
 
-function end(shard: Shard, key: string, print: string, given: object | null): void {
-  shard.asks.ask(shard.index, 'idempotency/end', { key, print, answer: given }, () => {});
+function end(shard: Shard, key: string, attempt: string, given: object | null): void {
+  shard.asks.ask(shard.index, 'idempotency/end', { key, attempt, answer: given }, () => {});
 }
 
 test('new, under way, done, another request, forgotten', async (t) => {
@@ -40,6 +40,19 @@ test('new, under way, done, another request, forgotten', async (t) => {
   assert.equal(begin(shard, 'a'), 'new', 'it was refused, and may be tried again');
   await group.pass(16 * 60);
   assert.equal(begin(shard, 'a'), 'new', 'whoever had it under way is gone');
+});
+
+test('an attempt that is given up says nothing about another with the same request', async (t) => {
+  const group = await startShards(1);
+  t.after(() => group.stop());
+  const shard = group.shards[0]!;
+  handleIdempotency(shard);
+  assert.equal(begin(shard, 'a', 'p', 'first'), 'new');
+  assert.equal(begin(shard, 'a', 'p', 'second'), 'under-way');
+  end(shard, 'a', 'second', null);
+  assert.equal(begin(shard, 'a', 'p', 'third'), 'under-way');
+  end(shard, 'a', 'first', answer);
+  assert.equal(begin(shard, 'a', 'p', 'third'), 'done');
 });
 
 test('the oldest goes where there are too many', async (t) => {

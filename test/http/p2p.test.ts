@@ -380,6 +380,10 @@ describe('messages to one client where it is not that simple', () => {
     assert.equal(told(await send(broker, other.clientId, '')), '403 forbidden');
     assert.equal(told(await send(broker, other.clientId, '?topic=cmd%2Fx')), '403 forbidden');
     assert.equal((await broker.request('POST', `/keep-alive?client-id=${other.clientId}&interval=60`, { role })).status, 403);
+    for (const id of [other.clientId, 'nobody'])
+      assert.equal((await broker.request('GET', `/client-id/${id}/status`, { role })).status, 403, 'nor is it told who is there');
+    for (const { clientId } of clients)
+      assert.deepEqual((await broker.request('GET', `/client-id/${clientId}/status`, { role })).json, { online: true });
     await other.expectNone();
   });
 
@@ -392,6 +396,19 @@ describe('messages to one client where it is not that simple', () => {
       Array.from({ length: 6 }, () => '404 no-session'),
     );
     assert.deepEqual(answers.slice(6), ['429 too-many-requests', '429 too-many-requests']);
+  });
+
+  test('another name that nobody has to prove makes nobody another', async (t) => {
+    const broker = await startHttpBroker(t, { shards: 1, 'p2p.missesPerMinute': 5 });
+    const answers: string[] = [];
+    for (let i = 0; i < 8; i++) {
+      const authorization = `Basic ${Buffer.from(`name-${i}:x`).toString('base64')}`;
+      answers.push(told(await broker.request('POST', `/v1/clients/guess-${i}/messages`, { body: 'x', headers: { authorization } })));
+    }
+    assert.deepEqual(
+      answers,
+      Array.from({ length: 8 }, (_, i) => (i < 6 ? '404 no-session' : '429 too-many-requests')),
+    );
   });
 
   test('who tries which clients there are is stopped, under however many names it asks', async (t) => {

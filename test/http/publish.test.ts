@@ -123,6 +123,11 @@ describe('publishing over HTTP', () => {
       assert.match(await code(path), /^(400 bad-request|404 not-found)$/, path);
     assert.equal(await code('/topics/t', 'x', { 'x-mqtt-user-property': 'nothing' }), '400 bad-request');
     assert.equal(await code('/topics/t', 'x', { 'idempotency-key': 'a b' }), '400 bad-request');
+    assert.equal(await code('/topics/t?client_id=a%00b'), '400 bad-request');
+    const deep = `{"messages":[${'['.repeat(100_000)}${']'.repeat(100_000)}]}`;
+    const json = { 'content-type': 'application/json' };
+    assert.equal(await code('/v1/publish', deep, json), '400 bad-request');
+    assert.equal(await code('/v1/publish', deep, { ...json, 'idempotency-key': 'deep' }), '400 bad-request');
     assert.equal(await code('/topics/$SYS/x'), '403 forbidden');
     assert.equal(await code('/topics/$share/g/x'), '403 forbidden');
     assert.equal(await code('/topics/t?payloadFormat=1', new Uint8Array([0xff])), '422 unprocessable');
@@ -318,6 +323,34 @@ describe('publishing over HTTP', () => {
 });
 
 describe('idempotency keys', () => {
+  test('User Properties in a header are part of the request; a batch of which nothing was taken may be tried again', async (t) => {
+    const broker = await startHttpBroker(t, {
+      shards: 2,
+      'authorization.statements': [
+        { effect: 'deny', actions: ['publish'], topics: ['no/#'] },
+        { effect: 'allow', actions: ['publish'], topics: ['#'] },
+      ],
+    });
+    const send = (unit: string): Promise<HttpReply> =>
+      broker.request('POST', '/topics/t', {
+        role,
+        body: '21',
+        headers: { 'idempotency-key': 'k', 'x-mqtt-user-property': `unit=${unit}` },
+      });
+    assert.equal((await send('C')).status, 200);
+    assert.equal((await send('F')).status, 422);
+    assert.equal((await send('C')).headers.get('idempotency-replayed'), 'true');
+    const batch = (key: string, topics: readonly string[]): Promise<HttpReply> =>
+      post(broker, '/v1/publish', key, { messages: topics.map((topic) => ({ topic, payload: 'x' })) });
+    for (const [key, topics, replayed] of [
+      ['none', ['no/1', 'no/2'], null],
+      ['some', ['no/1', 'yes'], 'true'],
+    ] as const) {
+      assert.equal((await batch(key, topics)).status, 200);
+      assert.equal((await batch(key, topics)).headers.get('idempotency-replayed'), replayed, key);
+    }
+  });
+
   test('batches have keys, and what may be tried again is forgotten', async (t) => {
     const broker = await startHttpBroker(t, { 'quotas.client.messagesIn': { perSecond: 5, burst: 2 } });
     const receiver = await connect(broker.port, { clientId: 'r' });

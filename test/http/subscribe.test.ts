@@ -4,11 +4,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { removeApiKey } from '../../src/server/api-key-commands.ts';
 import { connect } from '../support/client.ts';
 import { type HttpBroker, startHttpBroker, suite } from '../support/http.ts';
 import { clientIdOn } from '../support/placement.ts';
+import { storeDirectory } from '../support/store-directory.ts';
 
 /** Pieces of a stream that are waited for until there is an event in them. */
 const WAITS_MAX = 10_000;
@@ -75,15 +77,20 @@ class Reader {
   }
 }
 
-async function open(broker: HttpBroker, query: string, key = broker.keys.service): Promise<Reader> {
-  const request = http.get(`${broker.url}/v1/subscribe?${query}`, { agent: false, headers: { authorization: `Bearer ${key}` } });
+async function open(broker: HttpBroker, query: string, key: string | null = broker.keys.service): Promise<Reader> {
+  const headers = key === null ? {} : { authorization: `Bearer ${key}` };
+  const request = http.get(`${broker.url}/v1/subscribe?${query}`, { agent: false, headers });
   const [reply] = (await once(request, 'response')) as [http.IncomingMessage];
   return new Reader(reply);
 }
 
 /** A reader that has subscribed. */
-async function subscribe(broker: HttpBroker, query: string): Promise<Reader & { clientId: string }> {
-  const reader = await open(broker, query);
+async function subscribe(
+  broker: HttpBroker,
+  query: string,
+  key: string | null = broker.keys.service,
+): Promise<Reader & { clientId: string }> {
+  const reader = await open(broker, query, key);
   assert.equal(reader.reply.statusCode, 200);
   assert.equal(reader.reply.headers['content-type'], 'text/event-stream');
   const first = await reader.next();
@@ -173,6 +180,8 @@ describe('Server-Sent Events', () => {
       assert.fail(`${event} is among ${EVENTS_MAX} events`);
     };
     await heard('client.connected');
+    const found = (await broker.request('GET', `/api/v1/clients/${reader.clientId}`, { role: 'viewer' })).json;
+    assert.ok(Math.abs(Date.parse(found.connectedAt) - Date.now()) < 60_000, found.connectedAt);
     const status = `/client-id/${reader.clientId}/status`;
     assert.equal((await broker.request('GET', status, { role: 'service' })).json.online, true);
     const sent = broker.request('POST', `/v1/clients/${reader.clientId}/messages?confirm=true&topic=to%2Fyou`, {
@@ -185,6 +194,15 @@ describe('Server-Sent Events', () => {
     await heard('client.disconnected');
     assert.equal((await broker.request('GET', status, { role: 'service' })).json.online, false);
     await watcher.disconnect();
+  });
+
+  test('a block rule for the Client Identifier that the reader has asked for ends it', async (t) => {
+    const own = await startHttpBroker(t, { shards: 2, 'auth.blocked': join(storeDirectory(), 'blocked.json') });
+    const reader = await subscribe(own, 'filter=a&client_id=evil', null);
+    const body = { name: 'b', kind: 'client-id', include: 'evil' };
+    assert.equal((await own.request('POST', '/api/v1/block-rules', { role: 'admin', body })).status, 201);
+    assert.equal((await reader.next())?.name, 'end');
+    assert.equal(await reader.next(), null);
   });
 
   test('what is wrong is said instead of a stream', async () => {

@@ -8,6 +8,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { SignJWT } from 'jose';
+import { writeUserFile } from '../../src/server/user-file.ts';
 import { connect } from '../support/client.ts';
 import { startHttpBroker } from '../support/http.ts';
 import { storeDirectory } from '../support/store-directory.ts';
@@ -38,19 +39,60 @@ test('a token: its role, its end, somebody else’s', async (t) => {
   assert.equal(await ask(await token(`${secret}x`, seconds + 600, { role: 'admin' }), 'GET', '/api/v1/clients'), 401);
 });
 
+test('tokens without a name are told apart, and no one has the idempotency keys of another', async (t) => {
+  const secret = randomBytes(48).toString('base64');
+  const file = join(storeDirectory(), 'secret');
+  writeFileSync(file, secret);
+  const broker = await startHttpBroker(t, { shards: 2, 'auth.authenticators': [{ type: 'jwt', algorithms: ['HS256'], secret: file }] });
+  const client = await connect(broker.port, { password: await tokenOf('reader') });
+  await client.subscribe('t');
+  async function tokenOf(sub: string): Promise<string> {
+    return new SignJWT({ sub }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(secret));
+  }
+  for (const tenant of ['a', 'b']) {
+    const headers = { authorization: `bearer ${await tokenOf(tenant)}`, 'idempotency-key': 'order-1' };
+    assert.equal((await broker.request('GET', '/api/v1/me', { headers })).json.name, `user ${tenant}`);
+    const answer = await broker.request('POST', '/topics/t', { headers, body: 'the same' });
+    assert.deepEqual([answer.status, answer.headers.get('idempotency-replayed')], [200, null]);
+    assert.equal((await broker.request('POST', '/topics/t', { headers, body: 'the same' })).headers.get('idempotency-replayed'), 'true');
+    await client.next();
+  }
+  await client.expectNone();
+  await client.disconnect();
+});
+
+test('who shows nothing is let in where MQTT clients are, beside authenticators', async (t) => {
+  const file = join(storeDirectory(), 'users.json');
+  writeUserFile(file, []);
+  const authenticators = [{ type: 'users', file }];
+  const broker = await startHttpBroker(t, { 'auth.authenticators': authenticators, 'auth.allowAnonymous': true });
+  assert.equal((await broker.request('POST', '/topics/a', { body: 'x' })).status, 200);
+  assert.equal((await broker.request('POST', '/topics/a', { body: 'x', headers: { authorization: 'Basic YTpi' } })).status, 401);
+  const closed = await startHttpBroker(t, { 'auth.authenticators': authenticators });
+  assert.equal((await closed.request('POST', '/topics/a', { body: 'x' })).status, 401);
+});
+
 test('requests that are under way are bounded, and the next ones are taken when they have ended', async (t) => {
-  const broker = await startHttpBroker(t, { shards: 1, 'http.requests': 2 });
+  const broker = await startHttpBroker(t, { shards: 1, 'http.requests': 8 });
   const client = await connect(broker.port, { clientId: 'slow', autoAck: false });
   const send = (): ReturnType<typeof broker.request> =>
     broker.request('POST', '/v1/clients/slow/messages?topic=cmd&qos=1&confirm=true&timeout=20', { role: 'service', body: 'x' });
-  const answers = [send(), send()];
-  const messages = [await client.next(), await client.next()];
-  const busy = await broker.request('GET', '/healthz');
+  const answers: ReturnType<typeof send>[] = [];
+  const messages = [];
+  while (answers.length < 7) {
+    answers.push(send());
+    messages.push(await client.next());
+  }
+  const busy = await send();
   assert.deepEqual([busy.status, busy.json.code], [503, 'unavailable']);
   assert.match(busy.json.detail, /too many requests/);
+  assert.equal((await broker.request('GET', '/healthz')).status, 200, 'the broker is well');
+  assert.equal((await broker.request('GET', '/api/v1/clients', { role: 'viewer' })).status, 200, 'there is room for who looks after it');
   for (const message of messages) client.ack(message);
   for (const answer of await Promise.all(answers)) assert.equal(answer.status, 200, answer.text);
-  assert.equal((await broker.request('GET', '/healthz')).status, 200);
+  const after = send();
+  client.ack(await client.next());
+  assert.equal((await after).status, 200);
   await client.disconnect();
 });
 

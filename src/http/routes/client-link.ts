@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { NO_QUESTION } from '../../access/target-question.ts';
 import { utf8Bytes } from '../../base/bytes.ts';
-import { askConnected, askKeepAlive, type KeepAliveAnswer } from '../../shard/client-questions.ts';
+import { askKeepAlive, askStatus, type KeepAliveAnswer } from '../../shard/client-questions.ts';
 import { OVER_QUOTA } from '../../shard/publish-for.ts';
 import { admitGiven } from '../../shard/quota-check.ts';
 import type { Call } from '../call.ts';
@@ -27,6 +27,16 @@ function isOverQuota({ caller }: Call): boolean {
   return connection.quota !== null && !admitGiven(connection, connection.quota, 0, 0);
 }
 
+const DENIED = problem('forbidden', 'the statements do not allow messages to this client, and so no questions about it either');
+
+/** What the client is to be asked about the caller, who must be allowed to write to it. @returns null: the caller is not */
+function questionOf({ shard, caller }: Call, id: string): Uint8Array | null {
+  const { connection } = caller!;
+  if (connection.access === null) return NO_QUESTION;
+  const bytes = utf8Bytes(id);
+  return shard.authorization.mayPublishTo(connection, bytes, 0, bytes.length, QOS_OF_QUESTION) ? shard.authorization.question : null;
+}
+
 function statusRoute(method: Method): Route {
   return route({
     method,
@@ -35,7 +45,7 @@ function statusRoute(method: Method): Route {
     group: GROUP,
     summary: 'Whether a client is connected',
     description:
-      'Exact at the time of the answer. To follow many clients, subscribe to `$events/client_connected` and `$events/client_disconnected`.',
+      'Exact at the time of the answer. Who may not write to the client is not told. To follow many clients, subscribe to `$events/client_connected` and `$events/client_disconnected`.',
     role: 'service',
     params: z.object({ clientId }),
     problems: ['quota-exceeded', 'timeout'],
@@ -44,7 +54,12 @@ function statusRoute(method: Method): Route {
     example: { params: { clientId: 'dev-1' } },
     handle: (call, { params }) => {
       if (isOverQuota(call)) return publishProblem(OVER_QUOTA, 0);
-      askConnected(call.shard, params.clientId, (online) => call.answer(online === null ? UNANSWERED : { status: 200, body: { online } }));
+      const question = questionOf(call, params.clientId);
+      if (question === null) return DENIED;
+      askStatus(call.shard, params.clientId, question, (answer) => {
+        if (answer === null) call.answer(UNANSWERED);
+        else call.answer(answer === 'denied' ? DENIED : { status: 200, body: { online: answer === 'online' } });
+      });
       return LATER;
     },
   });
@@ -58,15 +73,9 @@ const REFUSALS: Readonly<Record<Exclude<KeepAliveAnswer, 'done'>, readonly [code
 
 function changeKeepAlive(call: Call, id: string, seconds: number): Answer | null {
   if (isOverQuota(call)) return publishProblem(OVER_QUOTA, 0);
-  const { shard, caller } = call;
-  const { connection } = caller!;
-  const bytes = utf8Bytes(id);
-  let question = NO_QUESTION;
-  if (connection.access !== null) {
-    if (!shard.authorization.mayPublishTo(connection, bytes, 0, bytes.length, QOS_OF_QUESTION)) return problem(...REFUSALS.denied);
-    question = shard.authorization.question;
-  }
-  askKeepAlive(shard, id, seconds, question, (answer) => {
+  const question = questionOf(call, id);
+  if (question === null) return problem(...REFUSALS.denied);
+  askKeepAlive(call.shard, id, seconds, question, (answer) => {
     if (answer === null) call.answer(UNANSWERED);
     else if (answer === 'done') call.answer({ status: 200, body: { success: true, keepalive: seconds } });
     else call.answer(problem(...REFUSALS[answer]));
