@@ -22,8 +22,8 @@ import type { ApiKey } from './api-key.ts';
 import { Call, type HttpStream } from './call.ts';
 import type { Caller } from './caller.ts';
 import { Callers, type Shown } from './callers.ts';
-import { PROBLEM_TYPE, Problem, problem } from './problem.ts';
-import { readAsked } from './read-asked.ts';
+import { PROBLEM_TYPE, Problem, problem, retryAfter } from './problem.ts';
+import { mayLackBody, readAsked } from './read-asked.ts';
 import { RefusalRate } from './refusal-rate.ts';
 import { mayAs } from './role.ts';
 import type { Answer, Handled, Method, Route } from './route.ts';
@@ -52,8 +52,10 @@ const LOG_LINES_PER_SECOND = 1000;
 /** Streams of one shard that are open at a time. */
 const STREAMS_MAX = 5000;
 
-const BUSY = problem('unavailable', 'too many requests are under way; try again');
+const BUSY = retryAfter(1, problem('unavailable', 'too many requests are under way; try again'));
 const STOPPING = problem('unavailable', 'the broker stops');
+/** Those of ours that pages of other origins may read, beside what they always may. */
+const EXPOSED_HEADERS = 'X-Request-ID, Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate';
 const NO_HEADERS: ReadonlyMap<string, string> = new Map();
 const NO_NAMES: readonly string[] = [];
 /** Memory of bodies under way, of one shard, and of one at least. */
@@ -133,6 +135,7 @@ export class HttpServer {
     const { shard } = this;
     const { method, path } = call;
     if (shard.isStopping) this.send(call, STOPPING);
+    else if (call.way.objection !== null) this.send(call, problem('forbidden', call.way.objection));
     else if (this.waiting >= shard.settings.http.requestsMax / shard.shards) this.send(call, BUSY);
     else if (method === 'OPTIONS') this.preflight(call, found);
     else if (found === null) this.send(call, problem('not-found', `nothing is served at ${path.slice(0, 256)}`));
@@ -219,7 +222,7 @@ export class HttpServer {
         this.tooLarge(call, bytesMax);
         return;
       }
-      if (route.body !== 'bytes' && !isJson(request.getHeader('content-type'))) {
+      if (route.body !== 'bytes' && !isJson(request.getHeader('content-type')) && !(isWithoutBody(request) && mayLackBody(route))) {
         this.send(call, problem('unsupported-media-type', 'send application/json'));
         return;
       }
@@ -447,7 +450,7 @@ export class HttpServer {
       response.endWithoutBody();
     }
     // After a body that was too large the rest of it is still on its way.
-    else response.end(content, isStopping || status === 413);
+    else response.end(content, isStopping || status === 413 || call.way.objection !== null);
   }
 
   private measure({ route, begunAt }: Call): void {
@@ -461,7 +464,7 @@ export class HttpServer {
     const origin = call.header('origin');
     if (origin === '' || !this.allows(origin)) return;
     call.response.writeHeader('Access-Control-Allow-Origin', this.origins === '*' ? '*' : origin);
-    call.response.writeHeader('Access-Control-Expose-Headers', 'X-Request-ID, Location, Retry-After');
+    call.response.writeHeader('Access-Control-Expose-Headers', EXPOSED_HEADERS);
     if (this.origins !== '*') call.response.writeHeader('Vary', 'Origin');
   }
 
@@ -588,6 +591,10 @@ function methodNotAllowed(method: string, methods: readonly Method[]): Answer {
     ...problem('method-not-allowed', `${method} is not served here, but ${methods.join(', ')}`),
     headers: [['Allow', methods.join(', ')]],
   };
+}
+
+function isWithoutBody(request: Request): boolean {
+  return Number(request.getHeader('content-length') || 0) === 0 && request.getHeader('transfer-encoding') === '';
 }
 
 function isJson(contentType: string): boolean {
