@@ -17,7 +17,7 @@ import { Misses } from '../shard/suspicion.ts';
 import type { HttpWay } from '../transports/http-door.ts';
 import { type ApiKey, findApiKey, isApiKey } from './api-key.ts';
 import { type Caller, createCaller, forgetCaller } from './caller.ts';
-import { problem } from './problem.ts';
+import { problem, retryAfter } from './problem.ts';
 import { isRole, mayAs, type Role } from './role.ts';
 import type { Answer } from './route.ts';
 
@@ -52,6 +52,11 @@ const WRONG: Answer = {
   ...problem('unauthorized', 'send an API key or a token (Authorization: Bearer …), or a name and a password (Basic)'),
   headers: [['WWW-Authenticate', 'Bearer realm="onehop"']],
 };
+
+const OWN_CLIENT_ID = problem(
+  'bad-request',
+  'query.client_id: an API key always has its own Client Identifier; leave this out, or log in with a name and a password, or a token',
+);
 
 export class Callers {
   private readonly shard: Shard;
@@ -163,7 +168,7 @@ export class Callers {
   private judged(shown: Shown, username: string | undefined, { identity, cause, code }: LoginVerdict, done: Identified): void {
     if (identity === null) {
       this.shard.clientLog.info({ peer: shown.address, cause }, 'HTTP request refused: who it is could not be shown');
-      done(null, refusalOf(code));
+      done(null, refusalOf(code, this.shard.settings.auth.failures.windowMilliseconds));
       return;
     }
     const name = identity.username ?? username;
@@ -189,12 +194,16 @@ export class Callers {
     const { shard } = this;
     const key = findApiKey(this.keys, token, Date.now());
     if (key === null && !this.wrongKeys.take(shard.timers.now)) {
-      done(null, problem('too-many-requests', 'too many wrong keys; wait'));
+      done(null, retryAfter(1, problem('too-many-requests', 'too many wrong keys; wait')));
       return;
     }
     if (key === null) {
       shard.clientLog.info({ peer: shown.address }, 'HTTP request refused: no such API key');
       done(null, WRONG);
+      return;
+    }
+    if (shown.clientId !== '') {
+      done(null, OWN_CLIENT_ID);
       return;
     }
     const username = key.username === '' ? `api-key-${key.id}` : key.username;
@@ -225,7 +234,7 @@ export class Callers {
     const { way, address } = shown;
     const clientId = asked === '' ? `http-${username ?? 'client'}` : asked;
     if (!known.has(keyOf(shown)) && !shard.quotas.admitConnect()) {
-      done(null, problem('too-many-requests', 'too many clients connect in this second; try again'));
+      done(null, retryAfter(1, problem('too-many-requests', 'too many clients connect in this second; try again')));
       return;
     }
     const peer = { name: addressName(address, 0), listener: way.listener, certificate: way.certificate };
@@ -294,11 +303,12 @@ function ownerOf({ authorization, address }: Shown, username: string | undefined
   return `${identity.authenticator}\n${name}`;
 }
 
-/** A login that was not judged is no wrong one. */
-function refusalOf(code: ReasonCode): Answer {
+/** A login that was not judged is no wrong one. @param windowMilliseconds in which failed logins are counted */
+function refusalOf(code: ReasonCode, windowMilliseconds: number): Answer {
   if (code === ReasonCode.ServerBusy || code === ReasonCode.ServerUnavailable)
-    return problem('unavailable', 'nobody can say now who you are; try again');
-  if (code === ReasonCode.ConnectionRateExceeded) return problem('too-many-requests', 'too many failed logins; wait');
+    return retryAfter(1, problem('unavailable', 'nobody can say now who you are; try again'));
+  if (code === ReasonCode.ConnectionRateExceeded)
+    return retryAfter(Math.ceil(windowMilliseconds / 1000), problem('too-many-requests', 'too many failed logins; wait'));
   return WRONG;
 }
 

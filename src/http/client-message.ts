@@ -8,13 +8,13 @@
  */
 import { utf8Bytes } from '../base/bytes.ts';
 import { ReasonCode } from '../protocol/reason-code.ts';
-import { NO_SESSION, OFFLINE, type PendingAck, STATUS_WORDS, type Told } from '../shard/outcome.ts';
+import { type PendingAck, STATUS_WORDS, type Told } from '../shard/outcome.ts';
 import { publishToClient, TOLD_LATER } from '../shard/publish-for.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { Caller } from './caller.ts';
 import type { Replier } from './idempotency.ts';
 import { MessageInput } from './message-input.ts';
-import { type ProblemCode, problem } from './problem.ts';
+import { type ProblemCode, problem, retryAfter } from './problem.ts';
 import { isSuccess, publishProblem, resultProblem } from './publish-outcome.ts';
 import type { Answer } from './route.ts';
 
@@ -31,6 +31,8 @@ export class ClientMessage implements Told {
   private readonly input: MessageInput;
   private readonly reply: Replier;
   private readonly begunAt: number;
+  /** That the client sees. */
+  private topic: string;
   /** Number in `shard.confirmations`; 0: none. */
   private waiter: number;
   /** What the broker has done with it; '' before that is known. */
@@ -44,6 +46,7 @@ export class ClientMessage implements Told {
     this.input = input;
     this.reply = reply;
     this.begunAt = performance.now();
+    this.topic = '';
     this.waiter = 0;
     this.state = '';
     this.isOver = false;
@@ -55,11 +58,12 @@ export class ClientMessage implements Told {
     if (input.confirm) {
       this.waiter = shard.confirmations.begin(clientId, input.timeoutMilliseconds, (status) => this.confirmed(status));
       if (this.waiter === 0) {
-        this.end(problem('unavailable', 'too many requests wait for clients; try again'));
+        this.end(retryAfter(1, problem('unavailable', 'too many requests wait for clients; try again')));
         return;
       }
     }
-    const given = input.topic === '' ? Object.assign(new MessageInput(), input, { topic: addressOf(shard, clientId) }) : input;
+    this.topic = input.topic === '' ? addressOf(shard, clientId) : input.topic;
+    const given = input.topic === '' ? Object.assign(new MessageInput(), input, { topic: this.topic }) : input;
     const code = publishToClient(shard, this.caller.connection, given, utf8Bytes(clientId), input.onlyConnected, this.waiter, this);
     if (code === TOLD_LATER) return;
     const { wasTaken, taken, worst } = shard.outcome;
@@ -85,9 +89,11 @@ export class ClientMessage implements Told {
       else this.end({ status: 202, body: { clientId, status: this.state } });
       return;
     }
-    // A client without a session is not connected either, and that is what was asked.
-    const result = worst === NO_SESSION && input.onlyConnected ? OFFLINE : worst;
-    this.end(isSuccess(code) ? resultProblem(result, ReasonCode.NoMatchingSubscribers) : publishProblem(code, result));
+    this.end(
+      isSuccess(code)
+        ? resultProblem(worst, ReasonCode.NoMatchingSubscribers)
+        : publishProblem(this.shard, this.topic, code, worst, clientId),
+    );
   }
 
   private confirmed(status: string | null): void {

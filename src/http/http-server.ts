@@ -23,8 +23,8 @@ import { Call, type HttpStream } from './call.ts';
 import type { Caller } from './caller.ts';
 import { Callers, type Shown } from './callers.ts';
 import { HeadCheck } from './head-check.ts';
-import { PROBLEM_TYPE, Problem, problem } from './problem.ts';
-import { readAsked } from './read-asked.ts';
+import { PROBLEM_TYPE, Problem, problem, retryAfter } from './problem.ts';
+import { mayLackBody, readAsked } from './read-asked.ts';
 import { RefusalRate } from './refusal-rate.ts';
 import { mayAs } from './role.ts';
 import type { Answer, Handled, Method, Route } from './route.ts';
@@ -54,8 +54,10 @@ const LOG_LINES_PER_SECOND = 1000;
 /** Streams of one shard that are open at a time. */
 const STREAMS_MAX = 5000;
 
-const BUSY = problem('unavailable', 'too many requests are under way; try again');
+const BUSY = retryAfter(1, problem('unavailable', 'too many requests are under way; try again'));
 const STOPPING = problem('unavailable', 'the broker stops');
+/** Those of ours that pages of other origins may read, beside what they always may. */
+const EXPOSED_HEADERS = 'X-Request-ID, Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate';
 const NO_HEADERS: ReadonlyMap<string, string> = new Map();
 const NO_NAMES: readonly string[] = [];
 /** Memory of bodies under way, of one shard, and of one at least. */
@@ -145,6 +147,7 @@ export class HttpServer {
       call.isLast = true;
       setImmediate(() => this.send(call, problem('bad-request', unclear)));
     } else if (this.shard.isStopping) this.send(call, STOPPING);
+    else if (call.way.objection !== null) this.send(call, problem('forbidden', call.way.objection));
     else if (!this.hasRoom(call.route)) this.send(call, BUSY);
     else if (method === 'OPTIONS') this.preflight(call, found);
     else if (found === null) this.send(call, problem('not-found', `nothing is served at ${path.slice(0, 256)}`));
@@ -246,7 +249,7 @@ export class HttpServer {
         this.tooLarge(call, bytesMax);
         return;
       }
-      if (route.body !== 'bytes' && !isJson(request.getHeader('content-type'))) {
+      if (route.body !== 'bytes' && !isJson(request.getHeader('content-type')) && !(isWithoutBody(request) && mayLackBody(route))) {
         this.send(call, problem('unsupported-media-type', 'send application/json'));
         return;
       }
@@ -480,7 +483,7 @@ export class HttpServer {
       response.endWithoutBody();
     }
     // After a body that was too large the rest of it is still on its way.
-    else if (isStopping || status === 413 || call.isLast) response.end(content, true);
+    else if (isStopping || status === 413 || call.isLast || call.way.objection !== null) response.end(content, true);
     else this.writeContent(call, content);
   }
 
@@ -513,7 +516,7 @@ export class HttpServer {
     const origin = call.header('origin');
     if (origin === '' || !this.allows(origin)) return;
     call.response.writeHeader('Access-Control-Allow-Origin', this.origins === '*' ? '*' : origin);
-    call.response.writeHeader('Access-Control-Expose-Headers', 'X-Request-ID, Location, Retry-After');
+    call.response.writeHeader('Access-Control-Expose-Headers', EXPOSED_HEADERS);
     if (this.origins !== '*') call.response.writeHeader('Vary', 'Origin');
   }
 
@@ -646,6 +649,10 @@ function methodNotAllowed(method: string, methods: readonly Method[]): Answer {
     ...problem('method-not-allowed', `${method} is not served here, but ${methods.join(', ')}`),
     headers: [['Allow', methods.join(', ')]],
   };
+}
+
+function isWithoutBody(request: Request): boolean {
+  return Number(request.getHeader('content-length') || 0) === 0 && request.getHeader('transfer-encoding') === '';
 }
 
 function isJson(contentType: string): boolean {

@@ -32,7 +32,8 @@ export class MessageInput implements GivenMessage {
   userProperties: (readonly [key: string, value: string])[] = [];
   /** Waits until the client has acknowledged. */
   confirm = false;
-  timeoutMilliseconds: number = CONFIRM_MILLISECONDS;
+  /** How long that may take; 0: nobody has said it. */
+  timeoutMilliseconds = 0;
   onlyConnected = false;
 }
 
@@ -59,6 +60,8 @@ export function readPublishQuery(text: string): MessageInput {
 /** The query of `POST /v1/clients/…/messages`. @throws Problem */
 export function readClientMessageQuery(text: string): MessageInput {
   const input = readQuery(text, true);
+  if (input.timeoutMilliseconds > 0 && !input.confirm) throw new Problem('bad-request', 'query.timeout: only with confirm=true');
+  if (input.timeoutMilliseconds === 0) input.timeoutMilliseconds = CONFIRM_MILLISECONDS;
   if (input.confirm && input.qos === 0) throw new Problem('bad-request', 'query.confirm: a client acknowledges QoS 1 and 2 only');
   return input;
 }
@@ -256,9 +259,9 @@ export const clientMessageQuery: z.ZodType<MessageInput> = z.strictObject({
   ...commonQuery,
   topic: z.string().optional().describe('Topic that the client sees; default `{first}/p2p/{clientId}`.'),
   confirm: z.enum(['true', 'false', '1', '0']).optional().describe('Answer when the client has acknowledged the message.'),
-  timeout: z.string().optional().describe('Seconds that `confirm` waits, 0.001 to 600; default 10.'),
+  timeout: z.string().optional().describe('Seconds that `confirm` waits, 0.001 to 600; default 10. Only with `confirm=true`.'),
   ifOnline: z
     .enum(['true', 'false', '1', '0'])
     .optional()
-    .describe('409 `offline` unless the client is connected; nothing is kept for it.'),
+    .describe('409 `offline`, or 404 `no-session`, unless the client is connected; nothing is kept for it.'),
 }) as unknown as z.ZodType<MessageInput>;

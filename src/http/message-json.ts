@@ -33,7 +33,7 @@ export interface JsonClientMessages extends JsonFields {
   readonly clientIds: readonly string[];
   readonly topic?: string | undefined;
   readonly confirm: boolean;
-  readonly timeoutMilliseconds: number;
+  readonly timeoutMilliseconds?: number | undefined;
   readonly ifOnline: boolean;
 }
 
@@ -46,12 +46,12 @@ const base64 = z.base64();
 const messageFields = {
   payload: z.string().optional().describe('Text, sent as UTF-8.'),
   payloadBase64: base64.optional().describe('Bytes.'),
-  qos: z.union([z.literal(0), z.literal(1), z.literal(2)]).default(1),
+  qos: z.literal([0, 1, 2]).default(1),
   expirySeconds: z.int().min(0).max(EXPIRY_MAX).optional(),
   contentType: mqttText.optional(),
   responseTopic: mqttText.optional(),
   correlationData: base64.optional().describe('Base64.'),
-  payloadFormat: z.union([z.literal(0), z.literal(1)]).optional(),
+  payloadFormat: z.literal([0, 1]).optional(),
   userProperties: z
     .array(z.tuple([mqttText, mqttText]))
     .max(USER_PROPERTIES_MAX)
@@ -102,10 +102,19 @@ export const clientMessagesSchema: z.ZodType<JsonClientMessages> = z
     topic: mqttText.min(1).optional().describe('Topic that the clients see; default `{first}/p2p/{clientId}`.'),
     ...messageFields,
     confirm: z.boolean().default(false).describe('Answer when the clients have acknowledged, or the time is over.'),
-    timeoutMilliseconds: z.int().min(1).max(CONFIRM_MILLISECONDS_MAX).default(CONFIRM_MILLISECONDS),
+    timeoutMilliseconds: z
+      .int()
+      .min(1)
+      .max(CONFIRM_MILLISECONDS_MAX)
+      .optional()
+      .describe(`How long \`confirm\` waits; default ${CONFIRM_MILLISECONDS}. Only with \`confirm\`.`),
     ifOnline: z.boolean().default(false).describe('Only to clients that are connected.'),
   })
   .refine(hasOnePayload, 'payload and payloadBase64 exclude each other')
+  .refine(({ confirm, timeoutMilliseconds }) => confirm || timeoutMilliseconds === undefined, {
+    path: ['timeoutMilliseconds'],
+    message: 'only with confirm: true',
+  })
   .refine(({ confirm, qos }) => !confirm || qos > 0, { path: ['confirm'], message: 'a client acknowledges QoS 1 and 2 only' });
 
 function hasOnePayload(message: { readonly payload?: string | undefined; readonly payloadBase64?: string | undefined }): boolean {

@@ -3,6 +3,7 @@
  */
 import { z } from 'zod';
 import { PROBLEM_TYPE, PROBLEMS, type ProblemCode } from './problem.ts';
+import { mayLackBody } from './read-asked.ts';
 import type { Route } from './route.ts';
 
 /** Problems that every route with a role may answer with. */
@@ -51,6 +52,7 @@ export function openApiDocument(routes: readonly Route[], version: string): obje
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', description: 'An API key (`ohk_…`), or a token that the authenticators take.' },
         basic: { type: 'http', scheme: 'basic', description: 'A username and its password, as for CONNECT.' },
+        mutualTls: { type: 'mutualTLS', description: 'A client certificate, judged as for CONNECT: `https` with `verifyClient`.' },
       },
     },
   };
@@ -91,7 +93,7 @@ function operationOf(one: Route): object {
     tags: [one.group],
     summary: one.summary,
     ...(one.description !== undefined && { description: one.description }),
-    ...(role === null ? { security: [] } : { security: [{ bearer: [] }, { basic: [] }], 'x-role': role }),
+    ...(role === null ? { security: [] } : { security: [{ bearer: [] }, { basic: [] }, { mutualTls: [] }], 'x-role': role }),
     parameters: [
       ...[...one.path.matchAll(/\{(\w+)(?:\.\.\.)?\}/g)].map(([, name]) => pathParameter(name!, params, example?.params)),
       ...queryParameters(query, example?.query),
@@ -107,7 +109,7 @@ function operationOf(one: Route): object {
       requestBody:
         body === 'bytes'
           ? { required: false, content: { '*/*': { schema: {} } } }
-          : { required: true, content: { 'application/json': { schema: jsonSchema(body, 'input') } } },
+          : { required: !mayLackBody(one), content: { 'application/json': { schema: jsonSchema(body, 'input') } } },
     }),
     responses,
   };

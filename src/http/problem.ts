@@ -72,6 +72,11 @@ export function problem(code: ProblemCode, detail: string, more: Readonly<Record
   return { status, type: PROBLEM_TYPE, body: { type: `urn:onehop:problem:${code}`, title, status, code, detail, ...more } };
 }
 
+/** The same for what is soon over: whoever asks again waits so long before. */
+export function retryAfter(seconds: number, answer: Answer): Answer {
+  return { ...answer, headers: [...(answer.headers ?? []), ['Retry-After', String(seconds)]] };
+}
+
 /** Thrown by what reads a request outside of the packet path; it becomes the answer. */
 export class Problem extends Error {
   readonly answer: Answer;

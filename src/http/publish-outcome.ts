@@ -4,9 +4,17 @@
 import { ReasonCode } from '../protocol/reason-code.ts';
 import { DENIED, DROPPED, FULL, NO_SESSION, OFFLINE, TOO_LARGE, UNSTORABLE } from '../shard/outcome.ts';
 import { CONGESTED, OVER_MISSES, OVER_QUOTA, PROPERTY_INVALID } from '../shard/publish-for.ts';
-import { problem } from './problem.ts';
+import type { Shard } from '../shard/shard.ts';
+import { problem, retryAfter } from './problem.ts';
 import type { Answer } from './route.ts';
+import { topicFault } from './topic-fault.ts';
 
+/** They are counted in minutes. */
+const MISSES_SECONDS = 60;
+export const OVER_QUOTA_ANSWER: Answer = retryAfter(
+  1,
+  problem('quota-exceeded', 'a quota for what comes in is used up; try again', { reasonCode: 0x97 }),
+);
 const JSON_TYPE = 'application/json';
 
 /** Texts, because they are sent very often. */
@@ -19,29 +27,27 @@ export function isSuccess(code: number): boolean {
 }
 
 /** @param code as `publishFor` returns it, or that of a `PendingAck`; @param worst result of a receiver */
-export function publishAnswer(code: number, worst: number): Answer {
+export function publishAnswer(shard: Shard, topic: string, code: number, worst: number): Answer {
   if (code === ReasonCode.Success) return PUBLISHED;
-  return isSuccess(code) ? UNHEARD : publishProblem(code, worst);
+  return isSuccess(code) ? UNHEARD : publishProblem(shard, topic, code, worst);
 }
 
-/** The same where it is no success. */
-export function publishProblem(code: number, worst: number): Answer {
+/** The same where it is no success. @param clientId whom the message was for, whatever its topic; null: nobody in particular */
+export function publishProblem(shard: Shard, topic: string, code: number, worst: number, clientId: string | null = null): Answer {
   switch (code) {
     case CONGESTED:
-      return { ...problem('unavailable', 'the broker has more to do than it can; try again'), headers: [['Retry-After', '1']] };
+      return retryAfter(1, problem('unavailable', 'the broker has more to do than it can; try again'));
     case OVER_QUOTA:
-      return {
-        ...problem('quota-exceeded', 'a quota for what comes in is used up; try again', { reasonCode: 0x97 }),
-        headers: [['Retry-After', '1']],
-      };
+      return OVER_QUOTA_ANSWER;
     case OVER_MISSES:
-      return problem('too-many-requests', 'too many messages went to clients that nobody knows: see p2p.missesPerMinute', {
-        reasonCode: 0x97,
-      });
+      return retryAfter(
+        MISSES_SECONDS,
+        problem('too-many-requests', 'too many messages went to clients that nobody knows: see p2p.missesPerMinute', { reasonCode: 0x97 }),
+      );
     case PROPERTY_INVALID:
       return problem('bad-request', 'a property is longer than 65,535 bytes, holds U+0000, or is a response topic with wildcards');
     case ReasonCode.TopicNameInvalid:
-      return withReason('bad-request', 'no such topic can be published to: it is empty, too long, has wildcards or too many levels', code);
+      return withReason('bad-request', topicFault(topic, shard.settings.limits.topicLevels, clientId), code);
     case ReasonCode.QosNotSupported:
       return withReason('bad-request', 'this broker does not take this QoS: see mqtt.maximumQos', code);
     case ReasonCode.RetainNotSupported:

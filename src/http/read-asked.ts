@@ -3,6 +3,7 @@
  */
 import type { z } from 'zod';
 import type { Call } from './call.ts';
+import { faultText, queryFaultText } from './fault-text.ts';
 import { type Fault, Problem } from './problem.ts';
 import type { Route } from './route.ts';
 
@@ -17,6 +18,8 @@ const BRACKET = 0x5b;
 const BRACKET_END = 0x5d;
 const BRACE = 0x7b;
 const BRACE_END = 0x7d;
+/** Characters of a name that somebody else has chosen. */
+const NAME_LENGTH_MAX = 64;
 
 /** @throws Problem with everything that is wrong */
 export function readAsked(
@@ -32,9 +35,15 @@ export function readAsked(
   };
 }
 
-function bodyOfRoute({ body: schema, readBody }: Route, body: Uint8Array): unknown {
+/** Whether a request may come without a body, because nothing in it is needed: then it is `{}`. */
+export function mayLackBody({ method, body }: Route): boolean {
+  return method === 'POST' && body !== null && body !== 'bytes' && body.safeParse({}).success;
+}
+
+function bodyOfRoute(route: Route, body: Uint8Array): unknown {
+  const { body: schema, readBody } = route;
   if (schema === null || schema === 'bytes') return body;
-  const value = parsed(body);
+  const value = body.length === 0 && mayLackBody(route) ? {} : parsed(body);
   return readBody === null ? checked(schema, value, 'body') : readBody(value);
 }
 
@@ -84,12 +93,16 @@ function isTooDeep(body: Uint8Array): boolean {
 
 /** A value as its schema reads it. @param where `path`, `query`, `body`, or what is below that @throws Problem with everything that is wrong */
 export function checked<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, { error: where === 'query' ? queryFaultText : faultText });
   if (result.success) return result.data;
-  const errors: Fault[] = result.error.issues.slice(0, FAULTS_MAX).map((issue) => ({
-    at: [where, ...issue.path.map(String)].join('.'),
-    message: issue.message,
-  }));
+  const errors = result.error.issues.flatMap((issue) => faultsOf(issue, where)).slice(0, FAULTS_MAX);
   const first = errors[0]!;
   throw new Problem(where.startsWith('body') ? 'unprocessable' : 'bad-request', `${first.at}: ${first.message}`, { errors });
+}
+
+/** Names that are not known are a fault each. */
+function faultsOf(issue: z.core.$ZodIssue, where: string): Fault[] {
+  const { path, message } = issue;
+  const names = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, FAULTS_MAX).map((name) => [name.slice(0, NAME_LENGTH_MAX)]) : [[]];
+  return names.map((name) => ({ at: [where, ...path.map(String), ...name].join('.'), message }));
 }

@@ -1,7 +1,7 @@
 /**
  * Routes: what the HTTP door serves, as data. One table (`routes.ts`) drives the server, `/openapi.json`, the page in the manual and the tests.
  */
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { Call } from './call.ts';
 import type { ProblemCode } from './problem.ts';
 import type { Role } from './role.ts';
@@ -54,6 +54,7 @@ export interface Route {
   /** Least role; null: anybody, without credentials. */
   readonly role: Role | null;
   readonly params: z.ZodType | null;
+  /** Takes no name that it does not know; null: the query is not looked at. */
   readonly query: z.ZodType | null;
   /** Reads the text behind the question mark instead of `query`, which then is for the documents only. @throws Problem */
   readonly readQuery: ((text: string) => unknown) | null;
@@ -86,7 +87,10 @@ export interface RouteDefinition<P extends z.ZodType, Q extends z.ZodType, B ext
   readonly description?: string;
   readonly role: Role | null;
   readonly params?: P;
+  /** Absent: the route has no parameters, and refuses those that are sent. */
   readonly query?: Q;
+  /** For what programs of others ask, which add parameters of their own: the query is not looked at. */
+  readonly ignoresQuery?: true;
   /** For routes that are called very often: a check by schema takes longer than the rest of a request. */
   readonly readQuery?: (text: string) => z.output<Q>;
   readonly headers?: readonly string[];
@@ -103,15 +107,31 @@ export interface RouteDefinition<P extends z.ZodType, Q extends z.ZodType, B ext
   readonly handle: (call: Call, asked: Asked<z.output<P>, z.output<Q>, B extends z.ZodType ? z.output<B> : Uint8Array>) => Handled;
 }
 
+/** Whoever logs in may say as which client he asks; see `callers.ts`. */
+const callerQuery = {
+  client_id: z.string().optional().describe('Client Identifier that the statements see, of whoever logs in; an API key has its own.'),
+  clientId: z.string().optional().describe('The same.'),
+};
+
+/** What every query has in common: what a route does not know is a mistake of its caller, and never passed over. */
+function strictQuery<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType | 'bytes'>(
+  definition: RouteDefinition<P, Q, B>,
+): z.ZodType | null {
+  const { query = z.object({}), readQuery, ignoresQuery, role, name } = definition;
+  if (ignoresQuery === true) return null;
+  if (!(query instanceof z.ZodObject)) throw new Error(`${name}: its query is no object`);
+  return role === 'service' && readQuery === undefined ? query.extend(callerQuery).strict() : query.strict();
+}
+
 /** Makes a route whose handler knows the types of what it gets. */
 export function route<
   P extends z.ZodType = z.ZodType<Record<string, string>>,
   Q extends z.ZodType = z.ZodType<Record<string, never>>,
   B extends z.ZodType | 'bytes' = 'bytes',
 >(definition: RouteDefinition<P, Q, B>): Route {
+  const { ignoresQuery: _, ...facts } = definition;
   return {
     params: null,
-    query: null,
     readQuery: null,
     headers: [],
     headerFacts: {},
@@ -121,6 +141,7 @@ export function route<
     problems: [],
     isChange: definition.method !== 'GET',
     example: null,
-    ...definition,
+    ...facts,
+    query: strictQuery(definition),
   } as Route;
 }

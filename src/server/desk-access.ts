@@ -11,25 +11,33 @@ import { hasEnded, readBlocks } from './block-commands.ts';
 import type { BlockRecord } from './block-file.ts';
 import type { SupervisorParts } from './supervisor-asks.ts';
 
+/** A rule as a request gives it. */
+interface AskedRule extends Omit<BlockRecord, 'expiresAt'> {
+  /** Null: it has no end. */
+  readonly expiresAt: string | null;
+}
+
 /** Names what is answered. */
 export function accessAsks(desk: AskDesk, parts: SupervisorParts): void {
   const { blocks, apiKeys, editor } = parts;
   desk.handle('block-rules/list', () => {
     const file = blockFile(parts);
     const rules = existsSync(file) ? readBlocks(file) : [];
-    return { data: rules.map((rule) => ({ ...rule, hasEnded: hasEnded(rule) })) };
+    return { data: rules.map(shownRule) };
   });
-  desk.handle('block-rules/add', async ({ rule }: { rule: BlockRecord }) => {
+  desk.handle('block-rules/add', async ({ rule: { expiresAt, ...same } }: { rule: AskedRule }) => {
+    const rule = { ...same, expiresAt: expiresAt ?? '' };
     await editor.run('block/add', { file: blockFile(parts), rule });
     blocks.reload();
     await parts.settled();
-    return { ...rule, hasEnded: hasEnded(rule) };
+    return shownRule(rule);
   });
-  desk.handle('block-rules/change', async ({ rule }: { rule: BlockRecord }) => {
+  desk.handle('block-rules/change', async ({ rule: { expiresAt, ...same } }: { rule: AskedRule }) => {
+    const rule = { ...same, expiresAt: expiresAt ?? '' };
     await editor.run('block/change', { file: blockFile(parts), rule });
     blocks.reload();
     await parts.settled();
-    return { ...rule, hasEnded: hasEnded(rule) };
+    return shownRule(rule);
   });
   desk.handle('block-rules/remove', async ({ name }: { name: string }) => {
     await editor.run('block/remove', { file: blockFile(parts), name });
@@ -73,6 +81,11 @@ function blockFile({ settings }: SupervisorParts): string {
 function keyFile({ apiKeys }: SupervisorParts): string {
   if (apiKeys.file === '') throw new Refusal('not-implemented', 'there is no file of API keys: configure http.apiKeys: ./api-keys.json');
   return apiKeys.file;
+}
+
+/** As the file has it, but for a rule without an end. */
+function shownRule(rule: BlockRecord): object {
+  return { ...rule, expiresAt: rule.expiresAt === '' ? null : rule.expiresAt, hasEnded: hasEnded(rule) };
 }
 
 function shownKey({ id, role, username, expiresAt, createdAt, remark }: ApiKey): object {

@@ -3,11 +3,12 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { LogLevel } from '../base/settings.ts';
+import type { Fault } from '../http/problem.ts';
 import { type AskDesk, Refusal } from './ask-desk.ts';
 import type { Tree } from './config.ts';
 import { type ConfigKey, configKeys } from './config-schema.ts';
 import { withoutSecrets } from './desk-access.ts';
-import { LIVE_SECTIONS, type LiveSettings, merged } from './live-settings.ts';
+import { isTree, LIVE_SECTIONS, type LiveSettings, merged } from './live-settings.ts';
 import type { SupervisorParts } from './supervisor-asks.ts';
 
 /** What the API may change. Statements have a way of their own. */
@@ -21,6 +22,7 @@ const SECRET = /(?:password|passphrase|secretKey|apiKey|token|credentials)$/i;
 export function configAsks(desk: AskDesk, { live, settled }: SupervisorParts): void {
   desk.handle('config/list', () => configOf(live));
   desk.handle('config/change', async ({ patch }: { patch: Tree }) => {
+    refuse(fixedKeys(patch));
     change(live, merged(live.patch, patch));
     await settled();
     return configOf(live);
@@ -44,10 +46,42 @@ function levelOf(live: LiveSettings): object {
 
 /** @throws Refusal with everything that is wrong */
 function change(live: LiveSettings, patch: Tree): void {
-  const issues = live.change(patch);
-  if (issues === null) return;
-  const faults = issues.map(({ path, message }) => ({ at: path.join('.'), message }));
-  throw new Refusal('unprocessable', `${faults[0]!.at}: ${faults[0]!.message}`, faults);
+  refuse((live.change(patch) ?? []).map(({ path, message }) => ({ at: path.join('.'), message })));
+}
+
+function refuse(faults: readonly Fault[]): void {
+  if (faults.length > 0) throw new Refusal('unprocessable', `${faults[0]!.at}: ${faults[0]!.message}`, faults);
+}
+
+/** What a change asks for that cannot be changed here: keys that there are not, and those that are read at the start, or with the file. */
+function fixedKeys(patch: Readonly<Tree>): Fault[] {
+  const { keys, sections } = configKeys();
+  const known = new Set(keys.map(({ path }) => path));
+  const faults: Fault[] = [];
+  const look = (tree: Readonly<Tree>, lead: string): void => {
+    for (const [name, value] of Object.entries(tree)) {
+      const path = lead + name;
+      if (isLive(path)) continue;
+      if (sections.includes(path) && isTree(value)) look(value, `${path}.`);
+      else faults.push({ at: path, message: known.has(path) || sections.includes(path) ? howToChange(path) : 'unknown key' });
+    }
+  };
+  look(patch, '');
+  return faults;
+}
+
+function howToChange(path: string): string {
+  return needsRestart(path)
+    ? 'cannot be changed while the broker runs: write it to the configuration, and restart the broker'
+    : 'cannot be changed here: write it to the configuration, and send SIGHUP to the broker';
+}
+
+function isLive(path: string): boolean {
+  return LIVE_KEYS.some((key) => path === key || path.startsWith(`${key}.`));
+}
+
+function needsRestart(path: string): boolean {
+  return !LIVE_SECTIONS.some((section) => path === section || path.startsWith(`${section}.`));
 }
 
 function configOf(live: LiveSettings): object {
@@ -64,8 +98,8 @@ function rowOf({ path, type, default: standard, text, input }: ConfigKey, { conf
     value,
     isHidden: written !== undefined && !isDeepStrictEqual(value, written),
     source: written === undefined ? 'default' : isOfApi ? 'api' : (config.origins.get(path) ?? 'file'),
-    isLive: LIVE_KEYS.some((key) => path === key || path.startsWith(`${key}.`)),
-    needsRestart: !LIVE_SECTIONS.some((section) => path.startsWith(`${section}.`)),
+    isLive: isLive(path),
+    needsRestart: needsRestart(path),
     type,
     input: input?.kind ?? 'text',
     values: input?.values ?? [],

@@ -211,6 +211,6 @@ function originOf(url: string): string {
   return url === '' ? '' : new URL(url).origin;
 }
 
-function isTree(value: unknown): value is Tree {
+export function isTree(value: unknown): value is Tree {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

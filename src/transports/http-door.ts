@@ -30,6 +30,8 @@ export interface HttpWay {
   readonly isSecure: boolean;
   /** Certificate of the client in DER, checked; null: it has shown none. */
   readonly certificate: Uint8Array | null;
+  /** Why nothing is served over it, whatever is asked; null: nothing is wrong with the client. */
+  readonly objection: string | null;
 }
 
 /** Answers one request. */
@@ -63,7 +65,7 @@ export class HttpDoor {
     this.apps = [];
     this.all = new Set();
     this.known = new Map();
-    this.plainWay = { listener: gate.listener, isSecure: files !== null, certificate: null };
+    this.plainWay = { listener: gate.listener, isSecure: files !== null, certificate: null, objection: null };
     this.secure = files === null ? null : new SecureLanes(gate.settings.tls!, files);
   }
 
@@ -142,13 +144,10 @@ export class HttpDoor {
     const pem = response.getX509Certificate();
     const certificate = pem === '' ? null : this.certificateOf(pem);
     const objection = secure.problemOf(certificate, Date.now());
-    if (objection === null) {
-      const raw = certificate?.raw ?? null;
-      this.serve(response, request, raw === null ? this.plainWay : { ...this.plainWay, certificate: raw });
-      return;
-    }
-    this.gate.shard.counters[FAILED]!++;
-    response.writeStatus('403 Forbidden').end(`${objection}\n`, true);
+    if (objection !== null) this.gate.shard.counters[FAILED]!++;
+    const raw = certificate?.raw ?? null;
+    const isPlain = raw === null && objection === null;
+    this.serve(response, request, isPlain ? this.plainWay : { ...this.plainWay, certificate: raw, objection });
   }
 
   private certificateOf(pem: string): X509Certificate {

@@ -4,6 +4,7 @@
 import http from 'node:http';
 import { createGeneratorSync, type JsonSchema } from 'json-schema-faker';
 import { z } from 'zod';
+import { mayLackBody } from '../../src/http/read-asked.ts';
 import type { Route } from '../../src/http/route.ts';
 import type { Random } from '../sim/random.ts';
 
@@ -22,6 +23,8 @@ export interface Sent {
   readonly isChunked?: boolean;
   /** Statuses that it must have, where that is known; else any that the document names. */
   readonly statuses: readonly number[] | null;
+  /** Stands in the answer. */
+  readonly says?: string;
 }
 
 export interface Got {
@@ -69,6 +72,11 @@ const ODD_VALUES: readonly unknown[] = [
 /** Whether a route answers when something has happened, or with a stream, and may so take longer than a test. */
 export function mayWait(route: Route): boolean {
   return route.problems.includes('timeout') || Object.values(route.answers).some(({ type }) => type === 'text/event-stream');
+}
+
+/** Whether the route refuses parameters that it does not know. */
+export function looksAtQuery({ query, readQuery }: Route): boolean {
+  return query !== null || readQuery !== null;
 }
 
 /** Sends, and reads the whole answer; of a stream only its head. */
@@ -205,6 +213,8 @@ export class Requests {
         statuses: this.refusedQuery({ ...texts(others), [name]: ['1', 'x'] }),
       };
     }
+    const unknown = { ...good, what: 'an unknown parameter', target: `${path}?${queryText({ ...before, nonsense: '1' })}` };
+    yield looksAtQuery(route) ? { ...unknown, statuses: [400], says: 'query.nonsense: is not known here' } : unknown;
     yield { ...good, what: 'unknown parameters', target: `${path}?${queryText(before)}&__proto__=x&nonsense=1&=&&&%FF=%FF` };
     yield { ...good, what: 'a long query', target: `${path}?x=${'y'.repeat(100_000)}`, statuses: [400, 414, 431] };
   }
@@ -224,7 +234,20 @@ export class Requests {
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/jsonx', ''])
       yield { ...good, what: `content type ${type}`, headers: { ...bare, 'content-type': type }, statuses: [415] };
     const whole = String(good.body);
-    for (const body of ['', '{', whole.slice(0, -1), `${whole}x`, '\ufeff', '[1,]', '{"a":1,}', 'NaN', "{'a':1}", '['.repeat(30_000)])
+    const isNeeded = !mayLackBody(this.route);
+    if (!isNeeded) for (const headers of [bare, good.headers]) yield { ...good, what: 'no body', headers, body: null };
+    for (const body of [
+      ...(isNeeded ? [''] : []),
+      '{',
+      whole.slice(0, -1),
+      `${whole}x`,
+      '\ufeff',
+      '[1,]',
+      '{"a":1,}',
+      'NaN',
+      "{'a':1}",
+      '['.repeat(30_000),
+    ])
       yield { ...good, what: `no JSON: ${body.slice(0, 40)}`, body, statuses: [400] };
     yield {
       ...good,

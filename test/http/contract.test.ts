@@ -14,7 +14,7 @@ import type { Route } from '../../src/http/route.ts';
 import { allRoutes } from '../../src/http/routes.ts';
 import { Random } from '../sim/random.ts';
 import { ContractBroker, REQUEST_BYTES } from './contract-broker.ts';
-import { CUT, type Got, mayWait, Requests, type Sent, send } from './contract-requests.ts';
+import { CUT, type Got, looksAtQuery, mayWait, Requests, type Sent, send } from './contract-requests.ts';
 
 const { SEED } = process.env;
 const seed = SEED === undefined ? Date.now() % 0x7fffffff : Number(SEED);
@@ -87,6 +87,7 @@ function faultOf(route: Route, sent: Sent, got: Got): string | null {
   if (status === 500) return `500: ${text} ${broker.failure(got.id)}`;
   if (sent.statuses !== null && !sent.statuses.includes(status) && status !== 431)
     return `${status} instead of ${sent.statuses.join(' or ')}: ${text.slice(0, 300)}`;
+  if (sent.says !== undefined && status < 431 && !text.includes(sent.says)) return `it does not say “${sent.says}”: ${text.slice(0, 300)}`;
   const response = operationOf(route).responses[status];
   // uWebSockets.js itself refuses what is no HTTP request.
   if (status === 431 || (status === 400 && type.startsWith('text/html'))) return null;
@@ -188,6 +189,11 @@ describe('the document', () => {
     }
     none(faults);
   });
+});
+
+test('only what probes and browsers ask ignores parameters that it does not know', () => {
+  const ignoring = routes.filter((route) => !looksAtQuery(route)).map(({ path }) => path);
+  assert.deepEqual(ignoring.sort(), ['/', '/console', '/console/{file...}', '/healthz', '/metrics', '/openapi.json', '/readyz']);
 });
 
 describe('every route', () => {

@@ -158,6 +158,14 @@ describe('the HTTP door', () => {
     const friend = await from('https://friend.example');
     assert.equal(friend.status, 200);
     assert.equal(friend.headers.get('access-control-allow-origin'), 'https://friend.example');
+    assert.deepEqual(friend.headers.get('access-control-expose-headers')!.split(', ').sort(), [
+      'Allow',
+      'Idempotency-Replayed',
+      'Location',
+      'Retry-After',
+      'WWW-Authenticate',
+      'X-Request-ID',
+    ]);
     assert.equal((await from(broker.url)).status, 200, 'a page of the broker itself');
     const preflight = await broker.request('OPTIONS', '/api/v1/me', { headers: { origin: 'https://friend.example' } });
     assert.equal(preflight.status, 204);
@@ -216,22 +224,38 @@ describe('the HTTP door', () => {
           bind: '127.0.0.1:0',
           tls: { certificates: [server], verifyClient: 'optional', ca: authority.root },
         },
+        {
+          type: 'https',
+          bind: '127.0.0.1:0',
+          tls: { certificates: [server], verifyClient: 'required', ca: authority.root },
+        },
       ],
       'auth.authenticators': [{ type: 'certificate' }],
     });
-    const ask = async (options: https.RequestOptions): Promise<{ status: number; text: string }> => {
+    const ask = async (options: https.RequestOptions): Promise<{ status: number; text: string; headers: http.IncomingHttpHeaders }> => {
       const request = https
         .request({ host: '127.0.0.1', port: broker.ports[2], path: '/api/v1/me', rejectUnauthorized: false, agent: false, ...options })
         .end();
       const [reply] = (await once(request, 'response')) as [http.IncomingMessage];
       let text = '';
       for await (const chunk of reply) text += String(chunk);
-      return { status: reply.statusCode!, text };
+      return { status: reply.statusCode!, text, headers: reply.headers };
     };
     assert.equal((await ask({})).status, 401);
     const known = await ask({ cert: pem(client.chain), key: pem(client.key) });
     assert.equal(known.status, 200, known.text);
     assert.match(JSON.parse(known.text).name, /^user console$/);
+    const needed = { port: broker.ports[3] };
+    assert.equal((await ask({ ...needed, cert: pem(client.chain), key: pem(client.key) })).status, 200);
+    for (const path of ['/api/v1/me', '/healthz', '/nowhere']) {
+      const { status, headers, text } = await ask({ ...needed, path, headers: { 'x-request-id': 'mine' } });
+      assert.deepEqual([status, headers['content-type'], headers['x-request-id']], [403, 'application/problem+json', 'mine']);
+      const { type, title, code, detail } = JSON.parse(text);
+      assert.deepEqual(
+        [type, title, code, detail],
+        ['urn:onehop:problem:forbidden', 'Not allowed', 'forbidden', 'a client certificate is needed'],
+      );
+    }
   });
 
   test('a body in a million chunks costs its bytes, and nobody who may not send one', async (t) => {

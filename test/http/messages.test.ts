@@ -441,6 +441,15 @@ describe('the history', () => {
     const broker = await startWithHistory(t);
     for (const query of ['filter=a/%23/b', 'from=yesterday', 'limit=0', 'limit=1001', 'cursor=12', 'order=any', 'unknown=1', 'topic='])
       assert.equal((await broker.request('GET', `/api/v1/messages?${query}`, { role: 'viewer' })).status, 400, query);
+    for (const [query, detail] of [
+      ['topic=plant/%23', 'query.topic: a topic has no wildcards: use filter=…'],
+      ['topic=plant/%2B/x', 'query.topic: a topic has no wildcards: use filter=…'],
+      ['from=2026-11-30T00:00:00Z&to=2026-11-29T00:00:00Z', 'query.from: is later than to: nothing can be in between'],
+    ] as const) {
+      const { status, json } = await broker.request('GET', `/api/v1/messages?${query}`, { role: 'viewer' });
+      assert.deepEqual([status, json.detail], [400, detail]);
+    }
+    assert.equal((await broker.request('GET', '/api/v1/messages?from=1&to=1', { role: 'viewer' })).status, 200, 'one moment');
     assert.equal((await broker.request('GET', '/api/v1/messages', { role: 'service' })).status, 403);
     assert.equal((await broker.request('GET', '/api/v1/messages/zz', { role: 'viewer' })).status, 400);
   });

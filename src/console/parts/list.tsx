@@ -20,6 +20,8 @@ interface ListFacts<T> {
   readonly rowKey: (row: T, index: number) => string;
   readonly limit?: number;
   readonly everySeconds?: number;
+  /** The API has no pages of it: it comes whole. */
+  readonly isWhole?: boolean;
   /** Counted up by whoever has changed something: the list is asked again. */
   readonly changes?: number;
   /** Whether the address says which page is shown; not for two lists of one page. */
@@ -28,9 +30,13 @@ interface ListFacts<T> {
 
 export function List<T>(facts: ListFacts<T>): VNode {
   const { path, query = {}, what, caption, empty, columns, rowKey, everySeconds = 0, changes = 0 } = facts;
-  const { limit = 50, isInAddress = false } = facts;
+  const { limit = 50, isInAddress = false, isWhole = false } = facts;
   const pages = usePages(JSON.stringify([path, query]), isInAddress);
-  const { data, error, isLoading, reload } = useAsked<Page<T>>(path, { ...query, limit, cursor: pages.cursor }, everySeconds);
+  const { data, error, isLoading, reload } = useAsked<Page<T>>(
+    path,
+    isWhole ? query : { ...query, limit, cursor: pages.cursor },
+    everySeconds,
+  );
   useEffect(() => {
     if (changes > 0) reload();
   }, [changes]);

@@ -30,6 +30,8 @@ interface RecordsFacts<T> {
   readonly intro?: ComponentChildren;
   readonly path: string;
   readonly query?: Query;
+  /** The API has no pages of it: it comes whole. */
+  readonly isWhole?: boolean;
   /** As in “user”. */
   readonly one: string;
   /** As in “users”. */
@@ -104,6 +106,7 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
       <List<T>
         path={path}
         {...(query !== undefined && { query })}
+        isWhole={facts.isWhole ?? false}
         what={facts.what ?? many}
         caption={title}
         empty={facts.empty ?? `There are no ${many}.`}

@@ -23,6 +23,7 @@ export function aboutRoutes(all: () => readonly Route[]): readonly Route[] {
       summary: 'Whether the process lives',
       description: 'Answers as long as one shard does. For a liveness probe.',
       role: null,
+      ignoresQuery: true,
       answers: { 200: { description: 'It lives.', schema: z.object({ status: z.literal('ok') }) } },
       handle: () => ({ status: 200, body: { status: 'ok' } }),
     }),
@@ -34,6 +35,7 @@ export function aboutRoutes(all: () => readonly Route[]): readonly Route[] {
       summary: 'Whether clients should be sent here',
       description: 'For a readiness probe and for load balancers: 503 while the broker starts or stops, or while its store takes nothing.',
       role: null,
+      ignoresQuery: true,
       problems: ['unavailable', 'store-degraded'],
       answers: { 200: { description: 'Send them.', schema: z.object({ status: z.literal('ok'), shards: z.int(), version: z.string() }) } },
       handle: ({ shard }) => {
@@ -49,6 +51,7 @@ export function aboutRoutes(all: () => readonly Route[]): readonly Route[] {
       group: GROUP,
       summary: 'This API as an OpenAPI 3.1 document',
       role: null,
+      ignoresQuery: true,
       answers: { 200: { description: 'The document.', schema: z.object({}).loose() } },
       handle: () => {
         document ??= JSON.stringify(openApiDocument(all(), VERSION));

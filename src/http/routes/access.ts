@@ -11,16 +11,20 @@ import { type Route, route } from '../route.ts';
 const SECONDS_MAX = 315_360_000;
 
 const until = {
-  expiresAt: isoTime.optional().describe('Until when it counts; absent: it has no end.'),
+  expiresAt: isoTime.nullish().describe('Until when it counts; null or absent: it has no end.'),
   seconds: z.int().min(1).max(SECONDS_MAX).optional().describe('How long it counts, instead.'),
 };
 
+interface End {
+  readonly expiresAt?: string | null | undefined;
+  readonly seconds?: number | undefined;
+}
+
 /** When something ends, in wall milliseconds; 0: never. @throws Problem */
-function endOf({ expiresAt, seconds }: { readonly expiresAt?: string | undefined; readonly seconds?: number | undefined }): number {
-  if (expiresAt !== undefined && seconds !== undefined)
-    throw new Problem('unprocessable', 'body.seconds: give one of seconds and expiresAt');
+function endOf({ expiresAt = null, seconds }: End): number {
+  if (expiresAt !== null && seconds !== undefined) throw new Problem('unprocessable', 'body.seconds: give one of seconds and expiresAt');
   if (seconds !== undefined) return Date.now() + seconds * 1000;
-  if (expiresAt === undefined) return 0;
+  if (expiresAt === null) return 0;
   const end = Date.parse(expiresAt);
   if (end <= Date.now()) throw new Problem('unprocessable', 'body.expiresAt: this time has passed');
   return end;
@@ -40,17 +44,10 @@ function blockRoutes(): readonly Route[] {
     excludes: z.array(z.string().max(1024)).max(16).default([]).describe('Who may connect all the same.'),
     remark: z.string().max(128).default(''),
   };
-  const shown = z.object({ name, ...facts, expiresAt: z.string().describe('Empty: never.'), hasEnded: z.boolean() });
-  const recordOf = ({
-    expiresAt,
-    seconds,
-    ...rest
-  }: {
-    readonly expiresAt?: string | undefined;
-    readonly seconds?: number | undefined;
-  }): Record<string, unknown> => {
+  const shown = z.object({ name, ...facts, expiresAt: isoTime.nullable().describe('Null: never.'), hasEnded: z.boolean() });
+  const ruleOf = ({ expiresAt, seconds, ...rest }: End): Record<string, unknown> => {
     const end = endOf({ expiresAt, seconds });
-    return { ...rest, expiresAt: end === 0 ? '' : new Date(end).toISOString() };
+    return { ...rest, expiresAt: end === 0 ? null : new Date(end).toISOString() };
   };
   return [
     route({
@@ -77,7 +74,7 @@ function blockRoutes(): readonly Route[] {
       answers: { 201: { description: 'It holds.', schema: shown } },
       example: { body: { name: 'stolen', kind: 'client-id', include: 'pump-*', excludes: ['pump-1'], seconds: 7200 } },
       handle: (call, { body }) => {
-        const rule = recordOf(body);
+        const rule = ruleOf(body);
         call.facts = rule;
         return askSupervisor(call, 'block-rules/add', { rule }, (result: object) => ({ status: 201, body: result }));
       },
@@ -96,7 +93,7 @@ function blockRoutes(): readonly Route[] {
       answers: { 200: { description: 'It holds.', schema: shown } },
       example: { params: { name: 'stolen' }, body: { kind: 'client-id', include: 'pump-*', excludes: ['pump-1', 'pump-2'] } },
       handle: (call, { params, body }) => {
-        const rule = { name: params.name, ...recordOf(body) };
+        const rule = { name: params.name, ...ruleOf(body) };
         call.facts = rule;
         return askSupervisor(call, 'block-rules/change', { rule });
       },

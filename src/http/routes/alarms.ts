@@ -33,7 +33,7 @@ export function alarmRoutes(): readonly Route[] {
       summary: 'Alarms, the newest first',
       description: 'Those that are raised, and the last thousand that were cleared.',
       role: 'viewer',
-      query: z.object({
+      query: z.strictObject({
         state: z.enum(['active', 'cleared']).optional(),
         limit: z.coerce.number().int().min(1).max(1000).default(100),
         cursor: z.string().max(64).optional().describe('`next` of the answer before.'),

@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import { askSupervisor, isoTime, pageQuery } from '../desk.ts';
 import { problem } from '../problem.ts';
+import { checked } from '../read-asked.ts';
 import { type Route, route } from '../route.ts';
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -90,7 +91,16 @@ function configRoutes(): readonly Route[] {
     next: z.null(),
     total: z.int(),
   });
-  const level = z.object({ level: z.enum(LEVELS) });
+  const level = z.strictObject({ level: z.enum(LEVELS) });
+  const log = { level: z.enum(LEVELS).nullable().optional() };
+  const authorization = { deniedV3: z.enum(['acknowledge', 'close']).nullable().optional() };
+  const section = z.record(z.string(), z.unknown()).nullable().optional();
+  const sections = { quotas: section, alarms: section, metrics: section, tracing: section };
+  const anyPatch = z.looseObject({
+    log: z.looseObject(log).optional(),
+    authorization: z.looseObject(authorization).optional(),
+    ...sections,
+  });
   return [
     route({
       method: 'GET',
@@ -112,13 +122,12 @@ function configRoutes(): readonly Route[] {
         'The body is written as the configuration file is: `{ "quotas": { "client": { "messagesIn": 100 } } }`. null takes a change back, and what is written holds again. A change holds at once, until the restart; what shall stay is written to the file.',
       role: 'admin',
       body: z.strictObject({
-        log: z.strictObject({ level: z.enum(LEVELS).nullable() }).optional(),
-        authorization: z.strictObject({ deniedV3: z.enum(['acknowledge', 'close']).nullable() }).optional(),
-        quotas: z.record(z.string(), z.unknown()).nullable().optional(),
-        alarms: z.record(z.string(), z.unknown()).nullable().optional(),
-        metrics: z.record(z.string(), z.unknown()).nullable().optional(),
-        tracing: z.record(z.string(), z.unknown()).nullable().optional(),
+        log: z.strictObject(log).optional(),
+        authorization: z.strictObject(authorization).optional(),
+        ...sections,
       }),
+      // What else is asked for is refused by whoever knows which keys there are, and which of them need a restart.
+      readBody: (value) => checked(anyPatch, value, 'body'),
       problems: ['unprocessable'],
       answers: { 200: { description: 'All keys as they are now.', schema: config } },
       example: { body: { log: { level: 'info' } } },

@@ -5,11 +5,10 @@ import { z } from 'zod';
 import { NO_QUESTION } from '../../access/target-question.ts';
 import { utf8Bytes } from '../../base/bytes.ts';
 import { askKeepAlive, askStatus, type KeepAliveAnswer } from '../../shard/client-questions.ts';
-import { OVER_QUOTA } from '../../shard/publish-for.ts';
 import { admitGiven } from '../../shard/quota-check.ts';
 import type { Call } from '../call.ts';
 import { type ProblemCode, problem } from '../problem.ts';
-import { publishProblem } from '../publish-outcome.ts';
+import { OVER_QUOTA_ANSWER } from '../publish-outcome.ts';
 import { type Answer, LATER, type Method, type Route, route } from '../route.ts';
 
 const GROUP = 'Clients';
@@ -53,7 +52,7 @@ function statusRoute(method: Method): Route {
     isChange: false,
     example: { params: { clientId: 'dev-1' } },
     handle: (call, { params }) => {
-      if (isOverQuota(call)) return publishProblem(OVER_QUOTA, 0);
+      if (isOverQuota(call)) return OVER_QUOTA_ANSWER;
       const question = questionOf(call, params.clientId);
       if (question === null) return DENIED;
       askStatus(call.shard, params.clientId, question, (answer) => {
@@ -72,7 +71,7 @@ const REFUSALS: Readonly<Record<Exclude<KeepAliveAnswer, 'done'>, readonly [code
 };
 
 function changeKeepAlive(call: Call, id: string, seconds: number): Answer | null {
-  if (isOverQuota(call)) return publishProblem(OVER_QUOTA, 0);
+  if (isOverQuota(call)) return OVER_QUOTA_ANSWER;
   const question = questionOf(call, id);
   if (question === null) return problem(...REFUSALS.denied);
   askKeepAlive(call.shard, id, seconds, question, (answer) => {

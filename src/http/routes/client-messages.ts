@@ -5,7 +5,13 @@ import { z } from 'zod';
 import type { Call } from '../call.ts';
 import { ClientMessage } from '../client-message.ts';
 import { once, type Replier } from '../idempotency.ts';
-import { clientMessageQuery, readClientMessageQuery, takeTraceContext, takeUserPropertyHeader } from '../message-input.ts';
+import {
+  CONFIRM_MILLISECONDS,
+  clientMessageQuery,
+  readClientMessageQuery,
+  takeTraceContext,
+  takeUserPropertyHeader,
+} from '../message-input.ts';
 import { clientMessagesSchema, type JsonClientMessages, messageOfJson } from '../message-json.ts';
 import { Problem, type ProblemCode } from '../problem.ts';
 import { type Answer, LATER, type Route, route } from '../route.ts';
@@ -60,7 +66,7 @@ function sendToMany(call: Call, many: JsonClientMessages, reply: Replier): null 
   const input = messageOfJson(many);
   takeTraceContext(input, call);
   input.confirm = many.confirm;
-  input.timeoutMilliseconds = many.timeoutMilliseconds;
+  input.timeoutMilliseconds = many.timeoutMilliseconds ?? CONFIRM_MILLISECONDS;
   input.onlyConnected = many.ifOnline;
   const { clientIds } = many;
   if (input.payload.length * clientIds.length > COPIES_BYTES_MAX)

@@ -22,7 +22,7 @@ const flag = (otherwise: boolean): z.ZodType<boolean> =>
     .default(otherwise ? 'true' : 'false')
     .transform((value) => value === 'true');
 
-const listQuery = z.object({
+const listQuery = z.strictObject({
   prefix: z.string().optional().describe('Beginning of the Client Identifier.'),
   contains: z.string().optional().describe('Any part of the Client Identifier.'),
   state: z.enum(['connected', 'disconnected']).optional(),
@@ -129,7 +129,7 @@ export function clientRoutes(): readonly Route[] {
         'since the shard has started.',
       role: 'viewer',
       params: clientPath,
-      query: z.object({ limit: z.coerce.number().int().min(1).max(1000).default(100) }),
+      query: z.strictObject({ limit: z.coerce.number().int().min(1).max(1000).default(100) }),
       answers: {
         200: {
           description: 'Newest first. `missing`: shards that have not answered.',
@@ -164,7 +164,7 @@ export function clientRoutes(): readonly Route[] {
         'is to end.',
       role: 'operator',
       params: clientPath,
-      query: z.object({
+      query: z.strictObject({
         session: flag(false).describe('The session ends as well, with its subscriptions and all that waits.'),
         will: flag(true).describe('Whether its Will Message is published.'),
       }),
@@ -190,7 +190,7 @@ function subscriptionRoutes(): readonly Route[] {
       summary: 'Subscriptions of one client, page by page',
       role: 'viewer',
       params: clientPath,
-      query: z.object({ ...PAGE_QUERY }),
+      query: z.strictObject({ ...PAGE_QUERY }),
       problems: ['no-session'],
       answers: {
         200: { description: 'A page.', schema: pageOf(subscriptionOptions.extend({ clientId: z.string(), topicFilter: z.string() })) },

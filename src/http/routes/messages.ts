@@ -3,7 +3,7 @@
  * `history.enabled` says otherwise.
  */
 import { z } from 'zod';
-import { filterError } from '../../protocol/topic.ts';
+import { filterError, hasWildcard } from '../../protocol/topic.ts';
 import { SUPERVISOR } from '../../shard/asks.ts';
 import { counter } from '../../shard/counters.ts';
 import type { TraceEvent } from '../../shard/tracing.ts';
@@ -49,21 +49,26 @@ const moment = z.string().transform((text, context) => {
 
 const name = z.string().min(1).max(65_535);
 
-const question = z.strictObject({
-  topic: name.optional().describe('Messages to this topic.'),
-  filter: name
-    .refine((text) => filterError(text, 128) === 0, 'expected a Topic Filter')
-    .optional()
-    .describe('Messages to topics that this Topic Filter matches.'),
-  publisher: name.optional().describe('Client Identifier of the publisher.'),
-  target: name.optional().describe('Client Identifier that P2P messages went to.'),
-  id: idSchema.optional().describe('The one message with this ID.'),
-  from: moment.optional().describe('ISO 8601, or milliseconds since 1970.'),
-  to: moment.optional(),
-  order: z.enum(['newest', 'oldest']).default('newest').describe('Which messages come first.'),
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
-  cursor: idSchema.optional().describe('`next` of the page before; all else is to be the same.'),
-});
+const question = z
+  .strictObject({
+    topic: name
+      .refine((text) => !hasWildcard(text), 'a topic has no wildcards: use filter=…')
+      .optional()
+      .describe('Messages to this topic.'),
+    filter: name
+      .refine((text) => filterError(text, 128) === 0, 'expected a Topic Filter')
+      .optional()
+      .describe('Messages to topics that this Topic Filter matches.'),
+    publisher: name.optional().describe('Client Identifier of the publisher.'),
+    target: name.optional().describe('Client Identifier that P2P messages went to.'),
+    id: idSchema.optional().describe('The one message with this ID.'),
+    from: moment.optional().describe('ISO 8601, or milliseconds since 1970.'),
+    to: moment.optional(),
+    order: z.enum(['newest', 'oldest']).default('newest').describe('Which messages come first.'),
+    limit: z.coerce.number().int().min(1).max(1000).default(100),
+    cursor: idSchema.optional().describe('`next` of the page before; all else is to be the same.'),
+  })
+  .refine(({ from = 0, to = END_OF_TIME }) => from <= to, { path: ['from'], message: 'is later than to: nothing can be in between' });
 
 /** Asks the history. @param done not called when the answer is a problem */
 function askHistory<T>(call: Call, ask: object, done: (value: T) => void): void {

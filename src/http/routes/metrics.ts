@@ -62,6 +62,7 @@ export function metricsRoutes(isPublic: boolean): readonly Route[] {
       summary: 'All metrics of all shards, for Prometheus',
       description: 'Needs no credentials where `metrics.public` is `true`.',
       role: isPublic ? null : 'viewer',
+      ignoresQuery: true,
     }),
     route({ ...text, path: '/api/v1/metrics', name: 'getApiMetrics', summary: 'The same as `/metrics`', role: 'viewer' }),
     route({
@@ -92,7 +93,7 @@ function samplesRoute(): Route {
     summary: 'The last hour of the important values, for charts',
     description: 'One value for each interval, oldest first; null where there is none. Rates are per second.',
     role: 'viewer',
-    query: z.object({ seconds: z.coerce.number().int().min(1).max(3600).default(3600) }),
+    query: z.strictObject({ seconds: z.coerce.number().int().min(1).max(3600).default(3600) }),
     problems: ['unavailable'],
     answers: { 200: { description: 'The series.', schema: samples } },
     example: { query: { seconds: 300 } },
@@ -113,7 +114,7 @@ function slowClientsRoute(): Route {
     group: GROUP,
     summary: 'The clients that are furthest behind',
     role: 'viewer',
-    query: z.object({ by: z.enum(SLOW_ORDERS).default('queuedMessages'), limit }),
+    query: z.strictObject({ by: z.enum(SLOW_ORDERS).default('queuedMessages'), limit }),
     answers: {
       200: {
         description: 'Most first. `missing`: shards that have not answered.',
@@ -143,7 +144,7 @@ function slowRoutesRoute(): Route {
     description:
       'Estimates for about the last two minutes, by looking at one message of `metrics.routeSample`. P2P messages are not among them.',
     role: 'viewer',
-    query: z.object({ limit }),
+    query: z.strictObject({ limit }),
     answers: {
       200: {
         description: 'Most first. `missing`: shards that have not answered.',

@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import type { PendingAck, Told } from '../../shard/outcome.ts';
 import { publishFor, TOLD_LATER } from '../../shard/publish-for.ts';
+import type { Shard } from '../../shard/shard.ts';
 import type { Call } from '../call.ts';
 import { once, type Replier } from '../idempotency.ts';
 import { type MessageInput, publishQuery, readPublishQuery, takeTraceContext, takeUserPropertyHeader } from '../message-input.ts';
@@ -24,21 +25,25 @@ const NOBODY: Told = { complete: () => {} };
 
 /** A message of QoS 1 or 2 that waits for other shards or the disk. */
 class PublishReply implements Told {
+  private readonly shard: Shard;
+  private readonly topic: string;
   private readonly reply: Replier;
 
-  constructor(reply: Replier) {
+  constructor(shard: Shard, topic: string, reply: Replier) {
+    this.shard = shard;
+    this.topic = topic;
     this.reply = reply;
   }
 
   complete(ack: PendingAck): void {
-    this.reply.answer(publishAnswer(ack.reason, ack.worst));
+    this.reply.answer(publishAnswer(this.shard, this.topic, ack.reason, ack.worst));
   }
 }
 
 function publish(call: Call, input: MessageInput, reply: Replier): Answer | null {
   const { shard, caller } = call;
-  const code = publishFor(shard, caller!.connection, input, input.qos === 0 ? NOBODY : new PublishReply(reply));
-  return code === TOLD_LATER ? LATER : publishAnswer(code, code < 0 ? 0 : shard.outcome.worst);
+  const code = publishFor(shard, caller!.connection, input, input.qos === 0 ? NOBODY : new PublishReply(shard, input.topic, reply));
+  return code === TOLD_LATER ? LATER : publishAnswer(shard, input.topic, code, code < 0 ? 0 : shard.outcome.worst);
 }
 
 const resultSchema = z.object({ reasonCode: z.int(), problem: z.object({}).loose().optional() });
@@ -47,18 +52,25 @@ const resultSchema = z.object({ reasonCode: z.int(), problem: z.object({}).loose
 class Batch {
   readonly results: object[];
   private missing: number;
+  private readonly shard: Shard;
+  private readonly messages: readonly JsonMessage[];
   private readonly reply: Replier;
 
-  constructor(count: number, reply: Replier) {
-    this.results = new Array<object>(count);
-    this.missing = count;
+  constructor(shard: Shard, messages: readonly JsonMessage[], reply: Replier) {
+    this.results = new Array<object>(messages.length);
+    this.missing = messages.length;
+    this.shard = shard;
+    this.messages = messages;
     this.reply = reply;
   }
 
   take(index: number, code: number, worst: number): void {
     this.results[index] = isSuccess(code)
       ? { reasonCode: code }
-      : { reasonCode: code < 0 ? 0x97 : code, problem: publishProblem(code, worst).body };
+      : {
+          reasonCode: code < 0 ? 0x97 : code,
+          problem: publishProblem(this.shard, this.messages[index]!.topic, code, worst).body,
+        };
     if (--this.missing === 0) this.reply.answer({ status: 200, body: { results: this.results } });
   }
 }
@@ -79,7 +91,7 @@ class BatchedMessage implements Told {
 
 function publishBatch(call: Call, messages: readonly JsonMessage[], reply: Replier): null {
   const { shard, caller } = call;
-  const batch = new Batch(messages.length, reply);
+  const batch = new Batch(shard, messages, reply);
   const checked: MessageInput[] = [];
   const check = (index: number): boolean => {
     try {

@@ -16,7 +16,7 @@ const BOXES = counter('mailboxes/count');
 /** Whatever the configuration allows, a topic has at most so many. */
 const LEVELS_MAX = 65_535;
 
-const retainedQuery = z.object({
+const retainedQuery = z.strictObject({
   filter: z
     .string()
     .refine((filter) => filterError(filter, LEVELS_MAX) === ReasonCode.Success, 'no valid Topic Filter')
@@ -108,7 +108,7 @@ function mailboxRoutes(): readonly Route[] {
       group: MAILBOXES,
       summary: 'Client Identifiers without a session for whom P2P messages wait, page by page',
       role: 'viewer',
-      query: z.object({ prefix: z.string().optional().describe('Beginning of the Client Identifier.'), ...PAGE_QUERY }),
+      query: z.strictObject({ prefix: z.string().optional().describe('Beginning of the Client Identifier.'), ...PAGE_QUERY }),
       answers: { 200: { description: 'A page.', schema: pageOf(z.object(mailbox)) } },
       handle: async (call, { query }) => {
         const { prefix, ...page } = query as { limit: number; cursor?: string; prefix?: string };

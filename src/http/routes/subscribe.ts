@@ -78,11 +78,9 @@ export const subscribeRoutes: readonly Route[] = [
     role: 'service',
     query: z.strictObject({
       filter: z
-        .union([z.string(), z.array(z.string()).max(FILTERS_MAX)])
+        .union([z.string(), z.array(z.string()).max(FILTERS_MAX)], { error: `give 1 to ${FILTERS_MAX} filters, each as filter=…` })
         .describe(`Topic Filter; up to ${FILTERS_MAX}, each as a parameter of its own. Shared ones too.`),
       qos: z.enum(['0', '1', '2']).default('0').describe('Highest QoS.'),
-      client_id: z.string().optional().describe('Client Identifier that the statements see.'),
-      clientId: z.string().optional(),
     }),
     problems: ['quota-exceeded', 'timeout'],
     answers: { 200: { description: 'Events without end.', type: 'text/event-stream' } },

@@ -13,7 +13,7 @@ import { subscriptionOptions } from './schemas.ts';
 const GROUP = 'Subscriptions';
 const SUBSCRIPTIONS = counter('subscriptions/count');
 
-const listQuery = z.object({
+const listQuery = z.strictObject({
   filter: z.string().min(1).optional().describe('Exactly this Topic Filter, `$share/…` included.'),
   topic: z.string().min(1).optional().describe('Those that match this topic.'),
   clientId: z.string().optional(),
@@ -60,7 +60,7 @@ export function subscriptionRoutes(): readonly Route[] {
       group: GROUP,
       summary: 'Shared Subscription groups, page by page',
       role: 'viewer',
-      query: z.object({ name: z.string().min(1).optional().describe('Share name.'), ...PAGE_QUERY }),
+      query: z.strictObject({ name: z.string().min(1).optional().describe('Share name.'), ...PAGE_QUERY }),
       answers: { 200: { description: 'A page.', schema: pageOf(z.object(groupFields)) } },
       handle: async (call, { query }) => {
         const { limit, cursor, name } = query as { limit: number; cursor?: string; name?: string };
@@ -78,7 +78,7 @@ export function subscriptionRoutes(): readonly Route[] {
       summary: 'One group, and its members page by page',
       role: 'viewer',
       params: groupPath,
-      query: z.object({ ...PAGE_QUERY }),
+      query: z.strictObject({ ...PAGE_QUERY }),
       problems: ['not-found'],
       answers: {
         200: {

@@ -45,7 +45,7 @@ export function topicRoutes(): readonly Route[] {
       group: GROUP,
       summary: 'Measured topic prefixes, narrowed',
       role: 'viewer',
-      query: z.object({
+      query: z.strictObject({
         prefix: z.string().optional().describe('Only this one and those below it.'),
         depth: z.coerce.number().int().min(1).max(METER_LEVELS_MAX).optional().describe('Most levels that a prefix may have.'),
       }),
