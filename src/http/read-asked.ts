@@ -47,8 +47,9 @@ function bodyOfRoute(route: Route, body: Uint8Array): unknown {
   return readBody === null ? checked(schema, value, 'body') : readBody(value);
 }
 
-function queryOfRoute(call: Call, { query, readQuery }: Route): unknown {
+function queryOfRoute(call: Call, { query, emptyQuery, readQuery }: Route): unknown {
   if (readQuery !== null) return readQuery(call.queryText);
+  if (call.queryText === '' && emptyQuery !== null) return emptyQuery;
   return query === null ? NOTHING : checked(query, queryOf(call.queryText), 'query');
 }
 
@@ -93,6 +94,9 @@ function isTooDeep(body: Uint8Array): boolean {
 
 /** A value as its schema reads it. @param where `path`, `query`, `body`, or what is below that @throws Problem with everything that is wrong */
 export function checked<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
+  const quick = schema.safeParse(value);
+  if (quick.success) return quick.data;
+  // Once more with texts for people: asking for them at once takes 3 µs a request, of 13.
   const result = schema.safeParse(value, { error: where === 'query' ? queryFaultText : faultText });
   if (result.success) return result.data;
   const errors = result.error.issues.flatMap((issue) => faultsOf(issue, where)).slice(0, FAULTS_MAX);

@@ -56,6 +56,8 @@ export interface Route {
   readonly params: z.ZodType | null;
   /** Takes no name that it does not know; null: the query is not looked at. */
   readonly query: z.ZodType | null;
+  /** What the query says where there is none; null: it must say something. Most requests have none, and a check by schema would take longer than the rest of some. */
+  readonly emptyQuery: unknown;
   /** Reads the text behind the question mark instead of `query`, which then is for the documents only. @throws Problem */
   readonly readQuery: ((text: string) => unknown) | null;
   /** Names of headers that the handler reads, small letters; `*`: all. */
@@ -130,6 +132,8 @@ export function route<
   B extends z.ZodType | 'bytes' = 'bytes',
 >(definition: RouteDefinition<P, Q, B>): Route {
   const { ignoresQuery: _, ...facts } = definition;
+  const query = strictQuery(definition);
+  const nothing = query?.safeParse({});
   return {
     params: null,
     readQuery: null,
@@ -142,6 +146,7 @@ export function route<
     isChange: definition.method !== 'GET',
     example: null,
     ...facts,
-    query: strictQuery(definition),
+    query,
+    emptyQuery: nothing?.success === true ? Object.freeze(nothing.data) : null,
   } as Route;
 }

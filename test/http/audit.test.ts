@@ -10,6 +10,8 @@ import { describe, test } from 'node:test';
 import { createLog } from '../../src/base/log.ts';
 import { REFUSALS_MAX, REFUSALS_OF_CALLER_MAX } from '../../src/http/refusal-rate.ts';
 import { AuditLog } from '../../src/server/audit-log.ts';
+import { writeUserFile } from '../../src/server/user-file.ts';
+import { connect } from '../support/client.ts';
 import { type HttpBroker, startHttpBroker } from '../support/http.ts';
 import { storeDirectory } from '../support/store-directory.ts';
 
@@ -95,6 +97,29 @@ describe('the audit log', { concurrency: 3 }, () => {
     assert.ok(!text.includes(made.json.token));
     const again = await startHttpBroker(t, options);
     assert.equal((await entries(again, 5)).length, 5);
+  });
+
+  test('what was asked for is there', async (t) => {
+    const file = join(storeDirectory(), 'users.json');
+    writeUserFile(file, []);
+    const broker = await startHttpBroker(t, { 'auth.authenticators': [{ type: 'users', file }], 'auth.allowAnonymous': true });
+    const client = await connect(broker.port, { clientId: 'c' });
+    const asked: [method: string, path: string, body: object][] = [
+      ['POST', '/api/v1/users', { username: 'ann', password: 'secret', remark: 'new' }],
+      ['PUT', '/api/v1/users/ann', { remark: 'old' }],
+      ['PUT', '/api/v1/clients/c/subscriptions/a%2F%23', { qos: 2, retainHandling: 2 }],
+      ['POST', '/api/v1/traces', { clientId: 'c', seconds: 30 }],
+    ];
+    for (const [method, path, body] of asked) {
+      const answer = await broker.request(method, path, { role: 'admin', body });
+      assert.ok(answer.status < 300, answer.text);
+    }
+    const facts = (await entries(broker, asked.length)).reverse().map((entry) => entry.facts);
+    assert.deepEqual(facts[0], { username: 'ann', remark: 'new' });
+    assert.deepEqual(facts[1], { remark: 'old' });
+    assert.deepEqual([facts[2]!['qos'], facts[2]!['retainHandling']], [2, 2]);
+    assert.deepEqual([facts[3]!['clientId'], facts[3]!['seconds']], ['c', 30]);
+    await client.disconnect();
   });
 
   test('pages, bounds, and files that are put aside', async () => {

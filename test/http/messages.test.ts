@@ -439,7 +439,18 @@ describe('the history', () => {
 
   test('says what is wrong with a question', async (t) => {
     const broker = await startWithHistory(t);
-    for (const query of ['filter=a/%23/b', 'from=yesterday', 'limit=0', 'limit=1001', 'cursor=12', 'order=any', 'unknown=1', 'topic='])
+    for (const query of [
+      'filter=a/%23/b',
+      'from=yesterday',
+      'from=-1',
+      'from=2026',
+      'limit=0',
+      'limit=1001',
+      'cursor=12',
+      'order=any',
+      'unknown=1',
+      'topic=',
+    ])
       assert.equal((await broker.request('GET', `/api/v1/messages?${query}`, { role: 'viewer' })).status, 400, query);
     for (const [query, detail] of [
       ['topic=plant/%23', 'query.topic: a topic has no wildcards: use filter=…'],

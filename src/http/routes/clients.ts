@@ -225,6 +225,7 @@ function subscriptionRoutes(): readonly Route[] {
       example: { params: { clientId: 'device-1', filter: 'site/1/#' }, body: { qos: 1 } },
       handle: (call, { params, body }) => {
         const { clientId, filter } = params as z.output<typeof filterPath>;
+        call.facts = body as z.output<typeof subscribeBody>;
         const { identifier = 0, ...options } = body as z.output<typeof subscribeBody>;
         return askOwner(call, clientId, 'client-subscribe', { clientId, filter, identifier, ...options } satisfies SubscribeAsk);
       },

@@ -39,9 +39,12 @@ const messageSchema = z.object({
 
 const idSchema = z.string().regex(/^[0-9a-fA-F]{32}$/, 'expected 32 hexadecimal digits');
 
+/** `Date.parse` takes much else, too: `-1` is the year 2001. */
+const ISO_TIME = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?$/;
+
 /** A moment: ISO 8601, or milliseconds since 1970. */
 const moment = z.string().transform((text, context) => {
-  const value = /^\d{1,15}$/.test(text) ? Number(text) : Date.parse(text);
+  const value = /^\d{1,15}$/.test(text) ? Number(text) : ISO_TIME.test(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(value) && value >= 0) return Math.min(value, END_OF_TIME);
   context.addIssue({ code: 'custom', message: 'expected a time such as 2026-11-29T17:00:00Z, or milliseconds since 1970' });
   return z.NEVER;

@@ -60,7 +60,7 @@ export function userRoutes(): readonly Route[] {
       example: { body: { username: 'pump-7', attributes: { group: 'a' } } },
       handle: (call, { query, body }) => {
         const { username, password: text, ...change } = body;
-        call.facts = { username, attributes: change.attributes, isSuperuser: change.isSuperuser };
+        call.facts = { username, ...change };
         return askSupervisor(call, 'users/add', { ...query, username, password: text, change }, (added: z.output<typeof withPassword>) => ({
           status: 201,
           body: added,
@@ -100,8 +100,7 @@ export function userRoutes(): readonly Route[] {
       example: { params: { username: 'pump-7' }, body: { attributes: { group: 'b' } } },
       handle: (call, { params, query, body }) => {
         const { password: text, generatePassword, ...change } = body;
-        const { attributes, isSuperuser } = change;
-        call.facts = { attributes, isSuperuser, password: text !== undefined || generatePassword === true ? 'another one' : undefined };
+        call.facts = { ...change, password: text !== undefined || generatePassword === true ? 'another one' : undefined };
         return askSupervisor(call, 'users/change', { ...query, ...params, password: text, generatePassword, change });
       },
     }),
