@@ -45,6 +45,7 @@ function clientCommands(root: Command, done: Done): void {
   withApi(withLimit(clients.command('list', { isDefault: true })))
     .description('List clients; what "onehop clients" does.')
     .option('--prefix <text>', 'those whose Client Identifier begins with this')
+    .option('--contains <text>', 'those whose Client Identifier has this anywhere')
     .addOption(new Option('--state <state>', 'connected or disconnected').choices(['connected', 'disconnected']))
     .option('--username <name>', 'those of this user')
     .option('--address <address>', 'those of this address')
@@ -65,6 +66,7 @@ function clientCommands(root: Command, done: Done): void {
       .description('Disconnect clients.')
       .argument('<clientId...>', 'Client Identifiers')
       .option('--session', 'end their sessions, too: subscriptions and queued messages are gone')
+      .option('--no-will', 'do not publish their Wills')
       .addHelpText('after', example(line))
       .action(async (clientIds: string[], options: KickOptions) => done(await (await import('./clients.ts')).kick(clientIds, options)));
 }
