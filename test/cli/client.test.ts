@@ -89,10 +89,20 @@ describe('p2p', () => {
 
   test('several targets, one with a name that no topic can hold', async () => {
     const strange = await beginSub('--client-id', 'a+b#=c', '-n', '1');
-    const { exit, stdout } = await client('p2p', '-c', 'a+b#=c', '-c', 'nobody', '-m', 'x', '--report');
-    assert.equal(exit, 0);
+    const { exit, stdout, stderr } = await client('p2p', '-c', 'a+b#=c', '-c', 'nobody', '-m', 'x', '--report');
+    assert.deepEqual([exit, stderr], [1, 'onehop: not taken for nobody\n'], 'not everybody has it');
     assert.equal(stdout, 'a+b#=c: delivered: sent to the connected client\nnobody: no session: no such client, nothing kept\n');
     assert.equal((await strange.ended).stdout, 'x\n');
+  });
+
+  test('a receipt of a target that did not take the message says why', async () => {
+    const running = await beginSub('--client-id', 'dev-3', '-n', '1');
+    const { exit, stdout, stderr } = await client('p2p', '-c', 'dev-3', '-c', 'nobody', '-m', 'x', '--receipt');
+    assert.deepEqual([exit, stderr], [1, 'onehop: not acknowledged: nobody\n']);
+    assert.match(stdout, /^nobody: dropped at \d{4}-\S+Z \(no session: no such client, nothing kept\)$/m);
+    assert.match(stdout, /^dev-3: acknowledged by the client at /m);
+    assert.doesNotMatch(stdout, /delivered: /, 'the report was not asked for');
+    assert.equal((await running.ended).exit, 0);
   });
 
   test('MQTT 3.1.1 and QoS 0 say what they can', async () => {
