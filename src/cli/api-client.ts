@@ -208,17 +208,22 @@ export function failureOf(url: string, { status }: Response, text: string): Fail
   if (status === 401) {
     lines[0] = 'the broker does not take these credentials, or there are none';
     lines.push(keyHint());
-  }
+  } else if (needsRole(problem)) lines.push(keyHint());
   return new ApiFailure(lines.join('\n'), problem);
+}
+
+/** Whether a key of another role would do. */
+export function needsRole(problem: ProblemBody | null): boolean {
+  return problem?.code === 'forbidden' && problem.detail.startsWith('this needs the role ');
 }
 
 /** How to come by a key. */
 export function keyHint(): string {
-  return `"onehop apikey add" on the machine of the broker makes a key; give it as --key, in ONEHOP_API_KEY or in ${keyFile()} (mode 600)`;
+  return `"onehop apikey add NAME --role ROLE --file FILE" on the machine of the broker makes a key, where FILE is the one of its http.apiKeys; give it as --key, in ONEHOP_API_KEY or in ${keyFile()} (mode 600)`;
 }
 
 /** The problem document in a text, or null. */
-function problemOf(text: string): ProblemBody | null {
+export function problemOf(text: string): ProblemBody | null {
   try {
     const value = JSON.parse(text) as Partial<ProblemBody> | null;
     return typeof value?.code === 'string' && typeof value.detail === 'string' ? (value as ProblemBody) : null;

@@ -114,9 +114,18 @@ describe('commands on the HTTP API', { concurrency: 2 }, () => {
     assert.match(wrong.stderr, /does not take these credentials[\s\S]*onehop apikey add/);
     const refused = await run('service', 'clients');
     assert.equal(refused.exit, 1);
-    assert.match(refused.stderr, /this needs the role viewer; yours is service/);
+    assert.match(
+      refused.stderr,
+      /this needs the role viewer; yours is service\nonehop: "onehop apikey add NAME .*--file FILE.*http\.apiKeys/,
+    );
     const kicked = await run('viewer', 'kick', 'dev-1');
     assert.match(kicked.stderr, /this needs the role operator; yours is viewer/);
+    const keyless = await runCommand(['clients', '--url', broker.url], ALONE);
+    assert.match(keyless.stderr, /yours is service\nonehop: "onehop apikey add NAME/, 'where clients need no credentials either');
+    const raw = await runCommand(['api', 'GET', 'clients', '--url', broker.url], ALONE);
+    assert.match(raw.stderr, /^onehop: "onehop apikey add NAME/);
+    const missing = await run('viewer', 'clients', 'show', 'nobody');
+    assert.doesNotMatch(missing.stderr, /apikey/);
   });
 
   test('api prints the body and nothing else', async (t) => {
