@@ -58,6 +58,12 @@ const KEY_BYTES_MAX = 64 * 1024;
 /** Bytes of one event that are kept while it has not ended. */
 const EVENT_LENGTH_MAX = 512 * 1024 * 1024;
 
+/** Codes of certificates that nobody vouches for. */
+const UNTRUSTED = /SELF_SIGNED_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT|CERT_UNTRUSTED/;
+/** Codes where the other side means something else than HTTP, or HTTPS. */
+const STRANGE =
+  /^(HPE_.*|ECONNRESET|EPROTO|UND_ERR_SOCKET|ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|.*NO_APPLICATION_PROTOCOL))$/;
+
 /** The answer is a problem. */
 export class ApiFailure extends Failure {
   readonly problem: ProblemBody;
@@ -202,17 +208,22 @@ export function failureOf(url: string, { status }: Response, text: string): Fail
   if (status === 401) {
     lines[0] = 'the broker does not take these credentials, or there are none';
     lines.push(keyHint());
-  }
+  } else if (needsRole(problem)) lines.push(keyHint());
   return new ApiFailure(lines.join('\n'), problem);
+}
+
+/** Whether a key of another role would do. */
+export function needsRole(problem: ProblemBody | null): boolean {
+  return problem?.code === 'forbidden' && problem.detail.startsWith('this needs the role ');
 }
 
 /** How to come by a key. */
 export function keyHint(): string {
-  return `"onehop apikey add" on the machine of the broker makes a key; give it as --key, in ONEHOP_API_KEY or in ${keyFile()} (mode 600)`;
+  return `"onehop apikey add NAME --role ROLE --file FILE" on the machine of the broker makes a key, where FILE is the one of its http.apiKeys; give it as --key, in ONEHOP_API_KEY or in ${keyFile()} (mode 600)`;
 }
 
 /** The problem document in a text, or null. */
-function problemOf(text: string): ProblemBody | null {
+export function problemOf(text: string): ProblemBody | null {
   try {
     const value = JSON.parse(text) as Partial<ProblemBody> | null;
     return typeof value?.code === 'string' && typeof value.detail === 'string' ? (value as ProblemBody) : null;
@@ -223,11 +234,23 @@ function problemOf(text: string): ProblemBody | null {
 
 function unreachable(url: string, error: unknown): Failure {
   const cause = (error as { cause?: { code?: unknown; message?: string } }).cause ?? {};
-  if (cause.code === 'ECONNREFUSED')
+  const code = String(cause.code ?? (error as Error).message);
+  const place = 'say where the HTTP listener is: --url, ONEHOP_URL';
+  if (code === 'ECONNREFUSED')
     return new Failure(
       `nothing listens at ${url}\ngive the broker an HTTP listener ("onehop start --set 'listeners=[{ type: tcp, bind: 127.0.0.1:1883 }, { type: http, bind: 127.0.0.1:8080 }]'"), or say where it is: --url, ONEHOP_URL`,
     );
-  return new Failure(`cannot reach ${url}: ${cause.message || String(cause.code ?? (error as Error).message)}`);
+  if (UNTRUSTED.test(code))
+    return new Failure(
+      `the certificate of ${url} is not trusted (${cause.message}): give the file of its authority, or its own where nobody has signed it, as NODE_EXTRA_CA_CERTS=FILE`,
+    );
+  if (STRANGE.test(code)) {
+    const [spoken, other] = url.startsWith('https:') ? ['HTTPS', 'http://'] : ['HTTP', 'https://'];
+    return new Failure(`what answers at ${url} does not speak ${spoken}, or has ended the connection: try ${other}, or ${place}`);
+  }
+  // OpenSSL says more than a person wants to read; the code is its reason in words.
+  const text = code.startsWith('ERR_SSL_') ? code.slice(8).toLowerCase().replaceAll('_', ' ') : cause.message || code;
+  return new Failure(`cannot reach ${url}: ${text}`);
 }
 
 /** The key that is kept for this user, or null. */

@@ -45,6 +45,7 @@ function clientCommands(root: Command, done: Done): void {
   withApi(withLimit(clients.command('list', { isDefault: true })))
     .description('List clients; what "onehop clients" does.')
     .option('--prefix <text>', 'those whose Client Identifier begins with this')
+    .option('--contains <text>', 'those whose Client Identifier has this anywhere')
     .addOption(new Option('--state <state>', 'connected or disconnected').choices(['connected', 'disconnected']))
     .option('--username <name>', 'those of this user')
     .option('--address <address>', 'those of this address')
@@ -65,6 +66,7 @@ function clientCommands(root: Command, done: Done): void {
       .description('Disconnect clients.')
       .argument('<clientId...>', 'Client Identifiers')
       .option('--session', 'end their sessions, too: subscriptions and queued messages are gone')
+      .option('--no-will', 'do not publish their Wills')
       .addHelpText('after', example(line))
       .action(async (clientIds: string[], options: KickOptions) => done(await (await import('./clients.ts')).kick(clientIds, options)));
 }
@@ -122,16 +124,30 @@ function publishCommand(root: Command): void {
 }
 
 function watchCommands(root: Command): void {
-  withApi(root.command('trace'))
-    .description('Follow messages through the broker: published, routed, delivered, acknowledged, dropped and why. Ctrl-C ends it.')
+  const traces = root.command('trace').description('Follow messages through the broker; see and end what is followed.');
+  traces.addHelpText('after', example('onehop trace --client pump-7', '"onehop trace follow --help" shows the options'));
+
+  withApi(traces.command('follow', { isDefault: true }))
+    .description('Follow messages: published, routed, delivered, acknowledged, dropped and why; what "onehop trace" does. Ctrl-C ends it.')
     .option('--client <id>', 'messages from and to this client')
     .option('--filter <filter>', 'messages whose topic matches')
     .option('--message <id>', 'the message with this ID, 32 hexadecimal digits')
-    .option('--sample <number>', 'one message in so many', whole(1, 1_000_000))
+    .option('--sample <number>', 'one message in so many; 1: every message', whole(1, 1_000_000))
     .option('--seconds <number>', 'end after this time', whole(1, 3_600), 600)
     .option('--keep', 'leave what was seen in the broker, and in its history where it has one')
     .addHelpText('after', example('onehop trace --client pump-7'))
     .action(async (options: TraceOptions) => (await import('./trace.ts')).trace(options));
+
+  withApi(traces.command('list'))
+    .description('List the traces that run, and the last that have ended.')
+    .addHelpText('after', example('onehop trace list'))
+    .action(async (options: ApiOptions) => (await import('./trace.ts')).listTraces(options));
+
+  withApi(traces.command('end'))
+    .description('End a trace, whoever has begun it. What it has seen can still be read.')
+    .argument('<id>', 'ID of the trace')
+    .addHelpText('after', example('onehop trace end 5f3a9c01'))
+    .action(async (id: string, options: ApiOptions) => (await import('./trace.ts')).endTrace(id, options));
 
   withApi(root.command('top'))
     .description('Watch the broker: rates, connections, load of the shards, slow clients, alarms. q ends it.')

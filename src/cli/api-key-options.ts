@@ -12,12 +12,15 @@ const ROLES = ['service', 'viewer', 'operator', 'admin'];
 export function apiKeyCommands(root: Command): void {
   const key = root.command('apikey').description('Say who may use the HTTP API by a key.');
   const name = ['<name>', 'name of the key: 1 to 32 small letters and digits'] as const;
-  const file = ['--file <file>', 'file of keys (http.apiKeys); else ONEHOP_HTTP__API_KEYS, else ./api-keys.json'] as const;
+  const file = [
+    '--file <file>',
+    'file of keys that http.apiKeys of the broker names; else ONEHOP_HTTP__API_KEYS, else ./api-keys.json',
+  ] as const;
   key.addHelpText('after', example('onehop apikey add backup --role viewer'));
 
   key
     .command('add')
-    .description('Make a key and print it, once. It counts at once.')
+    .description('Make a key and print it, once. A broker that runs takes it within a second.')
     .argument(...name)
     .addOption(
       new Option(
@@ -40,13 +43,13 @@ export function apiKeyCommands(root: Command): void {
     .command('list')
     .description('Say which keys there are. Secrets are not shown.')
     .option(...file)
-    .option('--json', 'as JSON')
+    .option('--json', 'for programs: a line of JSON for each key')
     .addHelpText('after', example('onehop apikey list'))
     .action(async (options: ApiKeyOptions) => (await import('./api-key.ts')).listKeys(options));
 
   key
     .command('remove')
-    .description('Take a key away. It is refused from then on.')
+    .description('Take a key away. A broker that runs refuses it within a second.')
     .argument(...name)
     .option(...file)
     .addHelpText('after', example('onehop apikey remove backup'))

@@ -1,10 +1,11 @@
 /**
  * `onehop apikey …`: the file of keys for the HTTP API (`http.apiKeys`).
  */
+import { resolve } from 'node:path';
 import { type ApiKeyFacts, addApiKey, apiKeyProblem, readApiKeys, removeApiKey } from '../server/api-key-commands.ts';
 import { millisecondsOf } from './duration.ts';
 import { Failure } from './failure.ts';
-import { print } from './output.ts';
+import { jsonText, note, print, tables, terminalWidth } from './output.ts';
 
 export interface ApiKeyOptions {
   readonly file?: string;
@@ -39,13 +40,10 @@ export function addKey(id: string, options: ApiKeyOptions): void {
   if (problem !== null) throw new Failure(problem, 2);
   const file = fileOf(options);
   const token = addApiKey(file, facts);
-  if (options.json === true) {
-    print(JSON.stringify({ ...shown(facts), token }));
-    return;
-  }
-  print(token);
-  process.stderr.write(
-    `added ${id} (${role}) to ${file}; nobody can be told this key again. Use it: Authorization: Bearer ${token.slice(0, 8)}…\n`,
+  print(options.json === true ? jsonText({ ...shown(facts), token }) : token);
+  // The whole path: a broker with another file does not see the key.
+  note(
+    `added ${id} (${role}) to ${resolve(file)}, which http.apiKeys of the broker must name; nobody can be told this key again. Use it: Authorization: Bearer ${token.slice(0, 8)}…`,
   );
 }
 
@@ -56,22 +54,26 @@ export function removeKey(id: string, options: ApiKeyOptions): void {
 }
 
 /** `onehop apikey list`: everything but the hashes. */
-export function listKeys(options: ApiKeyOptions): void {
+export async function listKeys(options: ApiKeyOptions): Promise<void> {
   const keys = [...readApiKeys(fileOf(options)).values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   if (options.json === true) {
-    print(
-      JSON.stringify(
-        keys.map(({ createdAt, ...facts }) => ({ ...shown(facts), createdAt: timeOf(createdAt) })),
-        null,
-        2,
-      ),
-    );
+    for (const { createdAt, ...facts } of keys) print(jsonText({ ...shown(facts), createdAt: timeOf(createdAt) }));
     return;
   }
-  for (const { id, role, username, expiresAt, remark } of keys) {
-    const end = expiresAt === 0 ? [] : [`${expiresAt <= Date.now() ? 'ended' : 'until'} ${timeOf(expiresAt)}`];
-    print([id, role, ...(username === '' ? [] : [`username=${username}`]), ...end, ...(remark === '' ? [] : [`(${remark})`])].join(' '));
-  }
+  const columns = [
+    { name: 'NAME' },
+    { name: 'ROLE' },
+    { name: 'USER', isFlexible: true },
+    { name: 'UNTIL' },
+    { name: 'REMARK', isFlexible: true },
+  ] as const;
+  const cells = keys.map(({ id, role, username, expiresAt, remark }) => [id, role, username, endText(expiresAt), remark]);
+  for (const line of (await tables())(columns, cells, terminalWidth())) print(line);
+}
+
+function endText(expiresAt: number): string {
+  if (expiresAt === 0) return '';
+  return expiresAt <= Date.now() ? `${timeOf(expiresAt)} (ended)` : timeOf(expiresAt);
 }
 
 function shown({ id, role, username, expiresAt, remark }: ApiKeyFacts): object {

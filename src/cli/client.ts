@@ -51,6 +51,9 @@ interface Acknowledgement {
   readonly properties?: { readonly userProperties?: UserProperties; readonly reasonString?: string };
 }
 
+/** Longest wait for CONNACK. */
+const CONNECT_SECONDS = 10;
+
 let reasonCodes: Record<number, string> = {};
 
 /** A Reason Code in words. */
@@ -77,7 +80,7 @@ export async function connect(options: ConnectionOptions, wishes: Wishes = {}): 
     clientId: options.clientId ?? `onehop-${Math.random().toString(36).slice(2, 10)}`,
     clean: sessionSeconds === 0,
     reconnectPeriod: 0,
-    connectTimeout: 10_000,
+    connectTimeout: CONNECT_SECONDS * 1_000,
     resubscribe: false,
   };
   if (options.username !== undefined) settings.username = options.username;
@@ -85,15 +88,15 @@ export async function connect(options: ConnectionOptions, wishes: Wishes = {}): 
   if (version === 5) settings.properties = { sessionExpiryInterval: sessionSeconds };
   const client = mqtt.connect(settings);
   if (wishes.onMessage !== undefined) client.on('message', wishes.onMessage);
-  await opened(client, place);
+  await opened(client, place, version);
   return { client, clientId: settings.clientId!, lost: untilLost(client), close: () => client.endAsync() };
 }
 
-function opened(client: MqttClient, place: string): Promise<void> {
+function opened(client: MqttClient, place: string, version: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (error?: Error): void => {
       client.end(true);
-      reject(new Failure(`cannot connect to ${place}: ${error === undefined ? 'the connection was closed' : describe(error)}`));
+      reject(new Failure(`cannot connect to ${place}: ${unopened(error, version)}`));
     };
     const failClosed = (): void => fail();
     // Ending a half-open connection may report a second error, which says nothing new.
@@ -106,6 +109,18 @@ function opened(client: MqttClient, place: string): Promise<void> {
       resolve();
     });
   });
+}
+
+/** Why there is no connection, and what to do. @param error undefined: the other side has closed it */
+function unopened(error: (Error & { code?: unknown }) | undefined, version: number): string {
+  const place = 'give the port of a listener of type tcp (--port)';
+  if (error === undefined || error.code === 'ECONNRESET' || error.code === 'EPIPE')
+    return `it was closed without an answer; ${place}; the log of the broker says whom it does not let in`;
+  if (error.code === 'ECONNREFUSED') return 'nothing listens there; start a broker ("onehop start"), or say where it is: --host, --port';
+  // Errors of the network and refusals of the broker have codes. What is left comes from MQTT.js: no CONNACK in time, or bytes that it cannot read.
+  if (error.code !== undefined) return describe(error);
+  if (error.message === 'connack timeout') return `no answer within ${CONNECT_SECONDS} s; ${place}`;
+  return `what answers does not speak MQTT ${version === 5 ? '5' : '3'}; ${place}, or another --mqtt-version`;
 }
 
 /** Node gives no text when several addresses of one name fail; the code says enough then. */

@@ -6,6 +6,7 @@ import { bytes, count, duration, jsonText, note, print, since, styled, tables, t
 
 export interface ListOptions extends ApiOptions {
   readonly prefix?: string;
+  readonly contains?: string;
   readonly state?: string;
   readonly username?: string;
   readonly address?: string;
@@ -16,6 +17,13 @@ export interface ListOptions extends ApiOptions {
 export interface KickOptions extends ApiOptions {
   /** End the session, too. */
   readonly session?: boolean;
+  /** Publish the Will. */
+  readonly will: boolean;
+}
+
+interface Kicked {
+  readonly disconnected: boolean;
+  readonly sessionEnded: boolean;
 }
 
 interface ClientRow {
@@ -40,10 +48,10 @@ interface ClientDetail extends ClientRow {
 
 /** `onehop clients list`. */
 export async function listClients(options: ListOptions): Promise<void> {
-  const { prefix, state, username, address } = options;
+  const { prefix, contains, state, username, address } = options;
   const rows: ClientRow[] = [];
   const isJson = options.json === true;
-  const rest = await listed<ClientRow>(options, '/api/v1/clients', { prefix, state, username, address }, (row) => {
+  const rest = await listed<ClientRow>(options, '/api/v1/clients', { prefix, contains, state, username, address }, (row) => {
     if (isJson) print(jsonText(row));
     else rows.push(row);
   });
@@ -125,11 +133,11 @@ export async function kick(clientIds: readonly string[], options: KickOptions): 
   let exitCode = 0;
   for (const clientId of clientIds) {
     try {
-      const answer = await api.ask<object>('DELETE', route`/api/v1/clients/${clientId}`, {
-        query: { session: options.session === true ? true : undefined },
+      const answer = await api.ask<Kicked>('DELETE', route`/api/v1/clients/${clientId}`, {
+        query: { session: options.session === true ? true : undefined, will: options.will ? undefined : false },
       });
       if (options.json === true) print(jsonText({ clientId, ...answer }));
-      else print(`${visible(clientId)}: disconnected${options.session === true ? ', its session has ended' : ''}`);
+      else print(`${visible(clientId)}: ${kickedText(answer)}`);
     } catch (error) {
       const { problem } = error as { readonly problem?: { readonly status: number; readonly detail: string } };
       // What holds for one holds for all, unless it is about this client.
@@ -140,6 +148,11 @@ export async function kick(clientIds: readonly string[], options: KickOptions): 
     }
   }
   return exitCode;
+}
+
+function kickedText({ disconnected, sessionEnded }: Kicked): string {
+  if (disconnected) return sessionEnded ? 'disconnected, its session has ended' : 'disconnected';
+  return sessionEnded ? 'was not connected; its session has ended' : 'was not connected; its session stays';
 }
 
 /** `keepAliveSeconds` → `keep alive seconds`. */

@@ -47,6 +47,11 @@ export function standardOutput(): NodeJS.WriteStream {
   return stdout;
 }
 
+/** For a command that has something to end in the broker: who has read enough stops it as Ctrl-C does; the reason is the error. Before anything is printed. */
+export function stopWhenUnread(stopped: AbortController): void {
+  process.stdout.on('error', (error) => stopped.abort(error));
+}
+
 /** Writes a line to standard output. */
 export function print(line: string): void {
   standardOutput().write(`${line}\n`);

@@ -2,12 +2,12 @@
  * `onehop p2p`: sends a message to clients by their IDs and says in words what became of it.
  *
  * With `--confirm` it goes over the HTTP API (`publish.ts`). One target travels in the topic; several travel as `p2p-target` User Properties, and so does an ID that a topic cannot hold. Invariant: exit code 0
- * means that a session took the message and, where a receipt was asked for, that every target acknowledged it.
+ * means that a session took the message; with a report, that one of every target did; with a receipt, that every target acknowledged it.
  */
 import type { ApiOptions } from './api-client.ts';
 import { type Answer, type Connection, type ConnectionOptions, connect, publish, userProperties } from './client.ts';
 import { Failure } from './failure.ts';
-import { print } from './output.ts';
+import { print, visible } from './output.ts';
 
 export interface P2pOptions extends ConnectionOptions, ApiOptions {
   readonly client: readonly string[];
@@ -43,6 +43,9 @@ const statusTexts: Record<string, string> = {
   'too-large': 'too large: the client takes no packet of this size',
 };
 
+/** Statuses of targets that have the message, or will have it. */
+const takenStatuses: readonly string[] = ['delivered', 'queued', 'mailbox'];
+
 const receiptTexts: Record<string, string> = {
   acknowledged: 'acknowledged by the client',
   expired: 'expired before the client got it',
@@ -67,7 +70,8 @@ async function p2pOverMqtt(options: P2pOptions): Promise<void> {
   const isPlain = options.client.length === 1 && !/[+#]/.test(options.client[0]!);
   const properties = userProperties(options.property);
   if (!isPlain) properties['p2p-target'] = [...options.client];
-  if (options.report === true) properties['p2p-report'] = ['1'];
+  // A receipt says that a target did not take the message, the report says why.
+  if (options.report === true || options.receipt === true) properties['p2p-report'] = ['1'];
   if (options.receipt === true) properties['p2p-receipt'] = ['1'];
   check(options, properties);
   const connection = await connect(options);
@@ -85,8 +89,9 @@ async function p2pOverMqtt(options: P2pOptions): Promise<void> {
       : {}),
   });
   try {
-    say(answer, options);
-    if (receipts !== undefined) await Promise.race([receipts.whole(), connection.lost]);
+    const missed = say(answer, options);
+    if (receipts !== undefined) await Promise.race([receipts.whole(missed), connection.lost]);
+    else if (missed.size > 0) throw new Failure(`not taken for ${[...missed.keys()].join(', ')}`);
   } finally {
     await connection.close();
   }
@@ -101,50 +106,71 @@ function check(options: P2pOptions, properties: object): void {
   }
 }
 
-/** Prints the answer. @throws Failure when nothing took the message */
-function say(answer: Answer | null, options: P2pOptions): void {
+/**
+ * Prints the answer.
+ * @returns targets that did not take the message, and why, as far as the answer says so
+ * @throws Failure when nothing took the message
+ */
+function say(answer: Answer | null, options: P2pOptions): Map<string, string> {
+  const missed = new Map<string, string>();
   if (answer === null) {
     print('sent; QoS 0 is not answered');
-    return;
+    return missed;
   }
   const statuses = [answer.userProperties['p2p-status'] ?? []].flat();
-  for (const status of statuses) {
+  for (const pair of statuses) {
     // A client ID may hold `=`, a status never does.
-    const at = status.lastIndexOf('=');
-    print(`${status.slice(0, at)}: ${statusTexts[status.slice(at + 1)] ?? status.slice(at + 1)}`);
+    const at = pair.lastIndexOf('=');
+    const target = pair.slice(0, at);
+    const status = pair.slice(at + 1);
+    const text = statusTexts[status] ?? status;
+    if (options.report === true) print(`${visible(target)}: ${text}`);
+    if (!takenStatuses.includes(status)) missed.set(target, text);
   }
   if (answer.reasonCode === 0x10)
     throw new Failure(`no session: ${options.client.join(', ')} is not known to the broker (${answer.reason})`);
   if (answer.reasonCode >= 0x80) throw new Failure(`refused: ${answer.reason}`);
-  if (statuses.length > 0) return;
+  if (options.report === true && statuses.length > 0) return missed;
   if (options.mqttVersion === '5') print('taken: delivered to the client, or queued in its session (--report says which)');
   else print('accepted by the broker; only MQTT 5 tells more');
+  return missed;
 }
 
-/** Subscribes to the receipts; `whole` prints each as it comes, and resolves when there is one for each target. */
-async function receive(connection: Connection, topic: string, options: P2pOptions): Promise<{ whole(): Promise<void> }> {
+interface Receipts {
+  /** Prints each as it comes, and resolves when there is one for each target. @param missed targets that did not take the message, and why */
+  whole(missed: ReadonlyMap<string, string>): Promise<void>;
+}
+
+/** Subscribes to the receipts. */
+async function receive(connection: Connection, topic: string, options: P2pOptions): Promise<Receipts> {
   const missing = new Set(options.client);
   const failed: string[] = [];
   // A receipt may come in the same moment as the answer; the answer is printed first.
-  let early: string[] | null = [];
+  let early: Receipt[] | null = [];
+  let reasons: ReadonlyMap<string, string> = new Map();
   let finish = (): void => undefined;
   const finished = new Promise<void>((resolve) => {
     finish = resolve;
   });
+  const show = ({ target, status, at }: Receipt): void => {
+    const reason = status === 'dropped' ? reasons.get(target) : undefined;
+    const text = `${receiptTexts[status] ?? status} at ${new Date(at).toISOString()}${reason === undefined ? '' : ` (${reason})`}`;
+    print(`${visible(target)}: ${text}`);
+  };
   connection.client.on('message', (from: string, payload: Uint8Array) => {
     if (from !== topic) return;
     const receipt = JSON.parse(Buffer.from(payload).toString('utf8')) as Receipt;
-    const line = `${receipt.target}: ${receiptTexts[receipt.status] ?? receipt.status} at ${new Date(receipt.at).toISOString()}`;
-    if (early === null) print(line);
-    else early.push(line);
+    if (early === null) show(receipt);
+    else early.push(receipt);
     if (receipt.status !== 'acknowledged') failed.push(receipt.target);
     missing.delete(receipt.target);
     if (missing.size === 0) finish();
   });
   await Promise.race([connection.client.subscribeAsync(topic, { qos: 1 }), connection.lost]);
   return {
-    whole: async () => {
-      for (const line of early ?? []) print(line);
+    whole: async (missed) => {
+      reasons = missed;
+      for (const receipt of early ?? []) show(receipt);
       early = null;
       const timer = setTimeout(finish, options.timeout * 1_000);
       await finished;

@@ -3,7 +3,7 @@
  * the client library. Nothing here runs anything.
  */
 
-import { Argument, Command, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { apiCommands } from './api-commands.ts';
 import { apiKeyCommands } from './api-key-options.ts';
 import { qosOption, several, whole, withApi } from './arguments.ts';
@@ -19,6 +19,7 @@ import type { StartOptions } from './start.ts';
 import type { InspectOptions } from './store.ts';
 import type { SubOptions } from './sub.ts';
 import type { UserOptions } from './user.ts';
+import { versionLine } from './version.ts';
 
 function withConnection(command: Command): Command {
   return command
@@ -101,6 +102,13 @@ export function program(done: (exitCode: number) => void): Command {
     .exitOverride()
     .configureOutput({ writeOut: (text) => void standardOutput().write(text) })
     .showHelpAfterError('(--help shows how to use it)')
+    // Behind a command it would be an option or a value of that one.
+    .enablePositionalOptions()
+    .option('--version', 'print the version')
+    .on('option:version', () => {
+      print(versionLine());
+      throw new CommanderError(0, 'commander.version', '');
+    })
     .addHelpText('after', example('onehop start', 'listens on 127.0.0.1:1883'));
 
   root
@@ -130,10 +138,7 @@ export function program(done: (exitCode: number) => void): Command {
     .command('version')
     .description('Print the version.')
     .addHelpText('after', example('onehop version'))
-    .action(async () => {
-      const { programVersion } = await import('./version.ts');
-      print(`onehop ${programVersion()} (Node ${process.versions.node})`);
-    });
+    .action(() => print(versionLine()));
 
   withConnection(root.command('pub'))
     .description('Publish one message.')
@@ -168,9 +173,9 @@ export function program(done: (exitCode: number) => void): Command {
     .requiredOption('-m, --message <text>', 'payload')
     .option('--first <level>', 'first level of the topic: {first}/p2p/{id}', 'cmd')
     .addOption(qosOption(1))
-    .option('--report', 'print what happened at each target')
-    .option('--receipt', 'wait until each target has acknowledged')
-    .option('--confirm', 'send over the HTTP API, and wait until each target has acknowledged')
+    .option('--report', 'print what happened at each target; exit code 1 when one did not take the message')
+    .option('--receipt', 'wait until each target has acknowledged; exit code 1 when one does not')
+    .option('--confirm', 'send over the HTTP API, and wait until each target has acknowledged; exit code 1 when one does not')
     .option('--if-online', 'with --confirm: only to targets that are connected')
     .option('--timeout <seconds>', 'longest wait for receipts', whole(1, 86_400), 10)
     .option(...propertyOption, several)

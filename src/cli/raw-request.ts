@@ -4,7 +4,7 @@
  * Invariant: standard output is the body of the answer and nothing else; exit code 0 means that the status is below 400.
  */
 import { readFileSync } from 'node:fs';
-import { Api, type ApiOptions, keyHint } from './api-client.ts';
+import { Api, type ApiOptions, keyHint, needsRole, problemOf } from './api-client.ts';
 import { Failure } from './failure.ts';
 import { jsonText, note, print, standardOutput, visible } from './output.ts';
 
@@ -34,15 +34,18 @@ export async function rawRequest(method: string, place: string, options: RawOpti
     note(`${response.status} ${response.statusText}`);
     for (const [name, value] of response.headers) note(`${name}: ${value}`);
   }
+  let text = '';
   const type = response.headers.get('content-type') ?? '';
   try {
-    if (/[/+]json\b/.test(type)) printJson(await response.text());
-    else for await (const chunk of response.body ?? []) standardOutput().write(process.stdout.isTTY ? visibleLines(chunk) : chunk);
+    if (/[/+]json\b/.test(type)) {
+      text = await response.text();
+      printJson(text);
+    } else for await (const chunk of response.body ?? []) standardOutput().write(process.stdout.isTTY ? visibleLines(chunk) : chunk);
   } catch (error) {
     if (!stop.signal.aborted) throw new Failure(`the connection to ${api.url} broke: ${(error as Error).message}`);
   }
   if (response.ok) return 0;
-  if (response.status === 401) note(`onehop: ${keyHint()}`);
+  if (response.status === 401 || needsRole(problemOf(text))) note(`onehop: ${keyHint()}`);
   return 1;
 }
 

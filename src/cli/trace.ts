@@ -1,12 +1,12 @@
 /**
- * `onehop trace`: what becomes of messages, printed while it happens. Over the HTTP API.
+ * `onehop trace …`: what becomes of messages, printed while it happens; which traces there are, and the end of one. Over the HTTP API.
  *
  * Invariant: the trace ends with the command, however that ends, unless it is to be kept.
  */
 import { Api, type ApiOptions, type Page, type Query, route } from './api-client.ts';
 import { Failure } from './failure.ts';
 import { pause, say, stopSignal } from './live-screen.ts';
-import { count, jsonText, note, print, styled, visible } from './output.ts';
+import { count, duration, jsonText, note, print, stopWhenUnread, styled, tables, terminalWidth, visible } from './output.ts';
 
 export interface TraceOptions extends ApiOptions {
   readonly client?: string;
@@ -21,8 +21,14 @@ export interface TraceOptions extends ApiOptions {
 interface Trace {
   readonly id: string;
   readonly state: string;
+  readonly clientId: string | null;
+  readonly filter: string | null;
+  readonly messageId: string | null;
+  readonly sample: number;
   readonly eventCount: number;
   readonly lost: number;
+  readonly endsAt: string;
+  readonly by: string;
 }
 
 interface TraceEvent {
@@ -53,10 +59,11 @@ const COLOURS = { published: 'cyan', delivered: 'green', acknowledged: 'green', 
 /** @throws Failure when the trace cannot be begun, or the broker goes away */
 export async function trace(options: TraceOptions): Promise<void> {
   const { client: clientId, filter, message: messageId, sample, seconds, keep = false } = options;
-  if (clientId === undefined && filter === undefined && messageId === undefined && (sample ?? 1) < 2)
-    throw new Failure('say what to trace: --client, --filter, --message or --sample', 2);
+  if (clientId === undefined && filter === undefined && messageId === undefined && sample === undefined)
+    throw new Failure('say what to trace: --client, --filter, --message or --sample (--sample 1: every message)', 2);
   const api = new Api(options);
   const stopped = stopSignal();
+  stopWhenUnread(stopped);
   const begun = await api.ask<Trace>('POST', '/api/v1/traces', {
     body: { clientId, filter, messageId, sample, seconds, events: EVENTS_MAX, keep },
   });
@@ -75,9 +82,62 @@ export async function trace(options: TraceOptions): Promise<void> {
       .ask<null>(keep ? 'POST' : 'DELETE', keep ? route`/api/v1/traces/${begun.id}/end` : route`/api/v1/traces/${begun.id}`)
       .catch(() => null);
   }
+  if (isOutputError(stopped.signal.reason)) throw new Failure(`cannot write to standard output: ${stopped.signal.reason.message}`);
   if (options.json === true) return;
   const lost = last.lost === 0 ? '' : `, ${count(last.lost)} did not fit`;
   note(`${count(last.eventCount)} events${lost}${keep ? `; kept as trace ${begun.id}` : ''}`);
+  if (messageId !== undefined && last.eventCount === 0)
+    note(`what has become of a message that waits no more: onehop api GET ${route`/api/v1/messages/${messageId}/trace`}`);
+}
+
+/** Whether it is what ended the trace: output that cannot be written, though somebody may still want to read it. */
+function isOutputError(reason: unknown): reason is NodeJS.ErrnoException {
+  return reason instanceof Error && 'syscall' in reason && (reason as NodeJS.ErrnoException).code !== 'EPIPE';
+}
+
+/** `onehop trace list`. */
+export async function listTraces(options: ApiOptions): Promise<void> {
+  const { data } = await new Api(options).get<Page<Trace>>('/api/v1/traces');
+  if (options.json === true) {
+    for (const one of data) print(jsonText(one));
+    return;
+  }
+  const columns = [
+    { name: 'TRACE' },
+    { name: 'STATE' },
+    { name: 'OF', isFlexible: true },
+    { name: 'EVENTS', align: 'right' },
+    { name: 'LOST', align: 'right' },
+    { name: 'ENDS' },
+    { name: 'BY', isFlexible: true },
+  ] as const;
+  const cells = data.map((one) => [
+    one.id,
+    one.state,
+    asked(one),
+    count(one.eventCount),
+    count(one.lost),
+    one.state === 'running' ? `in ${duration((Date.parse(one.endsAt) - Date.now()) / 1000)}` : '',
+    one.by,
+  ]);
+  for (const line of (await tables())(columns, cells, terminalWidth())) print(line);
+}
+
+/** What a trace follows. */
+function asked({ clientId, filter, messageId, sample }: Trace): string {
+  const parts = [
+    ...(clientId === null ? [] : [`client ${clientId}`]),
+    ...(filter === null ? [] : [filter]),
+    ...(messageId === null ? [] : [`message ${messageId}`]),
+    ...(sample > 1 ? [`one message in ${sample}`] : []),
+  ];
+  return parts.join(', ') || 'every message';
+}
+
+/** `onehop trace end`. What it has seen stays in the broker. */
+export async function endTrace(id: string, options: ApiOptions): Promise<void> {
+  const answer = await new Api(options).ask<object>('POST', route`/api/v1/traces/${id}/end`);
+  print(options.json === true ? jsonText(answer) : `${visible(id)}: ended`);
 }
 
 /** The events of a trace, each once. */

@@ -5,6 +5,11 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 
+/** What `onehop version` prints. */
+export function versionLine(): string {
+  return `onehop ${programVersion()} (Node ${process.versions.node})`;
+}
+
 /** Version as in package.json, such as `0.1.0`. */
 export function programVersion(): string {
   for (let folder = new URL('.', import.meta.url); ; folder = new URL('..', folder)) {

@@ -9,6 +9,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import test, { describe, type TestContext } from 'node:test';
+import { Authority } from '../support/certificates.ts';
 import { type HttpBroker, startHttpBroker } from '../support/http.ts';
 import { storeDirectory } from '../support/store-directory.ts';
 import { type Ended, runCommand } from './run-command.ts';
@@ -55,6 +56,37 @@ describe('commands on the HTTP API', { concurrency: 2 }, () => {
     }
   });
 
+  test('a port for something else, and a certificate that nobody vouches for', async (t) => {
+    const authority = new Authority('cli');
+    const { chain, key } = authority.issue('localhost', ['DNS:localhost', 'IP:127.0.0.1']);
+    const broker = await startHttpBroker(t, {
+      listeners: [
+        { type: 'tcp', bind: '127.0.0.1:0' },
+        { type: 'http', bind: '127.0.0.1:0' },
+        { type: 'https', bind: '127.0.0.1:0', tls: { certificates: [{ chain, key }] } },
+        { type: 'tls', bind: '127.0.0.1:0', tls: { certificates: [{ chain, key }] } },
+      ],
+    });
+    const [mqtt, plain, secure, mqtts] = broker.ports.map((port) => `127.0.0.1:${port}`);
+    const noHttp = 'does not speak HTTP, or has ended the connection: try https://, or say where the HTTP listener is: --url, ONEHOP_URL';
+    const noHttps = 'does not speak HTTPS, or has ended the connection: try http://, or say where the HTTP listener is: --url, ONEHOP_URL';
+    for (const [url, expected] of [
+      [`http://${mqtt}`, `what answers at http://${mqtt} ${noHttp}`],
+      [`http://${secure}`, `what answers at http://${secure} ${noHttp}`],
+      [`http://${mqtts}`, `what answers at http://${mqtts} ${noHttp}`],
+      [`https://${plain}`, `what answers at https://${plain} ${noHttps}`],
+      [`https://${mqtt}`, `what answers at https://${mqtt} ${noHttps}`],
+    ] as const)
+      assert.deepEqual(await runCommand(['clients', '--url', url], ALONE), { exit: 1, stdout: '', stderr: `onehop: ${expected}\n` });
+    const untrusted = await runCommand(['clients', '--url', `https://${secure}`], ALONE);
+    assert.match(
+      untrusted.stderr,
+      /^onehop: the certificate of https:\S+ is not trusted \(unable to verify the first certificate\): .* NODE_EXTRA_CA_CERTS=FILE\n$/,
+    );
+    const trusted = { ...ALONE, ONEHOP_API_KEY: broker.keys.viewer, NODE_EXTRA_CA_CERTS: authority.root };
+    assert.deepEqual(await runCommand(['alarms', '--url', `https://${secure}`], trusted), { exit: 0, stdout: 'no alarms\n', stderr: '' });
+  });
+
   test('a key comes from the option, else the variable, else a file that only its owner reads', async (t) => {
     const broker = await startHttpBroker(t);
     const config = storeDirectory();
@@ -82,9 +114,18 @@ describe('commands on the HTTP API', { concurrency: 2 }, () => {
     assert.match(wrong.stderr, /does not take these credentials[\s\S]*onehop apikey add/);
     const refused = await run('service', 'clients');
     assert.equal(refused.exit, 1);
-    assert.match(refused.stderr, /this needs the role viewer; yours is service/);
+    assert.match(
+      refused.stderr,
+      /this needs the role viewer; yours is service\nonehop: "onehop apikey add NAME .*--file FILE.*http\.apiKeys/,
+    );
     const kicked = await run('viewer', 'kick', 'dev-1');
     assert.match(kicked.stderr, /this needs the role operator; yours is viewer/);
+    const keyless = await runCommand(['clients', '--url', broker.url], ALONE);
+    assert.match(keyless.stderr, /yours is service\nonehop: "onehop apikey add NAME/, 'where clients need no credentials either');
+    const raw = await runCommand(['api', 'GET', 'clients', '--url', broker.url], ALONE);
+    assert.match(raw.stderr, /^onehop: "onehop apikey add NAME/);
+    const missing = await run('viewer', 'clients', 'show', 'nobody');
+    assert.doesNotMatch(missing.stderr, /apikey/);
   });
 
   test('api prints the body and nothing else', async (t) => {

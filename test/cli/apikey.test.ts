@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import test, { describe } from 'node:test';
 import { findApiKey } from '../../src/http/api-key.ts';
 import { readApiKeys } from '../../src/server/api-key-commands.ts';
@@ -18,6 +18,7 @@ describe('onehop apikey', { concurrency: 2 }, () => {
     const added = await run('add', 'backup', '--role', 'operator', '--username', 'ann', '--remark', 'nightly', '--for', '2h');
     assert.equal(added.exit, 0, added.stderr);
     assert.match(added.stderr, /^added backup \(operator\) to .*nobody can be told this key again/);
+    assert.ok(added.stderr.includes(` to ${file}, which http.apiKeys of the broker must name`), added.stderr);
     const token = added.stdout.trim();
     assert.match(token, /^ohk_backup_[\w-]{43}$/);
     assert.ok(!added.stderr.includes(token));
@@ -25,14 +26,16 @@ describe('onehop apikey', { concurrency: 2 }, () => {
     const key = findApiKey(readApiKeys(file), token, Date.now())!;
     assert.deepEqual([key.role, key.username, key.remark], ['operator', 'ann', 'nightly']);
     assert.equal(findApiKey(readApiKeys(file), token, Date.now() + 7_200_000), null, 'it ends');
-    const json = await run('add', 'plain', '--json');
+    const json = await run('add', 'plain', '--json', '--file', relative(process.cwd(), file));
+    assert.ok(json.stderr.includes(file), 'the whole path');
     const { token: second, ...facts } = JSON.parse(json.stdout) as Record<string, unknown>;
     assert.deepEqual(facts, { id: 'plain', role: 'viewer', username: '', expiresAt: null, remark: '' });
     assert.equal(findApiKey(readApiKeys(file), String(second), Date.now())!.id, 'plain');
-    assert.match((await run('list')).stdout, /^backup operator username=ann until 20.*Z \(nightly\)\nplain viewer\n$/);
+    assert.match((await run('list')).stdout, /^NAME +ROLE +USER +UNTIL +REMARK\nbackup +operator +ann +20\S+Z +nightly\nplain +viewer\n$/);
     const listed = await run('list', '--json');
+    const rows = listed.stdout.trimEnd().split('\n');
     assert.deepEqual(
-      (JSON.parse(listed.stdout) as { id: string }[]).map(({ id }) => id),
+      rows.map((line) => (JSON.parse(line) as { id: string }).id),
       ['backup', 'plain'],
     );
     assert.ok(!listed.stdout.includes('hash'));

@@ -3,7 +3,8 @@
  * Method: one broker on a free port with two shards and the client commands, all as children; output and exit codes are compared.
  */
 import assert from 'node:assert/strict';
-import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import test, { after, before, describe } from 'node:test';
 import { beginBroker, beginCommand, type Ended, type Running, runCommand, stopCommands } from './run-command.ts';
 
@@ -89,10 +90,20 @@ describe('p2p', () => {
 
   test('several targets, one with a name that no topic can hold', async () => {
     const strange = await beginSub('--client-id', 'a+b#=c', '-n', '1');
-    const { exit, stdout } = await client('p2p', '-c', 'a+b#=c', '-c', 'nobody', '-m', 'x', '--report');
-    assert.equal(exit, 0);
+    const { exit, stdout, stderr } = await client('p2p', '-c', 'a+b#=c', '-c', 'nobody', '-m', 'x', '--report');
+    assert.deepEqual([exit, stderr], [1, 'onehop: not taken for nobody\n'], 'not everybody has it');
     assert.equal(stdout, 'a+b#=c: delivered: sent to the connected client\nnobody: no session: no such client, nothing kept\n');
     assert.equal((await strange.ended).stdout, 'x\n');
+  });
+
+  test('a receipt of a target that did not take the message says why', async () => {
+    const running = await beginSub('--client-id', 'dev-3', '-n', '1');
+    const { exit, stdout, stderr } = await client('p2p', '-c', 'dev-3', '-c', 'nobody', '-m', 'x', '--receipt');
+    assert.deepEqual([exit, stderr], [1, 'onehop: not acknowledged: nobody\n']);
+    assert.match(stdout, /^nobody: dropped at \d{4}-\S+Z \(no session: no such client, nothing kept\)$/m);
+    assert.match(stdout, /^dev-3: acknowledged by the client at /m);
+    assert.doesNotMatch(stdout, /delivered: /, 'the report was not asked for');
+    assert.equal((await running.ended).exit, 0);
   });
 
   test('MQTT 3.1.1 and QoS 0 say what they can', async () => {
@@ -115,7 +126,39 @@ describe('failures', () => {
     });
     const { exit, stderr } = await runCommand(['pub', '--port', String(closed), '-t', 'x', '-m', 'x']);
     assert.equal(exit, 1);
-    assert.equal(stderr, `onehop: cannot connect to 127.0.0.1:${closed}: connect ECONNREFUSED 127.0.0.1:${closed}\n`);
+    const todo = 'nothing listens there; start a broker ("onehop start"), or say where it is: --host, --port';
+    assert.equal(stderr, `onehop: cannot connect to 127.0.0.1:${closed}: ${todo}\n`);
+  });
+
+  test('what answers is no MQTT listener', async (t) => {
+    const serve = async (answer: (socket: Socket) => void): Promise<string> => {
+      const server = createServer((socket) => socket.on('error', () => {}).once('data', () => answer(socket))).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      t.after(() => server.close());
+      return String((server.address() as AddressInfo).port);
+    };
+    const place = 'give the port of a listener of type tcp (--port)';
+    const closing = `it was closed without an answer; ${place}; the log of the broker says whom it does not let in`;
+    for (const [answer, expected] of [
+      [
+        (socket: Socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'),
+        `what answers does not speak MQTT 5; ${place}, or another --mqtt-version`,
+      ],
+      [(socket: Socket) => socket.end(), closing],
+      [(socket: Socket) => socket.resetAndDestroy(), closing],
+    ] as const) {
+      const wrong = await serve(answer);
+      for (const args of [
+        ['pub', '-t', 'x', '-m', 'x'],
+        ['sub', '-t', 'x'],
+        ['p2p', '-c', 'x', '-m', 'x'],
+      ])
+        assert.deepEqual(await runCommand([...args, '--port', wrong]), {
+          exit: 1,
+          stdout: '',
+          stderr: `onehop: cannot connect to 127.0.0.1:${wrong}: ${expected}\n`,
+        });
+    }
   });
 
   test('a port in use is one line that names it', async () => {

@@ -60,6 +60,7 @@ describe('an operator at a terminal', { concurrency: 2 }, () => {
     assert.equal(lines(some).length, 2);
     assert.match(some.stderr, /^1 (of 3 )?shown; --all shows the rest\n$/);
     assert.equal(lines(await run('clients', 'list', '--limit', '1', '--all')).length, 4);
+    assert.deepEqual(lines(await run('clients', '--contains', 'lve-', '--json')).length, 1);
     const detail = lines(await run('clients', 'show', 'pump-1')).join('\n');
     assert.match(detail, /client id +pump-1\n[\s\S]*protocol +5\.0[\s\S]*\n {2}plant\/\+\/temp \(QoS 1\)/);
 
@@ -75,9 +76,24 @@ describe('an operator at a terminal', { concurrency: 2 }, () => {
     assert.match(kicked.stderr, /^onehop: nobody: /);
     assert.equal((await pumps[0]!.closed).code, 0x98);
     assert.match(lines(await run('clients', 'list', '--state', 'disconnected')).join('\n'), /pump-1[\s\S]*pump-2/);
-    lines(await run('clients', 'kick', '--session', 'pump-1'));
+    assert.deepEqual(lines(await run('kick', 'pump-1')), ['pump-1: was not connected; its session stays']);
+    assert.deepEqual(lines(await run('clients', 'kick', '--session', 'pump-1')), ['pump-1: was not connected; its session has ended']);
     assert.equal((await run('clients', 'show', 'pump-1')).exit, 1);
+    assert.deepEqual(lines(await run('kick', '--session', 'valve-1')), ['valve-1: disconnected, its session has ended']);
     assert.deepEqual(lines(await run('alarms')), ['no alarms']);
+  });
+
+  test('ends connections with their Wills, or without', async (t) => {
+    const { broker, run, client } = await scene(t);
+    const reader = await client('reader');
+    await reader.subscribe('gone/#', { qos: 1 });
+    for (const clientId of ['quiet', 'loud']) {
+      const dying = await connect(broker.port, { clientId, will: { topic: `gone/${clientId}` } });
+      t.after(() => dying.destroy());
+    }
+    assert.deepEqual(lines(await run('kick', '--no-will', 'quiet')), ['quiet: disconnected, its session has ended']);
+    assert.deepEqual(lines(await run('kick', 'loud')), ['loud: disconnected, its session has ended']);
+    assert.equal((await reader.next()).topic, 'gone/loud');
   });
 
   test('adds, switches and removes who judges logins', async (t) => {

@@ -81,8 +81,8 @@ export function runCommand(args: readonly string[], env: Readonly<Record<string,
 }
 
 /** Runs a command to its end whose output nobody reads any more, as behind `| head`. */
-export function runUnread(args: readonly string[]): Promise<Ended> {
-  const child = spawnCommand(args, {});
+export function runUnread(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> {
+  const child = spawnCommand(args, env);
   child.stdout.destroy();
   return watch(args, child).ended;
 }

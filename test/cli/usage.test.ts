@@ -45,7 +45,11 @@ describe('help and version', () => {
 
   test('the version is that of the package', async () => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
-    assert.equal((await runCommand(['version'])).stdout, `onehop ${version} (Node ${process.versions.node})\n`);
+    const expected = { exit: 0, stdout: `onehop ${version} (Node ${process.versions.node})\n`, stderr: '' };
+    assert.deepEqual(await runCommand(['version']), expected);
+    assert.deepEqual(await runCommand(['--version']), expected);
+    const value = await runCommand(['pub', '-t', 'x', '-m', '--version', '--port', '1']);
+    assert.deepEqual([value.exit, value.stdout], [1, ''], 'behind a command it is a value');
   });
 });
 

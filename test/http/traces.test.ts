@@ -254,6 +254,12 @@ describe('a trace', () => {
     const events = await eventsOf(broker, id);
     assert.equal(events.filter(({ event }) => event === 'published').length, 5);
     assert.equal(events.filter(({ event }) => event === 'delivered').length, 5);
+    const every = await begin(broker, { sample: 1 });
+    for (let i = 0; i < 3; i++) await publisher.publish('s', 'x', { qos: 1 });
+    for (let i = 0; i < 3; i++) await subscriber.next();
+    assert.equal((await eventsOf(broker, every)).filter(({ event }) => event === 'published').length, 3, 'one in one is every message');
+    const nothing = await broker.request('POST', '/api/v1/traces', { role: 'operator', body: { seconds: 3 } });
+    assert.deepEqual([nothing.status, /say what to trace/.test(nothing.text)], [422, true]);
     await subscriber.disconnect();
     await publisher.disconnect();
   });

@@ -43,7 +43,7 @@ function what({ clientId, filter, messageId, sample }: Trace): string {
     ...(messageId === null ? [] : [`message ${messageId}`]),
     ...(sample > 1 ? [`one message in ${sample}`] : []),
   ];
-  return parts.join(', ');
+  return parts.join(', ') || 'every message';
 }
 
 export function TracesPage({ place }: { readonly place: Place }): VNode {

@@ -47,14 +47,15 @@ const definition = z
       .regex(/^[0-9a-fA-F]{32}$/, 'expected 32 hexadecimal digits')
       .optional()
       .describe('One message that waits somewhere. It must carry its ID: see `history.messageId`.'),
-    sample: z.int().min(1).max(1_000_000).default(1).describe('One message in so many.'),
+    sample: z.int().min(1).max(1_000_000).optional().describe('One message in so many; 1, and nothing where more is asked: every one.'),
     seconds: z.int().min(1).max(SECONDS_MAX).default(60),
     events: z.int().min(1).max(EVENTS_MAX).default(1000).describe('Events that each shard keeps.'),
     keep: z.boolean().default(true).describe('Write the events to the history too, where there is one.'),
   })
   .refine(
-    ({ clientId, filter, messageId, sample }) => clientId !== undefined || filter !== undefined || messageId !== undefined || sample > 1,
-    'say what to trace: clientId, filter, messageId or sample',
+    ({ clientId, filter, messageId, sample }) =>
+      clientId !== undefined || filter !== undefined || messageId !== undefined || sample !== undefined,
+    'say what to trace: clientId, filter, messageId or sample (1: every message)',
   );
 
 const idParams = z.object({ id: z.string().regex(/^[0-9a-f]{1,8}$/, 'expected the ID of a trace') });
@@ -141,13 +142,14 @@ export const traceRoutes: readonly Route[] = [
     example: { body: { filter: 'plant/#', seconds: 60 } },
     handle: (call, { body }) => {
       const { shard, caller } = call;
-      const { seconds, clientId = '', filter = '', messageId = '', ...same } = body;
+      const { seconds, clientId = '', filter = '', messageId = '', sample = 1, ...same } = body;
       const beginsAt = shard.timers.now;
       const begun: TraceDefinition = {
         number: randomInt(1, 2 ** 32),
         clientId,
         filter,
         messageId: messageId.toLowerCase(),
+        sample,
         ...same,
         beginsAt,
         endsAt: beginsAt + seconds * 1000,
@@ -162,7 +164,12 @@ export const traceRoutes: readonly Route[] = [
           return;
         }
         shard.asks.askAll('trace-remove', begun.number, () =>
-          call.answer(problem('too-many-requests', `${TRACES_MAX} traces run already: end one, or wait`)),
+          call.answer(
+            problem(
+              'too-many-requests',
+              `${TRACES_MAX} traces run already: "onehop trace list" names them, "onehop trace end ID" ends one (POST /api/v1/traces/ID/end)`,
+            ),
+          ),
         );
       });
       return LATER;
