@@ -141,6 +141,7 @@ export const traceRoutes: readonly Route[] = [
     answers: { 201: { description: 'It runs on every shard.', schema: traceSchema } },
     example: { body: { filter: 'plant/#', seconds: 60 } },
     handle: (call, { body }) => {
+      call.facts = body;
       const { shard, caller } = call;
       const { seconds, clientId = '', filter = '', messageId = '', sample = 1, ...same } = body;
       const beginsAt = shard.timers.now;
