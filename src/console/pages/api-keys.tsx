@@ -33,6 +33,7 @@ export function ApiKeysPage(): VNode {
     <Records<ApiKey>
       title="API keys"
       path="/api/v1/api-keys"
+      isWhole
       one="API key"
       many="API keys"
       canChange={false}

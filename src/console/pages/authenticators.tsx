@@ -44,6 +44,7 @@ export function Authenticators(): VNode {
       isPart
       intro={data !== null && <p>{data.allowAnonymous ? 'Clients without credentials may connect.' : 'Clients need credentials.'}</p>}
       path={PATH}
+      isWhole
       one="authenticator"
       many="authenticators"
       empty="There is none."

@@ -16,8 +16,8 @@ interface BlockRule {
   readonly kind: string;
   readonly include: string;
   readonly excludes?: readonly string[];
-  /** Empty: never. */
-  readonly expiresAt: string;
+  /** Null or empty: never. */
+  readonly expiresAt: string | null;
   readonly hasEnded: boolean;
   readonly remark?: string;
 }
@@ -28,6 +28,7 @@ export function BlockRulesPage(): VNode {
       title="Block rules"
       intro={<p>Whoever a rule names cannot connect, and is disconnected at once if it is.</p>}
       path="/api/v1/block-rules"
+      isWhole
       one="block rule"
       many="block rules"
       canChange={false}
@@ -39,7 +40,7 @@ export function BlockRulesPage(): VNode {
         { title: 'But not', cell: ({ excludes }) => any(excludes), isLong: true },
         {
           title: 'Until',
-          cell: ({ expiresAt, hasEnded }) => (expiresAt === '' ? 'for ever' : `${time(expiresAt)}${hasEnded ? ' (has ended)' : ''}`),
+          cell: ({ expiresAt, hasEnded }) => (expiresAt ? `${time(expiresAt)}${hasEnded ? ' (has ended)' : ''}` : 'for ever'),
         },
         { title: 'Remark', cell: ({ remark }) => remark || NONE, isLong: true },
       ]}

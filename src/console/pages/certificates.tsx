@@ -190,6 +190,7 @@ function Authorities(): VNode {
       title="Authorities"
       isPart
       path={AUTHORITIES}
+      isWhole
       one="authority"
       many="authorities"
       what="a registry of authorities"

@@ -63,6 +63,7 @@ export function ListenersPage(): VNode {
       </div>
       <List<Listener>
         path="/api/v1/listeners"
+        limit={null}
         what="a list of listeners"
         caption="Listeners"
         empty="There is none."

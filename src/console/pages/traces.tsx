@@ -59,6 +59,7 @@ export function TracesPage({ place }: { readonly place: Place }): VNode {
         </p>
       }
       path="/api/v1/traces"
+      isWhole
       one="trace"
       many="traces"
       needs="operator"

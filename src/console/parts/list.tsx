@@ -18,7 +18,8 @@ interface ListFacts<T> {
   readonly empty: string;
   readonly columns: readonly Column<T>[];
   readonly rowKey: (row: T, index: number) => string;
-  readonly limit?: number;
+  /** Entries of one page; null: the API answers all of them at once. */
+  readonly limit?: number | null;
   readonly everySeconds?: number;
   /** Counted up by whoever has changed something: the list is asked again. */
   readonly changes?: number;

@@ -59,11 +59,13 @@ interface RecordsFacts<T> {
   /** Above the list. */
   readonly filter?: VNode;
   readonly everySeconds?: number;
+  /** The API answers all of them at once. */
+  readonly isWhole?: boolean;
 }
 
 export function Records<T>(facts: RecordsFacts<T>): VNode {
   const { title, isPart = false, intro, path, query, one, many, columns, nameOf, keyOf = nameOf } = facts;
-  const { removal, form, canAdd = true, canChange = true, isFixed, actions, needs = 'admin', everySeconds = 0 } = facts;
+  const { removal, form, canAdd = true, canChange = true, isFixed, actions, needs = 'admin', everySeconds = 0, isWhole = false } = facts;
   const id = useId();
   const [edited, setEdited] = useState<{ readonly record: T | null } | null>(null);
   const [changes, setChanges] = useState(0);
@@ -111,6 +113,7 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
         columns={hasButtons ? [...columns, { title: '', cell: buttons }] : columns}
         changes={changes}
         everySeconds={everySeconds}
+        {...(isWhole && { limit: null })}
         isInAddress={!isPart}
       />
       {edited !== null && form !== undefined && (
