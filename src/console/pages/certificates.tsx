@@ -71,16 +71,15 @@ async function become(path: string, of: CertificateFacts, status: string): Promi
   return attempt(() => ask('PUT', path, { body: { status } }), `${nameOf(of)}: ${status.toLowerCase()}`);
 }
 
-/** Activates what is not active, and the other way round. */
-function Switch({ of, path, changed }: SwitchFacts): VNode {
+/** Activates what is not active, and the other way round. @param inactive what it means that it is not */
+function Switch({ of, path, inactive, changed }: SwitchFacts & { readonly inactive: string }): VNode {
   const [action, status] = of.status === 'ACTIVE' ? ['Deactivate', 'INACTIVE'] : ['Activate', 'ACTIVE'];
+  const change = async (): Promise<void> => {
+    if (of.status === 'ACTIVE' && !(await confirmed(`Deactivate ${nameOf(of)}?`, inactive, 'Deactivate'))) return;
+    if (await become(path, of, status!)) changed();
+  };
   return (
-    <button
-      type="button"
-      class="small outline"
-      aria-label={`${action} ${nameOf(of)}`}
-      onClick={() => void become(path, of, status!).then((isDone) => isDone && changed())}
-    >
+    <button type="button" class="small outline" aria-label={`${action} ${nameOf(of)}`} onClick={() => void change()}>
       {action}
     </button>
   );
@@ -143,7 +142,12 @@ function DeviceCertificates(): VNode {
         mayAs('admin') &&
         one.status !== 'REVOKED' && (
           <>
-            <Switch of={one} path={pathOf(one)} changed={changed} />
+            <Switch
+              of={one}
+              path={pathOf(one)}
+              inactive="Whoever has it is disconnected, and is not let in with it until it is active again."
+              changed={changed}
+            />
             <Revoke of={one} path={pathOf(one)} changed={changed} />
           </>
         )
@@ -207,7 +211,16 @@ function Authorities(): VNode {
         { title: 'Valid until', cell: ({ notAfter }) => time(notAfter) },
         { title: 'Serial', cell: ({ serial }) => <code>{serial}</code> },
       ]}
-      actions={(one, changed) => mayAs('admin') && <Switch of={one} path={authorityPath(one)} changed={changed} />}
+      actions={(one, changed) =>
+        mayAs('admin') && (
+          <Switch
+            of={one}
+            path={authorityPath(one)}
+            inactive="Clients with certificates that it has signed are disconnected, and are not let in until it is active again."
+            changed={changed}
+          />
+        )
+      }
       removal={{
         path: authorityPath,
         text: () =>

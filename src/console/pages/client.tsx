@@ -5,6 +5,7 @@ import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
 import { any, bytes, count, duration, NONE, payload, time, words, yesNo } from '../format.ts';
+import { confirmed } from '../parts/dialog.tsx';
 import { Failure } from '../parts/failure.tsx';
 import { Choice, Field, QOS_OPTIONS } from '../parts/fields.tsx';
 import { Form } from '../parts/form.tsx';
@@ -111,6 +112,8 @@ function Will({ will }: { readonly will: NonNullable<ClientDetail['will']> }): V
 function Subscriptions({ client, reload }: { readonly client: ClientDetail; readonly reload: () => void }): VNode {
   const { clientId, subscriptionList = [] } = client;
   const remove = async (filter: string): Promise<void> => {
+    const text = `${clientId} gets no more messages of ${filter}, and is not told. It may subscribe again.`;
+    if (!(await confirmed('Unsubscribe it?', text, 'Unsubscribe'))) return;
     const isDone = await attempt(
       () => ask('DELETE', at`/api/v1/clients/${clientId}/subscriptions/${filter}`),
       `Unsubscribed from ${filter}`,

@@ -62,7 +62,7 @@ export function SendPage(): VNode {
   const [expiry, setExpiry] = useState('');
   const [waiting, setWaiting] = useState<{ readonly clientId: string; readonly begunAt: number } | null>(null);
   const [sent, setSent] = useState<readonly Sent[]>([]);
-  const tried = useTried();
+  const tried = useTried(['message']);
   const abort = useRef<AbortController | null>(null);
   useEffect(() => () => abort.current?.abort(), []);
   const outcome = useRef<HTMLElement>(null);

@@ -151,7 +151,8 @@ function TracePage({ id, place }: { readonly id: string; readonly place: Place }
   const { data, error, reload } = useAsked<Trace>(at`/api/v1/traces/${id}`, {}, everySeconds);
   useEffect(() => {
     if (data !== null) setState(data.state);
-  }, [data?.state]);
+    else if (error?.status === 404) setState('ended');
+  }, [data?.state, error?.status]);
   const messageId = place.query.get(MESSAGE) ?? '';
   const pages = usePages(messageId, true);
   const query = { messageId, limit: PAGE_EVENTS, cursor: pages.cursor };

@@ -5,7 +5,7 @@ import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
 import { any, NONE, yesNo } from '../format.ts';
-import { PAIRS_HINT, pairsText, readPairs } from '../pairs.ts';
+import { attributesFault, PAIRS_HINT, pairsText, readPairs } from '../pairs.ts';
 import { Area, Check, Field } from '../parts/fields.tsx';
 import { Form, FormEnd, useTried } from '../parts/form.tsx';
 import { say } from '../parts/notices.tsx';
@@ -50,6 +50,7 @@ export function UsersPage(): VNode {
         text: ({ username }) => `Connections of ${username} end, and nobody logs in by this name any more.`,
         done: ({ username }) => `${username} is removed`,
       }}
+      pathOf={({ username }) => at`/api/v1/users/${username}`}
       form={(user, done) => <UserForm user={user} done={done} />}
     />
   );
@@ -63,9 +64,21 @@ function UserForm({ user, done }: { readonly user: User | null; readonly done: (
   const [scram, setScram] = useState(user?.scram ?? false);
   const [remark, setRemark] = useState(user?.remark ?? '');
   const [made, setMade] = useState('');
-  const tried = useTried(['username', 'password', 'attributes', 'remark']);
+  const tried = useTried([...(user === null ? ['username'] : []), 'password', 'attributes', 'remark']);
   const save = async (): Promise<void> => {
-    const facts = { attributes: readPairs(attributes), isSuperuser, scram, remark, ...(password !== '' && { password }) };
+    const wrong = attributesFault(attributes, user?.attributes);
+    if (wrong !== '') {
+      tried.fail(wrong, 'attributes');
+      return;
+    }
+    // Only what was changed here: the rest stays as somebody else may be changing it.
+    const facts = {
+      ...(attributes !== pairsText(user?.attributes) && { attributes: readPairs(attributes) }),
+      ...(isSuperuser !== (user?.isSuperuser ?? false) && { isSuperuser }),
+      ...(scram !== (user?.scram ?? false) && { scram }),
+      ...(remark !== (user?.remark ?? '') && { remark }),
+      ...(password !== '' && { password }),
+    };
     await tried.attempt(async () => {
       const saved =
         user === null

@@ -47,6 +47,8 @@ interface RecordsFacts<T> {
   readonly removal?: Removal<T>;
   /** @param record null for a new one; @param done closes the form, and the list is asked again; absent: none is added or changed */
   readonly form?: (record: T | null, done: () => void) => VNode;
+  /** Where one record is asked for before it is changed: since the list was shown somebody else may have changed it. */
+  readonly pathOf?: (record: T) => string;
   readonly canAdd?: boolean;
   readonly canChange?: boolean;
   /** This one stays as it is. */
@@ -74,6 +76,11 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
     setEdited(null);
     setChanges((value) => value + 1);
   };
+  const change = async (record: T): Promise<void> => {
+    const path = facts.pathOf?.(record);
+    if (path === undefined) setEdited({ record });
+    else if (!(await attempt(async () => setEdited({ record: await ask<T>('GET', path) }), ''))) changed();
+  };
   const canEdit = may && form !== undefined && canChange;
   const canRemove = may && removal !== undefined;
   const hasButtons = actions !== undefined || canEdit || canRemove;
@@ -81,7 +88,7 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
     <span class="buttons">
       {actions?.(record, changed)}
       {canEdit && isFixed?.(record) !== true && (
-        <button type="button" class="small outline" aria-label={`Change ${nameOf(record)}`} onClick={() => setEdited({ record })}>
+        <button type="button" class="small outline" aria-label={`Change ${nameOf(record)}`} onClick={() => void change(record)}>
           Change
         </button>
       )}
@@ -117,7 +124,7 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
         isInAddress={!isPart}
       />
       {edited !== null && form !== undefined && (
-        <Dialog title={edited.record === null ? `New ${one}` : nameOf(edited.record)} onClose={() => setEdited(null)}>
+        <Dialog title={edited.record === null ? `New ${one}` : nameOf(edited.record)} onClose={changed}>
           {form(edited.record, changed)}
         </Dialog>
       )}
