@@ -82,7 +82,7 @@ function DeviceForm({ device, done }: { readonly device: Device | null; readonly
   };
   const rotate = async (key: 'primary' | 'secondary'): Promise<void> => {
     const unsaved = Object.keys(facts).length === 0 ? '' : ' What you have changed in the form is not saved.';
-    const text = `The ${key} key of ${deviceId} counts no longer, and its connection ends. The other key stays.${unsaved}`;
+    const text = `The ${key} key of ${deviceId} counts no longer, and whoever has logged in with it is disconnected. The other key stays.${unsaved}`;
     if (!(await confirmed(`Make another ${key} key?`, text, `Make another ${key} key`))) return;
     await tried.attempt(async () => setMade(await ask<Device>('POST', `${path}/rotate`, { body: { key } })));
   };

@@ -169,7 +169,17 @@ function MessagePage({ id, search }: { readonly id: string; readonly search: Sea
       {trace.error !== null ? (
         <Failure error={trace.error} what="a trace of this message" />
       ) : (
-        trace.data !== null && <Timeline caption="Trace of the message" events={trace.data.events} />
+        trace.data !== null && (
+          <>
+            <Timeline caption="Trace of the message" events={trace.data.events} />
+            {trace.data.events.every(({ event }) => event === 'published') && (
+              <p class="hint">
+                Where it went from there is known of messages that a trace was following: one has to run while the message is on its way. It
+                may well have arrived. <a href={placeOf(['traces'])}>Traces</a>
+              </p>
+            )}
+          </>
+        )
       )}
     </>
   );

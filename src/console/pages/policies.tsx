@@ -81,9 +81,11 @@ function Statements(): VNode {
   const failure = error !== null && (
     <>
       <Failure error={error} what="a list of its statements" />
-      <button type="button" class="small secondary" onClick={reload}>
-        Try again
-      </button>
+      {error.status !== 501 && (
+        <button type="button" class="small secondary" onClick={reload}>
+          Try again
+        </button>
+      )}
     </>
   );
   if (data === null) return failure === false ? <p aria-busy="true">Loading</p> : <section aria-label="Statements">{failure}</section>;

@@ -33,8 +33,8 @@ export interface Tried {
   /** What is wrong, where it is about no field; '' for nothing. */
   readonly failure: string;
   readonly isBusy: boolean;
-  /** Fields that something is wrong with. */
-  readonly faultCount: number;
+  /** What is wrong, field or not: another list each time that something fails. */
+  readonly faults: readonly Fault[];
   /** What is wrong with one field; '' for nothing. */
   readonly faultOf: (field: string) => string;
   /** Does something once, and keeps why it has failed. @returns whether it went well */
@@ -80,7 +80,7 @@ export function useTried(fields: readonly string[] = [], fieldOf: (at: string) =
   return {
     failure: [failed.text, ...homeless].filter(Boolean).join(' '),
     isBusy,
-    faultCount: placed.length - homeless.length,
+    faults: failed.faults,
     faultOf: (field) => textOf(field).join(' '),
     attempt,
     fail: (text, field = '') => setFailed(field === '' ? { text, faults: [] } : { text: '', faults: [{ at: field, message: text }] }),
@@ -110,11 +110,11 @@ export function FormFailure({ text }: { readonly text: string }): VNode | null {
 /** The end of a form in a dialog: what is wrong, and the button. */
 export function FormEnd({ tried, action }: { readonly tried: Tried; readonly action: string }): VNode {
   const button = useRef<HTMLButtonElement>(null);
-  const { faultCount, isBusy } = tried;
+  const { faults, isBusy } = tried;
   useEffect(() => {
     // In a long form the fault would be out of sight, and a screen reader elsewhere.
-    if (faultCount > 0) button.current?.form?.querySelector<HTMLElement>('[aria-invalid], .faulty input')?.focus();
-  }, [faultCount, isBusy]);
+    if (faults.length > 0) button.current?.form?.querySelector<HTMLElement>('[aria-invalid], .faulty input')?.focus();
+  }, [faults, isBusy]);
   return (
     <>
       <FormFailure text={tried.failure} />
