@@ -390,3 +390,177 @@ test('a list that could not be asked again stays, and can be', async (t) => {
   await button(page, 'Remove statement 3').waitFor({ state: 'detached' });
   opened.quiet();
 });
+
+test('names that run from the right, or are very long, leave sentences and pictures whole', async (t) => {
+  const arabic = 'شاحنة-7';
+  const long = `long-${'x'.repeat(240)}`;
+  const clients = await Promise.all([arabic, long].map((clientId) => connect(broker.port, { clientId })));
+  const begun = await broker.request('POST', '/api/v1/traces', { role: 'operator', body: { clientId: long, seconds: 600 } });
+  await clients[1]!.publish('nobody/hears', 'x', { qos: 1 });
+  const opened = await inside(t, { viewport: PHONE });
+  const { page } = opened;
+  await opened.open('clients', 'Clients');
+  const disconnect = button(page, `Disconnect ${arabic}`);
+  await disconnect.scrollIntoViewIfNeeded();
+  const link = page.getByRole('link', { name: arabic });
+  const [seen, pressed] = [await link.boundingBox(), await disconnect.boundingBox()];
+  assert.ok(seen !== null && seen.x >= 0 && pressed !== null && pressed.x < PHONE.width, 'who is disconnected is in sight with the button');
+  await disconnect.click();
+  await question(page).getByText(`\u2068${arabic}\u2069 loses its connection`).waitFor();
+  await confirm(page, 'Disconnect');
+  await disconnect.waitFor({ state: 'detached' });
+  await page.locator('section.scroll:focus').waitFor();
+  await opened.open(`traces/${begun.json.id}`, `Trace ${begun.json.id}`);
+  const label = page.locator('.timeline .label p');
+  await label.filter({ hasText: 'to nobody' }).waitFor();
+  assert.equal(await label.first().evaluate((one: { title: string }) => one.title.includes('x'.repeat(240))), true, 'all of it on demand');
+  const sizes = `[...document.querySelectorAll('.timeline .label p')].map((one) => [one.getBoundingClientRect().right <= innerWidth, getComputedStyle(one).fontSize])`;
+  for (const size of await page.evaluate<[boolean, string][]>(sizes)) assert.deepEqual(size, [true, '14px']);
+  assert.deepEqual(await opened.accessibilityFaults(), []);
+  await clients[1]!.disconnect();
+  opened.quiet();
+});
+
+test('what is gone is not said to be switched off, and a stale link leads back to the beginning', async (t) => {
+  const opened = await inside(t);
+  const { page } = opened;
+  for (const [place, heading] of [
+    [`messages/${'0'.repeat(32)}`, `Message ${'0'.repeat(32)}`],
+    ['traces/deadbeef', 'Trace deadbeef'],
+    ['subscriptions/workers/nothing', 'workers'],
+  ] as const) {
+    await opened.open(place, heading);
+    await page.getByText('It is not there, or not any more.').first().waitFor();
+    assert.equal(await page.getByText('does not offer').count(), 0);
+  }
+  assert.equal(await button(page, 'End it now').count(), 0);
+  await opened.open('clients?page=3&cursor=bogus', 'Clients');
+  await button(page, 'To the first page').click();
+  await page
+    .getByText('No client fits.')
+    .or(page.getByRole('table', { name: 'Clients' }))
+    .first()
+    .waitFor();
+  opened.quiet();
+});
+
+test('what the broker does not offer is not offered here, and its settings show what holds', async (t) => {
+  const opened = await inside(t);
+  const { page } = opened;
+  await opened.open('certificates', 'Certificates');
+  await page.getByText('does not offer a registry of certificates').waitFor();
+  await button(page, 'Add').waitFor({ state: 'detached' });
+  await button(page, 'Add an authority').waitFor({ state: 'detached' });
+  await opened.open('broker', 'Broker');
+  const level = page.getByLabel('Level', { exact: true });
+  const before = await level.inputValue();
+  await answerWith(page, '**/api/v1/log-level', 409, 'PUT');
+  await level.selectOption('trace');
+  await page.locator('.notice', { hasText: 'refused for once' }).waitFor();
+  await until('the level that holds', async () => (await level.inputValue()) === before);
+  await page.unrouteAll();
+  await opened.open('block-rules', 'Block rules');
+  opened.quiet();
+});
+
+test('a part of an hour, another kind of trace, a key that is none, and the own key', async (t) => {
+  const opened = await openConsole(t, browser, broker);
+  const { page } = opened;
+  await page.getByLabel('API key or token').fill('ohk_ключ');
+  await button(page, 'Log in').click();
+  await page.getByRole('alert').getByText('This is no key or token').waitFor();
+  await logIn(opened, broker, 'admin');
+  await opened.open('traces', 'Traces');
+  await button(page, 'Add').click();
+  await page.getByLabel('Messages', { exact: true }).selectOption('filter');
+  await page.getByLabel('Filter', { exact: true }).fill('a/b');
+  await page.getByLabel('Messages', { exact: true }).selectOption('sample');
+  assert.equal(await page.getByLabel('One in').inputValue(), '');
+  await page.keyboard.press('Escape');
+  await opened.open('api-keys', 'API keys');
+  await button(page, 'Add').click();
+  await page.getByLabel('Name', { exact: true }).fill('halfday');
+  await page.getByLabel('For (days)').fill('0.5');
+  await button(page, 'Make the key').click();
+  await button(page, 'Done').click();
+  await button(page, 'Remove halfday').click();
+  await confirm(page, 'Remove');
+  await button(page, 'Remove halfday').waitFor({ state: 'detached' });
+  await button(page, 'Remove testadmin').click();
+  await question(page).getByText('you are logged in with').waitFor();
+  await button(question(page), 'Cancel').click();
+  opened.quiet();
+});
+
+test('the menu of a phone closes behind whoever uses it', async (t) => {
+  const opened = await inside(t, { viewport: PHONE });
+  const { page } = opened;
+  const menu = button(page, 'Menu');
+  await opened.open('clients/nobody', 'nobody');
+  await menu.click();
+  await page.getByRole('navigation', { name: 'Pages' }).getByText('Times are those of UTC').waitFor();
+  await page.getByRole('link', { name: 'Clients', exact: true }).click();
+  await page.getByRole('heading', { level: 1, name: 'Clients' }).waitFor();
+  await page.getByRole('link', { name: 'Alarms' }).waitFor({ state: 'hidden' });
+  await menu.click();
+  await page.keyboard.press('Escape');
+  await page.getByRole('link', { name: 'Alarms' }).waitFor({ state: 'hidden' });
+  assert.equal(await page.evaluate('document.activeElement.textContent'), 'Menu');
+  opened.quiet();
+});
+
+test('bytes are not taken for a text that looks like them', async (t) => {
+  const meter = await connect(broker.port, { clientId: 'meter-1' });
+  await meter.publish('bytes/1', Buffer.from([0, 1, 2]), { qos: 1 });
+  await meter.publish('bytes/2', '00 01 02', {
+    qos: 1,
+    properties: {
+      userProperties: [
+        ['a', 'b'],
+        ['c', 'd'],
+      ],
+    },
+  });
+  await meter.publish('bytes/3', 'long '.repeat(50), { qos: 1 });
+  const list = async (): Promise<{ id: string; topic: string }[]> =>
+    (await broker.request('GET', '/api/v1/messages?filter=bytes/%23', { role: 'viewer' })).json.data;
+  await until('the messages in the history', async () => (await list()).length === 3);
+  const opened = await inside(t);
+  const { page } = opened;
+  await opened.open('messages?filter=bytes/%23', 'Messages');
+  const row = (topic: string): Locator => page.getByRole('row', { name: new RegExp(topic) });
+  await row('bytes/1').getByText('bytes', { exact: true }).waitFor();
+  assert.equal(await row('bytes/2').getByText('bytes', { exact: true }).count(), 0);
+  await row('bytes/3').getByText('long…').waitFor();
+  const id = (await list()).find(({ topic }) => topic === 'bytes/2')!.id;
+  await opened.open(`messages/${id}`, `Message ${id}`);
+  await page.getByText('a: b, c: d').waitFor();
+  await meter.disconnect();
+  opened.quiet();
+});
+
+test('a page that is seen again asks once, not once more each time', async (t) => {
+  const opened = await inside(t);
+  const { page } = opened;
+  await page.clock.install();
+  let waiting = 0;
+  let most = 0;
+  let answer = (): void => {};
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  await page.route('**/api/v1/clients/twice-1', async (route) => {
+    waiting++;
+    most = Math.max(most, waiting);
+    await answered;
+    waiting--;
+    await route.fulfill({ status: 404, contentType: 'application/problem+json', body: '{"code":"no-session"}' });
+  });
+  await opened.open('clients/twice-1', 'twice-1');
+  await until('the first request', async () => waiting === 1);
+  for (let looks = 0; looks < 3; looks++) await page.evaluate(`document.dispatchEvent(new Event('visibilitychange'))`);
+  answer();
+  await page.getByText('The broker has no session of this client.').waitFor();
+  assert.equal(most, 1);
+  opened.quiet();
+});

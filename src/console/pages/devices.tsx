@@ -4,7 +4,7 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
-import { any, time, yesNo } from '../format.ts';
+import { any, isolated, time, yesNo } from '../format.ts';
 import { attributesFault, PAIRS_HINT, pairsText, readPairs } from '../pairs.ts';
 import { confirmed } from '../parts/dialog.tsx';
 import { Area, Check, Field } from '../parts/fields.tsx';
@@ -46,8 +46,8 @@ export function DevicesPage(): VNode {
       ]}
       removal={{
         path: ({ deviceId }) => at`/api/v1/devices/${deviceId}`,
-        text: ({ deviceId }) => `${deviceId} cannot log in any more, and its connection ends.`,
-        done: ({ deviceId }) => `${deviceId} is removed`,
+        text: ({ deviceId }) => `${isolated(deviceId)} cannot log in any more, and its connection ends.`,
+        done: ({ deviceId }) => `${isolated(deviceId)} is removed`,
       }}
       pathOf={({ deviceId }) => at`/api/v1/devices/${deviceId}`}
       form={(device, done) => <DeviceForm device={device} done={done} />}
@@ -71,7 +71,7 @@ function DeviceForm({ device, done }: { readonly device: Device | null; readonly
     if (device === null) setMade(await ask<Device>('POST', '/api/v1/devices', { body: { deviceId, ...facts } }));
     else {
       await ask('PUT', path, { body: facts });
-      say(`${deviceId} is saved`);
+      say(`${isolated(deviceId)} is saved`);
       done();
     }
   };
@@ -82,15 +82,16 @@ function DeviceForm({ device, done }: { readonly device: Device | null; readonly
   };
   const rotate = async (key: 'primary' | 'secondary'): Promise<void> => {
     const unsaved = Object.keys(facts).length === 0 ? '' : ' What you have changed in the form is not saved.';
-    const text = `The ${key} key of ${deviceId} counts no longer, and whoever has logged in with it is disconnected. The other key stays.${unsaved}`;
+    const text = `The ${key} key of ${isolated(deviceId)} counts no longer, and whoever has logged in with it is disconnected. The other key stays.${unsaved}`;
     if (!(await confirmed(`Make another ${key} key?`, text, `Make another ${key} key`))) return;
     await tried.attempt(async () => setMade(await ask<Device>('POST', `${path}/rotate`, { body: { key } })));
   };
   if (made !== null) {
+    // After a rotation there is one.
     const secrets = [
       ['Primary key', made.primaryKey ?? ''],
       ['Secondary key', made.secondaryKey ?? ''],
-    ] as const;
+    ].filter(([, key]) => key !== '') as [string, string][];
     return <Secret text="Either key proves the device. Put one into it." secrets={secrets} done={done} />;
   }
   return (

@@ -116,9 +116,13 @@ function NewTrace({ done }: { readonly done: () => void }): VNode {
         label="Messages"
         value={by}
         options={Object.entries(SUBJECTS).map(([name, [text]]) => [name, text] as const)}
-        onInput={setBy}
+        onInput={(one) => {
+          setBy(one);
+          setValue('');
+        }}
       />
       <Field
+        key={by}
         label={label}
         type={by === 'sample' ? 'number' : 'text'}
         value={value}

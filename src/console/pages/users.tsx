@@ -4,7 +4,7 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
-import { any, NONE, yesNo } from '../format.ts';
+import { any, isolated, NONE, yesNo } from '../format.ts';
 import { attributesFault, PAIRS_HINT, pairsText, readPairs } from '../pairs.ts';
 import { Area, Check, Field } from '../parts/fields.tsx';
 import { Form, FormEnd, useTried } from '../parts/form.tsx';
@@ -47,8 +47,8 @@ export function UsersPage(): VNode {
       ]}
       removal={{
         path: ({ username }) => at`/api/v1/users/${username}`,
-        text: ({ username }) => `Connections of ${username} end, and nobody logs in by this name any more.`,
-        done: ({ username }) => `${username} is removed`,
+        text: ({ username }) => `Connections of ${isolated(username)} end, and nobody logs in by this name any more.`,
+        done: ({ username }) => `${isolated(username)} is removed`,
       }}
       pathOf={({ username }) => at`/api/v1/users/${username}`}
       form={(user, done) => <UserForm user={user} done={done} />}
@@ -84,12 +84,13 @@ function UserForm({ user, done }: { readonly user: User | null; readonly done: (
         user === null
           ? await ask<User>('POST', '/api/v1/users', { body: { username, ...facts } })
           : await ask<User>('PUT', at`/api/v1/users/${username}`, { body: facts });
-      say(`${username} is saved`);
+      say(`${isolated(username)} is saved`);
       if (saved.password === undefined) done();
       else setMade(saved.password);
     });
   };
-  if (made !== '') return <Secret text={`The broker has made a password for ${username}.`} secrets={[['Password', made]]} done={done} />;
+  if (made !== '')
+    return <Secret text={`The broker has made a password for ${isolated(username)}.`} secrets={[['Password', made]]} done={done} />;
   return (
     <Form label="User" onSubmit={save}>
       {user === null && <Field label="Username" value={username} onInput={setUsername} required fault={tried.faultOf('username')} />}

@@ -4,6 +4,7 @@
 import type { ComponentChildren, VNode } from 'preact';
 import { useId, useState } from 'preact/hooks';
 import { ask, type Query } from '../api.ts';
+import { isolated } from '../format.ts';
 import { mayAs, type Role } from '../session.ts';
 import { answered, Dialog } from './dialog.tsx';
 import { List } from './list.tsx';
@@ -71,6 +72,7 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
   const id = useId();
   const [edited, setEdited] = useState<{ readonly record: T | null } | null>(null);
   const [changes, setChanges] = useState(0);
+  const [isOffered, setOffered] = useState(true);
   const may = mayAs(needs);
   const changed = (): void => {
     setEdited(null);
@@ -102,7 +104,7 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
     <section aria-labelledby={id}>
       <div class="heading">
         <Heading id={id}>{title}</Heading>
-        {may && form !== undefined && canAdd && (
+        {may && form !== undefined && canAdd && isOffered && (
           <button type="button" onClick={() => setEdited({ record: null })}>
             {facts.addAction ?? 'Add'}
           </button>
@@ -119,6 +121,7 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
         rowKey={keyOf}
         columns={hasButtons ? [...columns, { title: '', cell: buttons }] : columns}
         changes={changes}
+        offered={setOffered}
         everySeconds={everySeconds}
         {...(isWhole && { limit: null })}
         isInAddress={!isPart}
@@ -144,7 +147,7 @@ function RemoveButton<T>({ of: record, name, one, removal, done }: RemoveFacts<T
   const { action = 'Remove', option } = removal;
   const remove = async (): Promise<void> => {
     const answer = await answered({
-      title: removal.title ?? `${action} ${one} ${name}?`,
+      title: removal.title ?? `${action} ${one} ${isolated(name)}?`,
       text: removal.text(record),
       action,
       option: option?.[1],
