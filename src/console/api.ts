@@ -76,7 +76,7 @@ export function withQuery(path: string, query: Query = {}): string {
 }
 
 /** Browsers take these levels out of a path, however they are written: the request would be about something else. */
-const DOTS = /\/\.{1,2}(?:\/|$)/;
+const DOTS = /\/\.{1,2}(?:[/?]|$)/;
 export const UNSENDABLE = 'unsendable';
 
 /**

@@ -129,6 +129,22 @@ describe('what runs', () => {
     opened.quiet();
   });
 
+  test('the lines of many shards have colours of their own', async (t) => {
+    const opened = await inside(t, 'viewer');
+    const { page } = opened;
+    const values = Object.fromEntries(Array.from({ length: 8 }, (_, shard) => [`loadPercent/${shard}`, [shard, shard]]));
+    await page.route('**/api/v1/samples*', (route) =>
+      route.fulfill({ json: { intervalSeconds: 5, until: new Date().toISOString(), series: values } }),
+    );
+    await page.getByLabel('Show').selectOption('60');
+    await page.getByText('shard 7: 7 %').waitFor();
+    const colors = await page.evaluate<string[]>(
+      `[...document.querySelectorAll('.legend li')].map((one) => getComputedStyle(one, '::before').backgroundColor)`,
+    );
+    assert.equal(new Set(colors).size, 8, String(colors));
+    opened.quiet();
+  });
+
   test('a client is found, subscribed on its behalf, and kicked', async (t) => {
     const clientId = clientIdOn(1, SHARDS, 'found/');
     const client = await connect(broker.port, { clientId });

@@ -183,6 +183,8 @@ describe('what the broker refuses', () => {
     await page.getByText('A browser cannot send a name that is . or .. alone').waitFor();
     await opened.open('clients/..', '..');
     await page.getByRole('alert').getByText('curl --path-as-is').first().waitFor();
+    await opened.open('subscriptions/workers/..', 'workers');
+    await page.getByRole('alert').getByText('curl --path-as-is').first().waitFor();
     await opened.open('send?clientId=..', 'Send to a device');
     await button(page, 'Send').click();
     await page.locator('.outcome').getByText('Not sent').waitFor();

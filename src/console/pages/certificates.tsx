@@ -4,7 +4,7 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
-import { NONE, time, yesNo } from '../format.ts';
+import { isolated, NONE, time, yesNo } from '../format.ts';
 import { confirmed } from '../parts/dialog.tsx';
 import { Area, Check, Choice, Field } from '../parts/fields.tsx';
 import { Form, FormEnd, useTried } from '../parts/form.tsx';
@@ -75,7 +75,7 @@ async function become(path: string, of: CertificateFacts, status: string): Promi
 function Switch({ of, path, inactive, changed }: SwitchFacts & { readonly inactive: string }): VNode {
   const [action, status] = of.status === 'ACTIVE' ? ['Deactivate', 'INACTIVE'] : ['Activate', 'ACTIVE'];
   const change = async (): Promise<void> => {
-    if (of.status === 'ACTIVE' && !(await confirmed(`Deactivate ${nameOf(of)}?`, inactive, 'Deactivate'))) return;
+    if (of.status === 'ACTIVE' && !(await confirmed(`Deactivate ${isolated(nameOf(of))}?`, inactive, 'Deactivate'))) return;
     if (await become(path, of, status!)) changed();
   };
   return (
@@ -88,7 +88,8 @@ function Switch({ of, path, inactive, changed }: SwitchFacts & { readonly inacti
 function Revoke({ of, path, changed }: SwitchFacts): VNode {
   const revoke = async (): Promise<void> => {
     const text = `Whoever has it is disconnected, and is never let in with it again.`;
-    if ((await confirmed(`Revoke the certificate ${nameOf(of)}?`, text, 'Revoke')) && (await become(path, of, 'REVOKED'))) changed();
+    if ((await confirmed(`Revoke the certificate ${isolated(nameOf(of))}?`, text, 'Revoke')) && (await become(path, of, 'REVOKED')))
+      changed();
   };
   return (
     <button type="button" class="small danger outline" aria-label={`Revoke ${nameOf(of)}`} onClick={() => void revoke()}>
