@@ -2,7 +2,7 @@
  * The application: the login, or the menu with the page that the address names.
  */
 import type { VNode } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { ask } from './api.ts';
 import { zone } from './format.ts';
 import { KeysHelp, showKeys, useKeys } from './keys.tsx';
@@ -63,7 +63,7 @@ function Shell({ owner }: { readonly owner: Me }): VNode {
   const here = place.value;
   const entry = allowed.find(({ name }) => name === here.levels[0]) ?? allowed[0]!;
   const menuButton = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!isOpen) return;
     const onKey = (event: KeyboardEvent): void => {
       if (event.key !== 'Escape') return;
