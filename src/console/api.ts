@@ -75,10 +75,9 @@ export function withQuery(path: string, query: Query = {}): string {
   return parameters.size === 0 ? path : `${path}?${parameters}`;
 }
 
-/** Whether this is a part of the API that this broker lacks, or that its configuration has switched off. */
-export function isMissing(error: unknown): boolean {
-  return error instanceof ApiError && (error.status === 501 || (error.status === 404 && error.code === 'not-found'));
-}
+/** Browsers take these levels out of a path, however they are written: the request would be about something else. */
+const DOTS = /\/\.{1,2}(?:[/?]|$)/;
+export const UNSENDABLE = 'unsendable';
 
 /**
  * @returns the parsed answer; null for an empty one
@@ -91,6 +90,13 @@ export async function ask<T>(method: string, path: string, options: AskOptions =
   const headers: Record<string, string> = { ...options.headers };
   if (shown !== null) headers['Authorization'] = shown;
   if (body !== undefined && !isPlain) headers['Content-Type'] = 'application/json';
+  if (DOTS.test(path))
+    throw new ApiError(
+      0,
+      UNSENDABLE,
+      'A browser cannot send a name that is . or .. alone, so nothing was asked or done. Other HTTP clients can: curl --path-as-is.',
+      '',
+    );
   let response: Response;
   let text: string;
   try {

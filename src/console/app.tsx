@@ -2,8 +2,9 @@
  * The application: the login, or the menu with the page that the address names.
  */
 import type { VNode } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { ask } from './api.ts';
+import { zone } from './format.ts';
 import { KeysHelp, showKeys, useKeys } from './keys.tsx';
 import { MENU, type MenuEntry } from './menu.ts';
 import { LoginPage } from './pages/login.tsx';
@@ -61,9 +62,19 @@ function Shell({ owner }: { readonly owner: Me }): VNode {
   const allowed = MENU.filter(({ role }) => mayAs(role));
   const here = place.value;
   const entry = allowed.find(({ name }) => name === here.levels[0]) ?? allowed[0]!;
+  const menuButton = useRef<HTMLButtonElement>(null);
+  useLayoutEffect(() => {
+    if (!isOpen) return;
+    const onKey = (event: KeyboardEvent): void => {
+      if (event.key !== 'Escape') return;
+      setOpen(false);
+      menuButton.current?.focus();
+    };
+    document.addEventListener('keydown', onKey);
+    return () => document.removeEventListener('keydown', onKey);
+  }, [isOpen]);
   useEffect(() => {
     document.title = `${entry.title} · ${owner.node} · onehop console`;
-    setOpen(false);
   }, [entry, owner.node]);
   const isFirst = useRef(true);
   useEffect(() => {
@@ -91,7 +102,14 @@ function Shell({ owner }: { readonly owner: Me }): VNode {
         <span class="owner">
           {owner.name} <span class="badge">{owner.role}</span>
         </span>
-        <button type="button" class="plain menu-button" aria-expanded={isOpen} aria-controls="menu" onClick={() => setOpen(!isOpen)}>
+        <button
+          ref={menuButton}
+          type="button"
+          class="plain menu-button"
+          aria-expanded={isOpen}
+          aria-controls="menu"
+          onClick={() => setOpen(!isOpen)}
+        >
           Menu
         </button>
         <button type="button" class="plain" aria-label={`Theme: ${theme.value}. Switch`} onClick={switchTheme}>
@@ -105,7 +123,7 @@ function Shell({ owner }: { readonly owner: Me }): VNode {
         </button>
       </header>
       <div class="body">
-        <Menu allowed={allowed} current={entry} isOpen={isOpen} />
+        <Menu allowed={allowed} current={entry} isOpen={isOpen} close={() => setOpen(false)} />
         <main id="main" tabIndex={-1}>
           <Page place={here} />
         </main>
@@ -115,8 +133,14 @@ function Shell({ owner }: { readonly owner: Me }): VNode {
   );
 }
 
-function Menu(facts: { readonly allowed: readonly MenuEntry[]; readonly current: MenuEntry; readonly isOpen: boolean }): VNode {
-  const { allowed, current, isOpen } = facts;
+interface MenuFacts {
+  readonly allowed: readonly MenuEntry[];
+  readonly current: MenuEntry;
+  readonly isOpen: boolean;
+  readonly close: () => void;
+}
+
+function Menu({ allowed, current, isOpen, close }: MenuFacts): VNode {
   return (
     <nav id="menu" class={isOpen ? 'menu open' : 'menu'} aria-label="Pages">
       {GROUPS.map((group) => {
@@ -128,7 +152,7 @@ function Menu(facts: { readonly allowed: readonly MenuEntry[]; readonly current:
             <ul>
               {entries.map((entry) => (
                 <li key={entry.name}>
-                  <a href={placeOf([entry.name])} aria-current={entry === current ? 'page' : undefined}>
+                  <a href={placeOf([entry.name])} onClick={close} aria-current={entry === current ? 'page' : undefined}>
                     {entry.title}
                   </a>
                 </li>
@@ -137,6 +161,7 @@ function Menu(facts: { readonly allowed: readonly MenuEntry[]; readonly current:
           </section>
         );
       })}
+      <p class="group">Times are those of {zone()}.</p>
     </nav>
   );
 }

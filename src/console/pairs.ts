@@ -11,6 +11,26 @@ export function pairsText(pairs: Readonly<Record<string, string>> | undefined): 
     .join('\n');
 }
 
+/** What of the lines would get lost if they were read as pairs; '' for nothing. */
+export function pairsFault(text: string): string {
+  const names = new Set<string>();
+  for (const line of readLines(text)) {
+    const [name] = pairOf(line);
+    if (!line.includes(':')) return `“${line}” has no colon: write name: value.`;
+    if (names.has(name)) return `“${name}” stands in two lines, and an attribute has one value.`;
+    names.add(name);
+  }
+  return '';
+}
+
+/** The same, and what of those that were there before would get lost. */
+export function attributesFault(text: string, before: Readonly<Record<string, string>> = {}): string {
+  if (text === pairsText(before)) return '';
+  const lost = Object.entries(before).filter(([name, value]) => readPairs(`${name}: ${value}`)[name] !== value);
+  if (lost.length === 0) return pairsFault(text);
+  return `Lines cannot hold ${lost.map(([name]) => `“${name}”`).join(', ')} as it is, so attributes are changed by the API or the command line here.`;
+}
+
 export function readPairs(text: string): Record<string, string> {
   return Object.fromEntries(readLines(text).map(pairOf));
 }
@@ -28,7 +48,7 @@ export function readPatterns(text: string): Record<string, string[]> {
   return Object.fromEntries(patterns);
 }
 
-/** Lines without a colon name an attribute without a value, which the broker refuses with its reason. */
+/** A line without a colon names an attribute without a value. */
 function pairOf(line: string): [name: string, value: string] {
   const colon = line.indexOf(':');
   return colon < 0 ? [line, ''] : [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];

@@ -35,28 +35,36 @@ export function useAsked<T>(path: string | null, query: Query = {}, everySeconds
     const next = (): void => {
       if (everySeconds > 0 && !abort.signal.aborted) timer = setTimeout(once, everySeconds * 1000);
     };
+    let isAsking = false;
+    let isAsked = false;
     const once = (): void => {
       if (document.hidden) {
         next();
         return;
       }
+      isAsking = true;
+      isAsked = true;
       ask<T>('GET', url, { signal: abort.signal }).then(
         (data) => {
           if (abort.signal.aborted) return;
+          isAsking = false;
           setState({ url, data, error: null, isLoading: false });
           next();
         },
         (error: unknown) => {
           if (abort.signal.aborted) return;
+          isAsking = false;
           const failure = error instanceof ApiError ? error : new ApiError(0, '', String(error), '');
-          setState((before) => ({ url, data: before.data, error: failure, isLoading: false }));
-          // What is not there will not come by asking.
-          if (failure.status === 0 || failure.status >= 429) next();
+          // What is gone is not shown any more; it may come again, as a client does.
+          const isGone = failure.status === 404;
+          setState((before) => ({ url, data: isGone ? null : before.data, error: failure, isLoading: false }));
+          // What is forbidden or wrong will not come by asking.
+          if (isGone || failure.status === 0 || failure.status >= 429) next();
         },
       );
     };
     const seen = (): void => {
-      if (document.hidden || everySeconds === 0) return;
+      if (document.hidden || isAsking || (everySeconds === 0 && isAsked)) return;
       clearTimeout(timer);
       once();
     };

@@ -129,6 +129,22 @@ describe('what runs', () => {
     opened.quiet();
   });
 
+  test('the lines of many shards have colours of their own', async (t) => {
+    const opened = await inside(t, 'viewer');
+    const { page } = opened;
+    const values = Object.fromEntries(Array.from({ length: 8 }, (_, shard) => [`loadPercent/${shard}`, [shard, shard]]));
+    await page.route('**/api/v1/samples*', (route) =>
+      route.fulfill({ json: { intervalSeconds: 5, until: new Date().toISOString(), series: values } }),
+    );
+    await page.getByLabel('Show').selectOption('60');
+    await page.getByText('shard 7: 7 %').waitFor();
+    const colors = await page.evaluate<string[]>(
+      `[...document.querySelectorAll('.legend li')].map((one) => getComputedStyle(one, '::before').backgroundColor)`,
+    );
+    assert.equal(new Set(colors).size, 8, String(colors));
+    opened.quiet();
+  });
+
   test('a client is found, subscribed on its behalf, and kicked', async (t) => {
     const clientId = clientIdOn(1, SHARDS, 'found/');
     const client = await connect(broker.port, { clientId });
@@ -146,6 +162,7 @@ describe('what runs', () => {
     await other.publish('console/1/x', 'it is subscribed', { qos: 1 });
     assert.equal(payloadText(await client.next()), 'it is subscribed');
     await page.getByRole('button', { name: 'Unsubscribe from console/+/x' }).click();
+    await confirm(page, 'Unsubscribe');
     await said(page, 'It has no subscription.');
     const lately = page.getByRole('region', { name: 'Lately' });
     for (const name of [/ subscribed console\/\+\/x /, / unsubscribed console\/\+\/x /, / connected .*127\.0\.0\.1/])
@@ -311,6 +328,32 @@ describe('every page', () => {
       assert.deepEqual(problems, []);
       opened.quiet();
     });
+
+  test('asks for nothing that the API does not know', async (t) => {
+    const opened = await inside(t);
+    const { page } = opened;
+    const { json } = await broker.request('GET', '/openapi.json');
+    const known = Object.entries(json.paths as Record<string, { get?: { parameters?: { name: string; in: string }[] } }>).map(
+      ([path, { get }]) =>
+        [
+          new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`),
+          (get?.parameters ?? []).filter((one) => one.in === 'query').map(({ name }) => name),
+        ] as const,
+    );
+    const strange: string[] = [];
+    page.on('request', (request) => {
+      const { pathname, searchParams } = new URL(request.url());
+      if (!pathname.startsWith('/api/') || request.method() !== 'GET') return;
+      const names = known.filter(([path]) => path.test(pathname)).flatMap(([, ofPath]) => ofPath);
+      for (const name of searchParams.keys()) if (!names.includes(name)) strange.push(`${pathname} ${name}`);
+    });
+    for (const [place, heading] of PAGES) {
+      await opened.open(place, heading);
+      await page.locator('[aria-busy=true]').first().waitFor({ state: 'detached' });
+    }
+    assert.deepEqual(strange, []);
+    opened.quiet();
+  });
 
   test('is reached through the menu of a phone, and the login fits, too', async (t) => {
     const opened = await openConsole(t, browser, broker, { viewport: PHONE });

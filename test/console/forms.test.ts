@@ -430,6 +430,8 @@ describe('certificates and authorities', () => {
     const client = await connect(place, { clientId: 'pump-1' });
 
     await page.getByRole('button', { name: 'Deactivate console-fleet' }).click();
+    await page.getByRole('dialog').getByText('are disconnected').waitFor();
+    await confirm('Deactivate');
     await page.getByRole('button', { name: 'Activate console-fleet', exact: true }).click();
     await page.getByRole('button', { name: 'Deactivate console-fleet' }).waitFor();
     await client.closed;
@@ -476,6 +478,7 @@ describe('authenticators', () => {
     const row = part.getByRole('row', { name: /tokens/ });
     await row.getByText('jwt', { exact: true }).waitFor();
     await row.getByRole('button', { name: 'Switch off tokens' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Switch off' }).click();
     await row.getByText('jwt (off)').waitFor();
     const [one] = (await broker.request('GET', '/api/v1/authenticators', { role: 'viewer' })).json.data;
     assert.deepEqual([one.name, one.isActive], ['tokens', false]);

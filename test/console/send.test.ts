@@ -151,3 +151,16 @@ test('clients are offered, and the keyboard is enough', async (t) => {
   await device.destroy();
   opened.quiet();
 });
+
+test('a broker that does not answer has said nothing', async (t) => {
+  const opened = await openConsole(t, browser, broker);
+  await logIn(opened, broker, 'service');
+  const { page } = opened;
+  await page.route('**/v1/clients/*/messages*', (route) => route.abort());
+  await page.getByLabel('Client ID').fill('device-1');
+  await send(page);
+  const text = await outcome(page, 'No answer');
+  assert.match(text, /The broker does not answer\. Whether the message was sent is not known\./);
+  assert.doesNotMatch(text, /The broker says/);
+  opened.quiet();
+});

@@ -9,7 +9,7 @@ import { Choice, Field } from '../parts/fields.tsx';
 import { Form, FormEnd, useTried } from '../parts/form.tsx';
 import { Records } from '../parts/records.tsx';
 import { Secret } from '../parts/secret.tsx';
-import { ROLES } from '../session.ts';
+import { me, ROLES } from '../session.ts';
 
 interface ApiKey {
   readonly id: string;
@@ -51,7 +51,10 @@ export function ApiKeysPage(): VNode {
       ]}
       removal={{
         path: ({ id }) => at`/api/v1/api-keys/${id}`,
-        text: () => 'Whoever uses it is refused from then on.',
+        text: ({ id }) =>
+          me.value?.name === `api key ${id}`
+            ? 'This is the key that you are logged in with: you are logged out at once, and whoever else uses it is refused.'
+            : 'Whoever uses it is refused from then on.',
         done: ({ id }) => `The key ${id} is removed`,
       }}
       form={(_, done) => <ApiKeyForm done={done} />}
@@ -99,6 +102,7 @@ function ApiKeyForm({ done }: { readonly done: () => void }): VNode {
       <Field
         label="For (days)"
         type="number"
+        step="any"
         min={0}
         value={days}
         onInput={setDays}

@@ -6,8 +6,9 @@ import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
 import { count, NONE } from '../format.ts';
 import { readItems } from '../pairs.ts';
+import { confirmed } from '../parts/dialog.tsx';
 import { Area, Choice, Field } from '../parts/fields.tsx';
-import { Form, FormEnd, useTried } from '../parts/form.tsx';
+import { Form, FormEnd, fieldIn, useTried } from '../parts/form.tsx';
 import { attempt, say } from '../parts/notices.tsx';
 import { Records } from '../parts/records.tsx';
 import { mayAs } from '../session.ts';
@@ -86,6 +87,8 @@ function Switch({ of: { isActive }, name, done }: SwitchFacts): VNode {
   const action = isActive ? 'Switch off' : 'Switch on';
   const change = async (): Promise<void> => {
     const path = at`/api/v1/authenticators/${name}`;
+    const text = 'It judges no more logins until it is switched on. Clients that are connected stay.';
+    if (isActive && !(await confirmed(`Switch off ${name}?`, text, 'Switch off'))) return;
     if (await attempt(() => ask('PATCH', path, { body: { isActive: !isActive } }), `${name} is ${isActive ? 'off' : 'on'}`)) done();
   };
   return (
@@ -113,10 +116,10 @@ function AuthenticatorForm({ done }: { readonly done: () => void }): VNode {
   const [audience, setAudience] = useState('');
   const [url, setUrl] = useState('');
   const [remark, setRemark] = useState('');
-  const tried = useTried(['name', 'algorithms', 'key', 'issuer', 'audience', 'url', 'remark'], (place) => {
-    const last = place.split('.').at(-1) ?? '';
-    return KEYS.some(([one]) => one === last) ? 'key' : last;
-  });
+  const fields = ['name', ...(type === 'jwt' ? ['algorithms', 'key', 'issuer', 'audience'] : ['url']), 'remark'];
+  const tried = useTried(fields, (place) =>
+    type === 'jwt' && KEYS.some(([one]) => place.endsWith(`.${one}`)) ? 'key' : fieldIn(fields, place),
+  );
   const save = async (): Promise<void> => {
     const token = { algorithms: readItems(algorithms), [kind]: key, ...(issuer && { issuer }), ...(audience && { audience }) };
     const body = { name, type, ...(remark && { remark }), ...(type === 'jwt' ? token : { url }) };

@@ -4,7 +4,7 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
-import { any, NONE, time } from '../format.ts';
+import { any, isolated, NONE, time } from '../format.ts';
 import { readItems } from '../pairs.ts';
 import { Choice, Field } from '../parts/fields.tsx';
 import { Form, FormEnd, useTried } from '../parts/form.tsx';
@@ -46,7 +46,7 @@ export function BlockRulesPage(): VNode {
       ]}
       removal={{
         path: ({ name }) => at`/api/v1/block-rules/${name}`,
-        text: ({ include }) => `${include} may connect again.`,
+        text: ({ include }) => `${isolated(include)} may connect again.`,
         done: ({ name }) => `${name} holds no longer`,
       }}
       form={(_, done) => <BlockRuleForm done={done} />}
@@ -108,6 +108,7 @@ function BlockRuleForm({ done }: { readonly done: () => void }): VNode {
       <Field
         label="For (hours)"
         type="number"
+        step="any"
         min={0}
         value={hours}
         onInput={setHours}

@@ -33,7 +33,9 @@ export function BrokerPage(): VNode {
 function LogLevel(): VNode {
   const { data, error, reload } = useAsked<{ readonly level: string }>('/api/v1/log-level');
   const change = async (level: string): Promise<void> => {
-    if (await attempt(() => ask('PUT', '/api/v1/log-level', { body: { level } }), `The log level is ${level}`)) reload();
+    await attempt(() => ask('PUT', '/api/v1/log-level', { body: { level } }), `The log level is ${level}`);
+    // Where it has failed, the field shows again what holds.
+    reload();
   };
   return (
     <section aria-labelledby="log">

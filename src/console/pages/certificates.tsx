@@ -4,7 +4,7 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
-import { NONE, time, yesNo } from '../format.ts';
+import { isolated, NONE, time, yesNo } from '../format.ts';
 import { confirmed } from '../parts/dialog.tsx';
 import { Area, Check, Choice, Field } from '../parts/fields.tsx';
 import { Form, FormEnd, useTried } from '../parts/form.tsx';
@@ -71,16 +71,15 @@ async function become(path: string, of: CertificateFacts, status: string): Promi
   return attempt(() => ask('PUT', path, { body: { status } }), `${nameOf(of)}: ${status.toLowerCase()}`);
 }
 
-/** Activates what is not active, and the other way round. */
-function Switch({ of, path, changed }: SwitchFacts): VNode {
+/** Activates what is not active, and the other way round. @param inactive what it means that it is not */
+function Switch({ of, path, inactive, changed }: SwitchFacts & { readonly inactive: string }): VNode {
   const [action, status] = of.status === 'ACTIVE' ? ['Deactivate', 'INACTIVE'] : ['Activate', 'ACTIVE'];
+  const change = async (): Promise<void> => {
+    if (of.status === 'ACTIVE' && !(await confirmed(`Deactivate ${isolated(nameOf(of))}?`, inactive, 'Deactivate'))) return;
+    if (await become(path, of, status!)) changed();
+  };
   return (
-    <button
-      type="button"
-      class="small outline"
-      aria-label={`${action} ${nameOf(of)}`}
-      onClick={() => void become(path, of, status!).then((isDone) => isDone && changed())}
-    >
+    <button type="button" class="small outline" aria-label={`${action} ${nameOf(of)}`} onClick={() => void change()}>
       {action}
     </button>
   );
@@ -89,7 +88,8 @@ function Switch({ of, path, changed }: SwitchFacts): VNode {
 function Revoke({ of, path, changed }: SwitchFacts): VNode {
   const revoke = async (): Promise<void> => {
     const text = `Whoever has it is disconnected, and is never let in with it again.`;
-    if ((await confirmed(`Revoke the certificate ${nameOf(of)}?`, text, 'Revoke')) && (await become(path, of, 'REVOKED'))) changed();
+    if ((await confirmed(`Revoke the certificate ${isolated(nameOf(of))}?`, text, 'Revoke')) && (await become(path, of, 'REVOKED')))
+      changed();
   };
   return (
     <button type="button" class="small danger outline" aria-label={`Revoke ${nameOf(of)}`} onClick={() => void revoke()}>
@@ -143,7 +143,12 @@ function DeviceCertificates(): VNode {
         mayAs('admin') &&
         one.status !== 'REVOKED' && (
           <>
-            <Switch of={one} path={pathOf(one)} changed={changed} />
+            <Switch
+              of={one}
+              path={pathOf(one)}
+              inactive="Whoever has it is disconnected, and is not let in with it until it is active again."
+              changed={changed}
+            />
             <Revoke of={one} path={pathOf(one)} changed={changed} />
           </>
         )
@@ -207,7 +212,16 @@ function Authorities(): VNode {
         { title: 'Valid until', cell: ({ notAfter }) => time(notAfter) },
         { title: 'Serial', cell: ({ serial }) => <code>{serial}</code> },
       ]}
-      actions={(one, changed) => mayAs('admin') && <Switch of={one} path={authorityPath(one)} changed={changed} />}
+      actions={(one, changed) =>
+        mayAs('admin') && (
+          <Switch
+            of={one}
+            path={authorityPath(one)}
+            inactive="Clients with certificates that it has signed are disconnected, and are not let in until it is active again."
+            changed={changed}
+          />
+        )
+      }
       removal={{
         path: authorityPath,
         text: () =>

@@ -4,12 +4,14 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
-import { any, bytes, count, duration, NONE, payload, time, words, yesNo } from '../format.ts';
+import { any, bytes, count, duration, isolated, NONE, time, words, yesNo } from '../format.ts';
+import { confirmed } from '../parts/dialog.tsx';
 import { Failure } from '../parts/failure.tsx';
 import { Choice, Field, QOS_OPTIONS } from '../parts/fields.tsx';
 import { Form } from '../parts/form.tsx';
 import { attempt } from '../parts/notices.tsx';
-import { Facts, Table } from '../parts/table.tsx';
+import { PayloadBox } from '../parts/payload.tsx';
+import { Facts, Table, useKeptFocus } from '../parts/table.tsx';
 import { go, placeOf } from '../place.ts';
 import { mayAs } from '../session.ts';
 import { useAsked } from '../use-asked.ts';
@@ -44,6 +46,7 @@ export function ClientPage({ clientId }: { readonly clientId: string }): VNode {
 function Detail({ client, reload }: { readonly client: ClientDetail; readonly reload: () => void }): VNode {
   const { clientId, state, will } = client;
   const isConnected = state === 'connected';
+  const actions = useKeptFocus<HTMLParagraphElement>();
   const end = async (isSessionToo: boolean): Promise<void> => {
     if (!(await kick(clientId, isSessionToo))) return;
     if (isSessionToo) go(['clients']);
@@ -51,7 +54,7 @@ function Detail({ client, reload }: { readonly client: ClientDetail; readonly re
   };
   return (
     <>
-      <p class="actions">
+      <p class="actions" ref={actions} tabIndex={-1}>
         <span class={`badge ${state}`}>{state}</span>
         <a href={placeOf(['send'], { clientId })}>Send a message</a>
         {mayAs('operator') && isConnected && (
@@ -103,7 +106,7 @@ function Will({ will }: { readonly will: NonNullable<ClientDetail['will']> }): V
   return (
     <>
       <Facts facts={Object.entries(rest).map(([name, value]) => [words(name), any(value)] as const)} />
-      <pre class="payload">{payload(payloadBase64)}</pre>
+      <PayloadBox base64={payloadBase64} />
     </>
   );
 }
@@ -111,6 +114,8 @@ function Will({ will }: { readonly will: NonNullable<ClientDetail['will']> }): V
 function Subscriptions({ client, reload }: { readonly client: ClientDetail; readonly reload: () => void }): VNode {
   const { clientId, subscriptionList = [] } = client;
   const remove = async (filter: string): Promise<void> => {
+    const text = `${isolated(clientId)} gets no more messages of ${isolated(filter)}, and is not told. It may subscribe again.`;
+    if (!(await confirmed('Unsubscribe it?', text, 'Unsubscribe'))) return;
     const isDone = await attempt(
       () => ask('DELETE', at`/api/v1/clients/${clientId}/subscriptions/${filter}`),
       `Unsubscribed from ${filter}`,

@@ -3,7 +3,7 @@
  */
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
-import { count, NONE, time } from '../format.ts';
+import { briefTime, count, NONE, time } from '../format.ts';
 import { Choice, Field } from '../parts/fields.tsx';
 import { Form } from '../parts/form.tsx';
 import { List } from '../parts/list.tsx';
@@ -20,6 +20,11 @@ export function ClientsPage({ place }: { readonly place: Place }): VNode {
   return clientId === undefined ? <Clients /> : <ClientPage key={clientId} clientId={clientId} />;
 }
 
+function since({ connectedAt, disconnectedAt }: ClientFacts): VNode {
+  const moment = connectedAt ?? disconnectedAt;
+  return <span title={time(moment)}>{briefTime(moment)}</span>;
+}
+
 function Clients(): VNode {
   const prefix = useSearch('prefix');
   const state = useSearch('state');
@@ -32,7 +37,7 @@ function Clients(): VNode {
     { title: 'State', cell: ({ state: one }) => <span class={`badge ${one}`}>{one}</span> },
     { title: 'Username', cell: ({ username: one }) => one ?? NONE, isLong: true },
     { title: 'Address', cell: ({ address: one }) => one ?? NONE },
-    { title: 'Since', cell: (one) => time(one.connectedAt ?? one.disconnectedAt) },
+    { title: 'Since', cell: since },
     { title: 'Subscriptions', cell: ({ subscriptions }) => count(subscriptions), isNumber: true },
     { title: 'In flight', cell: ({ inflight }) => count(inflight), isNumber: true },
     { title: 'Queued', cell: ({ queued }) => count(queued), isNumber: true },

@@ -4,7 +4,7 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask } from '../api.ts';
-import { PAIRS_HINT } from '../pairs.ts';
+import { PAIRS_HINT, pairsFault } from '../pairs.ts';
 import { Area, Choice, Field } from '../parts/fields.tsx';
 import { Form, FormEnd, useTried } from '../parts/form.tsx';
 import { Prose } from '../parts/prose.tsx';
@@ -24,6 +24,12 @@ export function ConfigForm({ path, keys, done }: ConfigFormFacts): VNode {
   const names = keys.map(({ key }) => key);
   const tried = useTried(names, (at) => names.find((name) => at === name || at === `body.${name}`) ?? '');
   const save = async (): Promise<void> => {
+    for (const { key, input } of keys) {
+      const wrong = input === 'pairs' && !undone.has(key) ? pairsFault(drafts.get(key)!.text) : '';
+      if (wrong === '') continue;
+      tried.fail(wrong, key);
+      return;
+    }
     const changed = keys.flatMap((key) => {
       if (undone.has(key.key)) return [[key.key, null] as const];
       const value = writtenOf(key, drafts.get(key.key)!);

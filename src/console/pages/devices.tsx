@@ -4,8 +4,9 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
-import { any, time, yesNo } from '../format.ts';
-import { PAIRS_HINT, pairsText, readPairs } from '../pairs.ts';
+import { any, isolated, time, yesNo } from '../format.ts';
+import { attributesFault, PAIRS_HINT, pairsText, readPairs } from '../pairs.ts';
+import { confirmed } from '../parts/dialog.tsx';
 import { Area, Check, Field } from '../parts/fields.tsx';
 import { Form, FormEnd, useTried } from '../parts/form.tsx';
 import { say } from '../parts/notices.tsx';
@@ -45,9 +46,10 @@ export function DevicesPage(): VNode {
       ]}
       removal={{
         path: ({ deviceId }) => at`/api/v1/devices/${deviceId}`,
-        text: ({ deviceId }) => `${deviceId} cannot log in any more, and its connection ends.`,
-        done: ({ deviceId }) => `${deviceId} is removed`,
+        text: ({ deviceId }) => `${isolated(deviceId)} cannot log in any more, and its connection ends.`,
+        done: ({ deviceId }) => `${isolated(deviceId)} is removed`,
       }}
+      pathOf={({ deviceId }) => at`/api/v1/devices/${deviceId}`}
       form={(device, done) => <DeviceForm device={device} done={done} />}
     />
   );
@@ -58,28 +60,42 @@ function DeviceForm({ device, done }: { readonly device: Device | null; readonly
   const [isEnabled, setEnabled] = useState(device?.isEnabled ?? true);
   const [attributes, setAttributes] = useState(pairsText(device?.attributes));
   const [made, setMade] = useState<Device | null>(null);
-  const tried = useTried(['deviceId', 'attributes']);
+  const tried = useTried([...(device === null ? ['deviceId'] : []), 'attributes']);
   const path = at`/api/v1/devices/${deviceId}`;
+  // Only what was changed here: the rest stays as somebody else may be changing it.
+  const facts = {
+    ...(isEnabled !== (device?.isEnabled ?? true) && { isEnabled }),
+    ...(attributes !== pairsText(device?.attributes) && { attributes: readPairs(attributes) }),
+  };
   const save = async (): Promise<void> => {
-    const facts = { isEnabled, attributes: readPairs(attributes) };
     if (device === null) setMade(await ask<Device>('POST', '/api/v1/devices', { body: { deviceId, ...facts } }));
     else {
       await ask('PUT', path, { body: facts });
-      say(`${deviceId} is saved`);
+      say(`${isolated(deviceId)} is saved`);
       done();
     }
   };
-  const rotate = async (key: 'primary' | 'secondary'): Promise<void> =>
-    setMade(await ask<Device>('POST', `${path}/rotate`, { body: { key } }));
+  const submit = (): void => {
+    const wrong = attributesFault(attributes, device?.attributes);
+    if (wrong === '') void tried.attempt(save);
+    else tried.fail(wrong, 'attributes');
+  };
+  const rotate = async (key: 'primary' | 'secondary'): Promise<void> => {
+    const unsaved = Object.keys(facts).length === 0 ? '' : ' What you have changed in the form is not saved.';
+    const text = `The ${key} key of ${isolated(deviceId)} counts no longer, and whoever has logged in with it is disconnected. The other key stays.${unsaved}`;
+    if (!(await confirmed(`Make another ${key} key?`, text, `Make another ${key} key`))) return;
+    await tried.attempt(async () => setMade(await ask<Device>('POST', `${path}/rotate`, { body: { key } })));
+  };
   if (made !== null) {
+    // After a rotation there is one.
     const secrets = [
       ['Primary key', made.primaryKey ?? ''],
       ['Secondary key', made.secondaryKey ?? ''],
-    ] as const;
+    ].filter(([, key]) => key !== '') as [string, string][];
     return <Secret text="Either key proves the device. Put one into it." secrets={secrets} done={done} />;
   }
   return (
-    <Form label="Device" onSubmit={() => void tried.attempt(save)}>
+    <Form label="Device" onSubmit={submit}>
       {device === null && <Field label="Device ID" value={deviceId} onInput={setDeviceId} required fault={tried.faultOf('deviceId')} />}
       <Check label="Enabled" isChecked={isEnabled} onInput={setEnabled} />
       <Area label="Attributes" value={attributes} onInput={setAttributes} hint={PAIRS_HINT} isCode fault={tried.faultOf('attributes')} />
@@ -87,7 +103,7 @@ function DeviceForm({ device, done }: { readonly device: Device | null; readonly
       {device !== null && (
         <p class="actions">
           {(['primary', 'secondary'] as const).map((key) => (
-            <button key={key} type="button" class="small secondary" onClick={() => void tried.attempt(() => rotate(key))}>
+            <button key={key} type="button" class="small secondary" onClick={() => void rotate(key)}>
               Another {key} key
             </button>
           ))}

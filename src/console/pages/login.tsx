@@ -17,6 +17,10 @@ export function LoginPage(): VNode {
   const [isBusy, setBusy] = useState(false);
 
   const enter = async (): Promise<void> => {
+    if (way === 'key' && /[^\x21-\x7e]/.test(key.trim())) {
+      setFailure('This is no key or token: those have Latin letters, digits and signs only, and no spaces.');
+      return;
+    }
     const authorization = way === 'key' ? `Bearer ${key.trim()}` : basic(username, password);
     setBusy(true);
     setFailure('');

@@ -4,11 +4,12 @@
 import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { at } from '../api.ts';
-import { any, bytes, duration, payload, time, words } from '../format.ts';
+import { any, bytes, duration, time, words } from '../format.ts';
 import { Failure } from '../parts/failure.tsx';
 import { Choice, Field } from '../parts/fields.tsx';
 import { Form } from '../parts/form.tsx';
 import { List } from '../parts/list.tsx';
+import { PayloadBox, PayloadPreview } from '../parts/payload.tsx';
 import { Facts } from '../parts/table.tsx';
 import { Timeline, type TraceEvent } from '../parts/timeline.tsx';
 import { go, type Place, placeOf } from '../place.ts';
@@ -31,8 +32,6 @@ interface Message {
   readonly payloadCut: boolean;
   readonly properties: Readonly<Record<string, unknown>> | null;
 }
-
-const PREVIEW_LENGTH = 60;
 
 /** Fields of the search, as the address and the API name them. */
 const FIELDS = ['filter', 'publisher', 'target', 'from', 'to', 'order'] as const;
@@ -122,7 +121,7 @@ function Messages({ place }: { readonly place: Place }): VNode {
           { title: 'Size', cell: (one) => bytes(one.bytes), isNumber: true },
           {
             title: 'Payload',
-            cell: (one) => <code>{payload(one.payloadBase64).slice(0, PREVIEW_LENGTH)}</code>,
+            cell: (one) => <PayloadPreview base64={one.payloadBase64} />,
             isLong: true,
           },
         ]}
@@ -157,11 +156,7 @@ function MessagePage({ id, search }: { readonly id: string; readonly search: Sea
             ]}
           />
           <h2>Payload</h2>
-          {data.payloadBase64 === null ? (
-            <p class="hint">It is shown to operators.</p>
-          ) : (
-            <pre class="payload">{payload(data.payloadBase64)}</pre>
-          )}
+          {data.payloadBase64 === null ? <p class="hint">It is shown to operators.</p> : <PayloadBox base64={data.payloadBase64} />}
           {data.payloadCut && <p class="hint">Only its beginning was kept.</p>}
         </>
       )}
@@ -169,7 +164,17 @@ function MessagePage({ id, search }: { readonly id: string; readonly search: Sea
       {trace.error !== null ? (
         <Failure error={trace.error} what="a trace of this message" />
       ) : (
-        trace.data !== null && <Timeline caption="Trace of the message" events={trace.data.events} />
+        trace.data !== null && (
+          <>
+            <Timeline caption="Trace of the message" events={trace.data.events} />
+            {trace.data.events.every(({ event }) => event === 'published') && (
+              <p class="hint">
+                Where it went from there is known of messages that a trace was following: one has to run while the message is on its way. It
+                may well have arrived. <a href={placeOf(['traces'])}>Traces</a>
+              </p>
+            )}
+          </>
+        )
       )}
     </>
   );

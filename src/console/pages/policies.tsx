@@ -3,18 +3,17 @@
  */
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
-import { ask } from '../api.ts';
+import { ApiError, ask } from '../api.ts';
 import { any, NONE, words } from '../format.ts';
 import { confirmed, Dialog } from '../parts/dialog.tsx';
 import { Failure } from '../parts/failure.tsx';
-import { useTried } from '../parts/form.tsx';
 import { attempt, say } from '../parts/notices.tsx';
 import { Table } from '../parts/table.tsx';
 import { mayAs } from '../session.ts';
 import { useAsked } from '../use-asked.ts';
 import { Tester } from './policy-tester.tsx';
 import { StatementForm } from './statement-form.tsx';
-import { STATEMENT_FIELDS, type Written } from './statement-keys.ts';
+import type { Written } from './statement-keys.ts';
 
 interface Statement {
   /** Its place among all: the first that matches decides. */
@@ -54,6 +53,10 @@ function given(statement: object, without: readonly string[]): [string, unknown]
   return Object.entries(statement).filter(([name, value]) => !without.includes(name) && value !== null && value !== undefined);
 }
 
+function writtenIn(statement: Statement): Written {
+  return Object.fromEntries(given(statement, LISTED));
+}
+
 function conditions(statement: Statement): string {
   return (
     given(statement, SHOWN)
@@ -75,8 +78,17 @@ export function PoliciesPage(): VNode {
 function Statements(): VNode {
   const { data, error, reload } = useAsked<Policies>(PATH);
   const [edited, setEdited] = useState<Edited | null>(null);
-  if (error !== null) return <Failure error={error} what="a list of its statements" />;
-  if (data === null) return <p aria-busy="true">Loading</p>;
+  const failure = error !== null && (
+    <>
+      <Failure error={error} what="a list of its statements" />
+      {error.status !== 501 && (
+        <button type="button" class="small secondary" onClick={reload}>
+          Try again
+        </button>
+      )}
+    </>
+  );
+  if (data === null) return failure === false ? <p aria-busy="true">Loading</p> : <section aria-label="Statements">{failure}</section>;
   const { file, revision, isOpen } = data;
   const own = data.data.filter(({ source }) => source === 'file');
   const mayChange = mayAs('admin') && file !== null;
@@ -100,6 +112,7 @@ function Statements(): VNode {
           </button>
         )}
       </div>
+      {failure}
       <p>They are read from the top, and the first that matches decides. Where none does, the answer is no.</p>
       {file === null && <p class="hint">They can be changed here where the configuration names a file for them (authorization.file).</p>}
       <Table<Statement>
@@ -143,7 +156,7 @@ function Statements(): VNode {
                     type="button"
                     class="small outline"
                     aria-label={`Change statement ${index + 1}`}
-                    onClick={() => setEdited({ index, written: Object.fromEntries(given(one, LISTED)) })}
+                    onClick={() => setEdited({ index, written: writtenIn(one) })}
                   >
                     Change
                   </button>
@@ -166,8 +179,9 @@ function Statements(): VNode {
           <Editor
             edited={edited}
             revision={revision}
+            own={own}
             first={data.data.length - own.length + 1}
-            last={data.data.length + (edited.index === null ? 1 : 0)}
+            reload={reload}
             done={() => {
               setEdited(null);
               reload();
@@ -182,31 +196,48 @@ function Statements(): VNode {
 interface EditorFacts {
   readonly edited: Edited;
   readonly revision: string | null;
-  /** Places that it may have, from 1. */
+  /** Those that can be changed, as they are now. */
+  readonly own: readonly Statement[];
+  /** Least place that one may have, from 1. */
   readonly first: number;
-  readonly last: number;
+  readonly reload: () => void;
   readonly done: () => void;
 }
 
-function Editor({ edited: { index, written: before }, revision, first, last, done }: EditorFacts): VNode {
-  const tried = useTried(STATEMENT_FIELDS);
+/** What is typed stays when somebody else changes the statements meanwhile: they are asked again, and the one that is edited is looked for among them. */
+function Editor({ edited: { index, written: before }, revision, own, first, reload, done }: EditorFacts): VNode {
+  const isSame = (one: Statement): boolean => JSON.stringify(writtenIn(one)) === JSON.stringify(before);
+  const found = index === null ? undefined : (own.find((one) => one.index === index && isSame(one)) ?? own.find(isSame));
+  const isGone = index !== null && found === undefined;
+  const last = first + own.length - (found === undefined ? 0 : 1);
   const place = index === null ? last : index + 1;
+  const [opened] = useState(place);
+  const [isLate, setLate] = useState(false);
   const save = async (written: Written, to: number): Promise<void> => {
-    const isDone = await tried.attempt(async () => {
-      if (index === null) {
-        await ask('POST', PATH, { query: { revision }, body: { statement: written, index: to - 1 } });
-        return;
+    try {
+      if (found === undefined) await ask('POST', PATH, { query: { revision }, body: { statement: written, index: to - 1 } });
+      else {
+        const gone = Object.keys(before).filter((name) => !(name in written));
+        const patch = { ...written, ...Object.fromEntries(gone.map((name) => [name, null])) };
+        // One request: at no time are clients judged by half of the change.
+        await ask('PATCH', `${PATH}/${found.index}`, { query: { revision, index: to === opened ? null : to - 1 }, body: patch });
       }
-      const gone = Object.keys(before).filter((name) => !(name in written));
-      const patch = { ...written, ...Object.fromEntries(gone.map((name) => [name, null])) };
-      // One request: at no time are clients judged by half of the change.
-      await ask('PATCH', `${PATH}/${index}`, { query: { revision, index: to === place ? null : to - 1 }, body: patch });
-    });
-    if (!isDone) return;
-    say(index === null ? 'The statement holds' : 'The statement is changed');
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 409) {
+        setLate(true);
+        reload();
+      }
+      throw error;
+    }
+    say(found === undefined ? 'The statement holds' : 'The statement is changed');
     done();
   };
-  return (
-    <StatementForm written={before} place={place} first={first} last={last} tried={tried} save={(written, to) => void save(written, to)} />
+  const note = (isGone || isLate) && (
+    <p role="status">
+      {isGone
+        ? 'Somebody else has changed or removed this statement. What you have typed is still here: Save adds it as a new one, and leaves the other as it is.'
+        : 'Somebody else has changed other statements, and the list is read again. What you have typed is still here: Save saves it.'}
+    </p>
   );
+  return <StatementForm written={before} place={opened} first={first} last={last} note={note} save={save} />;
 }

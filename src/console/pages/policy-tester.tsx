@@ -4,9 +4,9 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask } from '../api.ts';
-import { PAIRS_HINT, readPairs } from '../pairs.ts';
+import { PAIRS_HINT, pairsFault, readPairs } from '../pairs.ts';
 import { Area, Check, Choice, Field, QOS_OPTIONS } from '../parts/fields.tsx';
-import { Form, FormFailure, useTried } from '../parts/form.tsx';
+import { Form, FormEnd, useTried } from '../parts/form.tsx';
 
 interface Verdict {
   readonly allowed: boolean;
@@ -43,9 +43,14 @@ export function Tester(): VNode {
   const [qos, setQos] = useState('0');
   const [isRetained, setRetained] = useState(false);
   const [verdict, setVerdict] = useState<Verdict | null>(null);
-  const tried = useTried(['clientId', 'username', 'address', 'topic', 'filter', 'target', 'attributes']);
   const object = OBJECTS[action];
+  const tried = useTried(['clientId', 'username', 'address', 'attributes', ...(object === undefined ? [] : [object[0]])]);
   const test = async (): Promise<void> => {
+    const wrong = pairsFault(attributes);
+    if (wrong !== '') {
+      tried.fail(wrong, 'attributes');
+      return;
+    }
     const pairs = readPairs(attributes);
     const body = {
       clientId,
@@ -65,7 +70,7 @@ export function Tester(): VNode {
       <Form label="Who may do what" onSubmit={test}>
         <div class="grid">
           <Field label="Client ID" value={clientId} onInput={setClientId} required isSearch fault={tried.faultOf('clientId')} />
-          <Field label="Username" value={username} onInput={setUsername} />
+          <Field label="Username" value={username} onInput={setUsername} fault={tried.faultOf('username')} />
           <Field label="Address" value={address} onInput={setAddress} placeholder="10.0.0.7" fault={tried.faultOf('address')} />
         </div>
         <div class="grid">
@@ -99,8 +104,7 @@ export function Tester(): VNode {
             isCode
           />
         </details>
-        <FormFailure text={tried.failure} />
-        <button type="submit">Test</button>
+        <FormEnd tried={tried} action="Test" />
       </Form>
       <div role="status" aria-live="polite" class="outcome">
         {verdict !== null && (

@@ -4,11 +4,12 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { at } from '../api.ts';
-import { any, bytes, count, payload, time, words } from '../format.ts';
+import { any, bytes, count, isolated, time, words } from '../format.ts';
 import { Dialog } from '../parts/dialog.tsx';
 import { Failure } from '../parts/failure.tsx';
 import { Field } from '../parts/fields.tsx';
 import { Form } from '../parts/form.tsx';
+import { PayloadBox } from '../parts/payload.tsx';
 import { Records } from '../parts/records.tsx';
 import { Facts } from '../parts/table.tsx';
 import { useAsked } from '../use-asked.ts';
@@ -75,8 +76,8 @@ function RetainedMessages(): VNode {
           action: 'Delete',
           title: 'Delete the retained message?',
           path: ({ topic }) => at`/api/v1/retained/${topic}`,
-          text: ({ topic }) => `New subscriptions do not get ${topic} any more.`,
-          done: ({ topic }) => `Nothing is retained for ${topic} any more`,
+          text: ({ topic }) => `New subscriptions do not get ${isolated(topic)} any more.`,
+          done: ({ topic }) => `Nothing is retained for ${isolated(topic)} any more`,
         }}
       />
       {shown !== null && (
@@ -95,7 +96,7 @@ function RetainedMessage({ topic }: { readonly topic: string }): VNode {
   const { payloadBase64, ...rest } = data;
   return (
     <>
-      <pre class="payload">{payload(payloadBase64)}</pre>
+      <PayloadBox base64={payloadBase64} />
       <Facts facts={Object.entries(rest).map(([name, value]) => [words(name), any(value)] as const)} />
     </>
   );
@@ -130,8 +131,8 @@ function Mailboxes(): VNode {
         action: 'Empty',
         title: 'Empty the mailbox?',
         path: ({ clientId }) => at`/api/v1/mailboxes/${clientId}`,
-        text: ({ clientId }) => `The messages that wait for ${clientId} are gone then.`,
-        done: ({ clientId }) => `The mailbox of ${clientId} is empty`,
+        text: ({ clientId }) => `The messages that wait for ${isolated(clientId)} are gone then.`,
+        done: ({ clientId }) => `The mailbox of ${isolated(clientId)} is empty`,
       }}
     />
   );

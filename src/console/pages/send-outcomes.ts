@@ -51,7 +51,8 @@ const BAD: Readonly<Record<string, Words>> = {
   unavailable: ['The broker is busy', 'The broker cannot do this now. Try again.'],
   'bad-request': ['Not sent', 'Something in the form is not right.'],
   unprocessable: ['Not sent', 'Something in the form is not right.'],
-  unreachable: ['No answer', 'Whether the message was sent is not known.'],
+  unreachable: ['No answer', 'The broker does not answer. Whether the message was sent is not known.'],
+  unsendable: ['Not sent', 'A browser cannot send to a client ID that is . or .. alone. Other HTTP clients can: curl --path-as-is.'],
 };
 
 /** For failures without words of their own here. */
@@ -97,6 +98,7 @@ export function badOutcome({ code, status, state, message }: ApiError): Outcome 
     isGood: false,
     title,
     text: before === undefined ? text : `${text} ${before}`,
-    detail: code === 'timeout' ? '' : message,
+    // What the broker has not said itself stands in the text.
+    detail: code === 'timeout' || status === 0 ? '' : message.replace(/\.$/, ''),
   };
 }

@@ -62,7 +62,7 @@ export function SendPage(): VNode {
   const [expiry, setExpiry] = useState('');
   const [waiting, setWaiting] = useState<{ readonly clientId: string; readonly begunAt: number } | null>(null);
   const [sent, setSent] = useState<readonly Sent[]>([]);
-  const tried = useTried();
+  const tried = useTried(['message']);
   const abort = useRef<AbortController | null>(null);
   useEffect(() => () => abort.current?.abort(), []);
   const outcome = useRef<HTMLElement>(null);
@@ -201,7 +201,7 @@ export function SendPage(): VNode {
         <section ref={outcome} class="outcome" role="status" aria-live="polite" aria-label="Outcome">
           {waiting !== null && (
             <p aria-busy="true">
-              Waiting for {waiting.clientId}… <Elapsed begunAt={waiting.begunAt} />
+              Waiting for <bdi>{waiting.clientId}</bdi>… <Elapsed begunAt={waiting.begunAt} />
             </p>
           )}
           {waiting === null && sent[0] !== undefined && <Result sent={sent[0]} />}
@@ -230,7 +230,7 @@ function Result({ sent: { clientId, isGood, title, text, detail, milliseconds, a
       <p>{text}</p>
       {detail !== '' && <p class="hint">The broker says: {detail}.</p>}
       <p class="hint">
-        To {clientId}, {time(wallTime)}.
+        To <bdi>{clientId}</bdi>, {time(wallTime)}.
         {mayAs('viewer') && (
           <>
             {' '}

@@ -6,15 +6,18 @@
 import type { VNode } from 'preact';
 import { useRef, useState } from 'preact/hooks';
 import { Area, Checks, Choice, Field } from '../parts/fields.tsx';
-import { Form, FormEnd, type Tried } from '../parts/form.tsx';
+import { Form, FormEnd, type Tried, useTried } from '../parts/form.tsx';
 import {
   ACTIONS,
   actionsOf,
-  CONDITIONS,
   type Condition,
+  isObject,
   linesOf,
+  NO_OBJECT,
   notForForm,
   resourceOf,
+  shownConditions,
+  shownFields,
   textOf,
   VARIABLES,
   type Written,
@@ -27,22 +30,27 @@ interface StatementFormFacts {
   readonly place: number;
   readonly first: number;
   readonly last: number;
-  readonly tried: Tried;
-  readonly save: (written: Written, place: number) => void;
+  /** What stands above the button; false: nothing. */
+  readonly note: VNode | false;
+  /** @throws ApiError */
+  readonly save: (written: Written, place: number) => Promise<void>;
 }
 
-export function StatementForm({ written, place: before, first, last, tried, save }: StatementFormFacts): VNode {
+export function StatementForm({ written, place: before, first, last, note, save }: StatementFormFacts): VNode {
   const [draft, setDraft] = useState(written);
   const [json, setJson] = useState<string | null>(notForForm(written) === '' ? null : jsonOf(written));
   const [place, setPlace] = useState(String(before));
-  /** What is written in JSON; null where it is none. */
+  const tried = useTried(['index', ...(json === null ? shownFields(draft) : ['json'])]);
+  /** The statement that is written in JSON; null where there is none, which is said. */
   const readJson = (text: string): Written | null => {
     try {
-      return JSON.parse(text) as Written;
+      const read: unknown = JSON.parse(text);
+      if (isObject(read)) return read;
+      tried.fail(NO_OBJECT, 'json');
     } catch (error) {
       tried.fail(`This is no JSON: ${(error as Error).message}`, 'json');
-      return null;
     }
+    return null;
   };
   const showForm = (): void => {
     if (json === null) return;
@@ -58,7 +66,7 @@ export function StatementForm({ written, place: before, first, last, tried, save
   };
   const submit = (): void => {
     const read = json === null ? draft : readJson(json);
-    if (read !== null) save(read, Number(place));
+    if (read !== null) void tried.attempt(() => save(read, Number(place)));
   };
   return (
     <>
@@ -101,6 +109,7 @@ export function StatementForm({ written, place: before, first, last, tried, save
           hint={`The first that matches decides, so what is special stands above what is general. ${first} to ${last} here.`}
           fault={tried.faultOf('index')}
         />
+        {note}
         <FormEnd tried={tried} action="Save" />
       </Form>
     </>
@@ -121,20 +130,22 @@ function Keys({ draft, setDraft, tried }: KeysFacts): VNode {
   const resource = resourceOf(draft);
   const actions = actionsOf(draft);
   const set = (key: string, value: unknown): void => setDraft(withKey(draft, key, value));
-  const isShown = ({ key, fits }: Condition): boolean => fits(resource, actions) || draft[key] !== undefined;
+  const shown = shownConditions(draft);
   const options = ACTIONS[resource];
   // Those of the other resource are shown as long as they are checked.
   const strange = actions.filter((action) => !options.some(([one]) => one === action)).map((action) => [action, action] as const);
   const conditions = (part: Condition['part']): VNode[] =>
-    CONDITIONS.filter((one) => one.part === part && isShown(one)).map((one) => (
-      <ConditionField
-        key={one.key}
-        condition={one}
-        value={draft[one.key]}
-        set={(value) => set(one.key, value)}
-        fault={tried.faultOf(one.key)}
-      />
-    ));
+    shown
+      .filter((one) => one.part === part)
+      .map((one) => (
+        <ConditionField
+          key={one.key}
+          condition={one}
+          value={draft[one.key]}
+          set={(value) => set(one.key, value)}
+          fault={tried.faultOf(one.key)}
+        />
+      ));
   return (
     <>
       <div class="grid">

@@ -137,8 +137,21 @@ export const CONDITIONS: readonly Condition[] = [
   },
 ];
 
-/** Every field of the form, by its key. */
-export const STATEMENT_FIELDS: readonly string[] = ['name', 'effect', 'resource', 'actions', ...CONDITIONS.map(({ key }) => key)];
+/** Fields of every statement, by their keys. */
+const ALWAYS_SHOWN: readonly string[] = ['name', 'effect', 'resource', 'actions'];
+const KNOWN: readonly string[] = ['index', ...ALWAYS_SHOWN, ...CONDITIONS.map(({ key }) => key)];
+
+/** Conditions that the form shows for a statement: those that fit it, and those that are written in it. */
+export function shownConditions(written: Written): readonly Condition[] {
+  const resource = resourceOf(written);
+  const actions = actionsOf(written);
+  return CONDITIONS.filter(({ key, fits }) => fits(resource, actions) || written[key] !== undefined);
+}
+
+/** Every field that the form shows for a statement, by its key. */
+export function shownFields(written: Written): readonly string[] {
+  return [...ALWAYS_SHOWN, ...shownConditions(written).map(({ key }) => key)];
+}
 
 export function resourceOf({ resource }: Written): Resource {
   return resource === 'p2p' ? 'p2p' : 'topic';
@@ -180,16 +193,19 @@ function isShown({ key, kind }: Condition, written: Written): boolean {
   return isRight && JSON.stringify(linesOf(kind, textOf(kind, value))) === JSON.stringify(value);
 }
 
+export function isObject(value: unknown): value is Written {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export const NO_OBJECT = 'A statement is an object: { "effect": … }.';
+
 /** Why the form cannot show a statement without changing it; '' where it can. */
-export function notForForm(written: unknown): string {
-  if (typeof written !== 'object' || written === null || Array.isArray(written)) return 'A statement is an object: { "effect": … }.';
-  const one = written as Written;
+export function notForForm(one: Written): string {
   const wrong = CONDITIONS.filter((condition) => !isShown(condition, one)).map(({ key }) => key);
   if (one['name'] !== undefined && typeof one['name'] !== 'string') wrong.push('name');
   if (one['actions'] !== undefined && !isTexts(one['actions'])) wrong.push('actions');
   if (one['resource'] !== undefined && one['resource'] !== 'topic' && one['resource'] !== 'p2p') wrong.push('resource');
   if (one['effect'] !== 'allow' && one['effect'] !== 'deny') wrong.push('effect');
-  const known = ['index', ...STATEMENT_FIELDS];
-  wrong.push(...Object.keys(one).filter((key) => !known.includes(key)));
+  wrong.push(...Object.keys(one).filter((key) => !KNOWN.includes(key)));
   return wrong.length === 0 ? '' : `The form cannot show ${wrong.join(', ')} as written here.`;
 }

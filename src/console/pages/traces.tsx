@@ -116,9 +116,13 @@ function NewTrace({ done }: { readonly done: () => void }): VNode {
         label="Messages"
         value={by}
         options={Object.entries(SUBJECTS).map(([name, [text]]) => [name, text] as const)}
-        onInput={setBy}
+        onInput={(one) => {
+          setBy(one);
+          setValue('');
+        }}
       />
       <Field
+        key={by}
         label={label}
         type={by === 'sample' ? 'number' : 'text'}
         value={value}
@@ -151,7 +155,8 @@ function TracePage({ id, place }: { readonly id: string; readonly place: Place }
   const { data, error, reload } = useAsked<Trace>(at`/api/v1/traces/${id}`, {}, everySeconds);
   useEffect(() => {
     if (data !== null) setState(data.state);
-  }, [data?.state]);
+    else if (error?.status === 404) setState('ended');
+  }, [data?.state, error?.status]);
   const messageId = place.query.get(MESSAGE) ?? '';
   const pages = usePages(messageId, true);
   const query = { messageId, limit: PAGE_EVENTS, cursor: pages.cursor };

@@ -4,8 +4,8 @@
 import type { VNode } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, at } from '../api.ts';
-import { any, NONE, yesNo } from '../format.ts';
-import { PAIRS_HINT, pairsText, readPairs } from '../pairs.ts';
+import { any, isolated, NONE, yesNo } from '../format.ts';
+import { attributesFault, PAIRS_HINT, pairsText, readPairs } from '../pairs.ts';
 import { Area, Check, Field } from '../parts/fields.tsx';
 import { Form, FormEnd, useTried } from '../parts/form.tsx';
 import { say } from '../parts/notices.tsx';
@@ -47,9 +47,10 @@ export function UsersPage(): VNode {
       ]}
       removal={{
         path: ({ username }) => at`/api/v1/users/${username}`,
-        text: ({ username }) => `Connections of ${username} end, and nobody logs in by this name any more.`,
-        done: ({ username }) => `${username} is removed`,
+        text: ({ username }) => `Connections of ${isolated(username)} end, and nobody logs in by this name any more.`,
+        done: ({ username }) => `${isolated(username)} is removed`,
       }}
+      pathOf={({ username }) => at`/api/v1/users/${username}`}
       form={(user, done) => <UserForm user={user} done={done} />}
     />
   );
@@ -63,20 +64,33 @@ function UserForm({ user, done }: { readonly user: User | null; readonly done: (
   const [scram, setScram] = useState(user?.scram ?? false);
   const [remark, setRemark] = useState(user?.remark ?? '');
   const [made, setMade] = useState('');
-  const tried = useTried(['username', 'password', 'attributes', 'remark']);
+  const tried = useTried([...(user === null ? ['username'] : []), 'password', 'attributes', 'remark']);
   const save = async (): Promise<void> => {
-    const facts = { attributes: readPairs(attributes), isSuperuser, scram, remark, ...(password !== '' && { password }) };
+    const wrong = attributesFault(attributes, user?.attributes);
+    if (wrong !== '') {
+      tried.fail(wrong, 'attributes');
+      return;
+    }
+    // Only what was changed here: the rest stays as somebody else may be changing it.
+    const facts = {
+      ...(attributes !== pairsText(user?.attributes) && { attributes: readPairs(attributes) }),
+      ...(isSuperuser !== (user?.isSuperuser ?? false) && { isSuperuser }),
+      ...(scram !== (user?.scram ?? false) && { scram }),
+      ...(remark !== (user?.remark ?? '') && { remark }),
+      ...(password !== '' && { password }),
+    };
     await tried.attempt(async () => {
       const saved =
         user === null
           ? await ask<User>('POST', '/api/v1/users', { body: { username, ...facts } })
           : await ask<User>('PUT', at`/api/v1/users/${username}`, { body: facts });
-      say(`${username} is saved`);
+      say(`${isolated(username)} is saved`);
       if (saved.password === undefined) done();
       else setMade(saved.password);
     });
   };
-  if (made !== '') return <Secret text={`The broker has made a password for ${username}.`} secrets={[['Password', made]]} done={done} />;
+  if (made !== '')
+    return <Secret text={`The broker has made a password for ${isolated(username)}.`} secrets={[['Password', made]]} done={done} />;
   return (
     <Form label="User" onSubmit={save}>
       {user === null && <Field label="Username" value={username} onInput={setUsername} required fault={tried.faultOf('username')} />}

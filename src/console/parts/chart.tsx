@@ -24,6 +24,7 @@ interface ChartFacts {
 
 const HEIGHT = 180;
 const COLORS = 8;
+const SPAN_SECONDS_MIN = 10;
 
 const CLOCK = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
 
@@ -36,6 +37,19 @@ function clock(epochSeconds: number): string {
 /** The colour of a series, as the style sheet has it for this theme. */
 function color(index: number): string {
   return getComputedStyle(document.documentElement).getPropertyValue(`--series-${(index % COLORS) + 1}`);
+}
+
+/** From the first to the last moment: a while even where there is one, or none yet, of which uPlot itself would make a whole day. */
+function span({ data: [times] }: uPlot): [number, number] {
+  const end = times.at(-1) ?? Date.now() / 1000;
+  return [Math.min(times[0] ?? end, end - SPAN_SECONDS_MIN), end];
+}
+
+/** Values without another beside them, which no line shows: they are drawn as points. */
+function alone(plot: uPlot, series: number): number[] {
+  const values = plot.data[series]!;
+  const isThere = (index: number): boolean => values[index] !== null && values[index] !== undefined;
+  return [...values.keys()].filter((index) => isThere(index) && !isThere(index - 1) && !isThere(index + 1));
 }
 
 function axis(): uPlot.Axis {
@@ -59,12 +73,15 @@ export function Chart({ title, unit, times, series, max }: ChartFacts): VNode {
       height: HEIGHT,
       legend: { show: false },
       cursor: { y: false, drag: { setScale: false } },
-      scales: { y: { range: (_plot, _low, high) => [0, max ?? Math.max(1, high * 1.1)] } },
+      scales: {
+        x: { range: span },
+        y: { range: (_plot, _low, high) => [0, max ?? Math.max(1, high * 1.1)] },
+      },
       axes: [
         { ...axis(), values: (_plot, ticks) => ticks.map(clock) },
         { ...axis(), size: 52, values: (_plot, ticks) => ticks.map((value) => short(value)) },
       ],
-      series: [{}, ...names.split('|').map((label, index) => ({ label, stroke: color(index), width: 1.5, points: { show: false } }))],
+      series: [{}, ...names.split('|').map((label, index) => ({ label, stroke: color(index), width: 1.5, points: { filter: alone } }))],
     };
     const made = new uPlot(options, newest.current, element);
     plot.current = made;

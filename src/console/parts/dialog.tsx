@@ -5,6 +5,7 @@ import { type Signal, signal } from '@preact/signals';
 import type { ComponentChildren, VNode } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { Check } from './fields.tsx';
+import { Notices, newLayer } from './notices.tsx';
 
 interface DialogFacts {
   readonly title: string;
@@ -20,19 +21,24 @@ const FIRST_FIELD = 'form :is(input, select, textarea)';
 export function Dialog({ title, onClose, children, first = FIRST_FIELD }: DialogFacts): VNode {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
+  const [layer] = useState(newLayer);
+  const isOpen = useRef(true);
   useEffect(() => {
     const element = dialog.current!;
     const opener = document.activeElement;
     element.showModal();
     element.querySelector<HTMLElement>(first)?.focus();
+    layer.open();
     return () => {
+      isOpen.current = false;
+      layer.close();
       element.close();
       // Browsers give the focus back only where the dialog is still in the page by then.
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
     };
   }, []);
   return (
-    <dialog ref={dialog} aria-labelledby={id} onClose={onClose}>
+    <dialog ref={dialog} aria-labelledby={id} onClose={() => isOpen.current && onClose()}>
       <article>
         <header>
           <button type="button" class="plain leave" aria-label="Close" onClick={() => dialog.current?.close()}>
@@ -42,6 +48,7 @@ export function Dialog({ title, onClose, children, first = FIRST_FIELD }: Dialog
         </header>
         {children}
       </article>
+      <Notices layer={layer} />
     </dialog>
   );
 }

@@ -33,8 +33,8 @@ export interface Tried {
   /** What is wrong, where it is about no field; '' for nothing. */
   readonly failure: string;
   readonly isBusy: boolean;
-  /** Fields that something is wrong with. */
-  readonly faultCount: number;
+  /** What is wrong, field or not: another list each time that something fails. */
+  readonly faults: readonly Fault[];
   /** What is wrong with one field; '' for nothing. */
   readonly faultOf: (field: string) => string;
   /** Does something once, and keeps why it has failed. @returns whether it went well */
@@ -44,12 +44,12 @@ export interface Tried {
 
 interface Failed {
   readonly text: string;
-  readonly faults: ReadonlyMap<string, string>;
+  readonly faults: readonly Fault[];
 }
 
-const NOTHING: Failed = { text: '', faults: new Map() };
+const NOTHING: Failed = { text: '', faults: [] };
 
-/** @param fields those of the form, by their names in the API @param fieldOf the field that a place in a problem is about, `body.attributes.group`; '' for none of them */
+/** @param fields those that are on the screen now, by their names in the API: what is wrong with another is said above the button @param fieldOf the field that a place in a problem is about, `body.attributes.group`; '' for none of them */
 export function useTried(fields: readonly string[] = [], fieldOf: (at: string) => string = (at) => fieldIn(fields, at)): Tried {
   const [failed, setFailed] = useState(NOTHING);
   const [isBusy, setBusy] = useState(false);
@@ -68,34 +68,33 @@ export function useTried(fields: readonly string[] = [], fieldOf: (at: string) =
       await what();
       return true;
     } catch (error) {
-      if (!isGone.current) setFailed(failedOf(error, fieldOf));
+      if (!isGone.current) setFailed(failedOf(error));
       return false;
     } finally {
       if (!isGone.current) setBusy(false);
     }
   };
+  const placed = failed.faults.map((fault) => [fieldOf(fault.at), fault] as const);
+  const textOf = (wanted: string): string[] => placed.filter(([field]) => field === wanted).map(([, { message }]) => message);
+  const homeless = placed.filter(([field]) => field === '').map(([, { at, message }]) => `${at}: ${message}`);
   return {
-    failure: failed.text,
+    failure: [failed.text, ...homeless].filter(Boolean).join(' '),
     isBusy,
-    faultCount: failed.faults.size,
-    faultOf: (field) => failed.faults.get(field) ?? '',
+    faults: failed.faults,
+    faultOf: (field) => textOf(field).join(' '),
     attempt,
-    fail: (text, field = '') => setFailed(field === '' ? { text, faults: new Map() } : { text: '', faults: new Map([[field, text]]) }),
+    fail: (text, field = '') => setFailed(field === '' ? { text, faults: [] } : { text: '', faults: [{ at: field, message: text }] }),
   };
 }
 
-function fieldIn(fields: readonly string[], at: string): string {
+/** The field of these that a place in a problem is about; '' for none. */
+export function fieldIn(fields: readonly string[], at: string): string {
   return at.split('.').find((name) => fields.includes(name)) ?? '';
 }
 
-function failedOf(error: unknown, fieldOf: (at: string) => string): Failed {
-  if (!(error instanceof ApiError) || error.faults.length === 0) return { text: failureText(error), faults: new Map() };
-  const placed = error.faults.map((fault: Fault) => [fieldOf(fault.at), fault] as const);
-  const homeless = placed.filter(([field]) => field === '').map(([, { at, message }]) => `${at}: ${message}`);
-  return {
-    text: homeless.join(' '),
-    faults: new Map(placed.filter(([field]) => field !== '').map(([field, { message }]) => [field, message])),
-  };
+function failedOf(error: unknown): Failed {
+  if (!(error instanceof ApiError) || error.faults.length === 0) return { text: failureText(error), faults: [] };
+  return { text: '', faults: error.faults };
 }
 
 /** Why a form was not taken. */
@@ -111,11 +110,11 @@ export function FormFailure({ text }: { readonly text: string }): VNode | null {
 /** The end of a form in a dialog: what is wrong, and the button. */
 export function FormEnd({ tried, action }: { readonly tried: Tried; readonly action: string }): VNode {
   const button = useRef<HTMLButtonElement>(null);
-  const { faultCount, isBusy } = tried;
+  const { faults, isBusy } = tried;
   useEffect(() => {
     // In a long form the fault would be out of sight, and a screen reader elsewhere.
-    if (faultCount > 0) button.current?.form?.querySelector<HTMLElement>('[aria-invalid], .faulty input')?.focus();
-  }, [faultCount, isBusy]);
+    if (faults.length > 0) button.current?.form?.querySelector<HTMLElement>('[aria-invalid], .faulty input')?.focus();
+  }, [faults, isBusy]);
   return (
     <>
       <FormFailure text={tried.failure} />

@@ -18,12 +18,15 @@ interface ListFacts<T> {
   readonly empty: string;
   readonly columns: readonly Column<T>[];
   readonly rowKey: (row: T, index: number) => string;
+  /** Entries of one page. */
   readonly limit?: number;
   readonly everySeconds?: number;
   /** The API has no pages of it: it comes whole. */
   readonly isWhole?: boolean;
   /** Counted up by whoever has changed something: the list is asked again. */
   readonly changes?: number;
+  /** Told whether the broker offers this at all. */
+  readonly offered?: (isOffered: boolean) => void;
   /** Whether the address says which page is shown; not for two lists of one page. */
   readonly isInAddress?: boolean;
 }
@@ -40,8 +43,20 @@ export function List<T>(facts: ListFacts<T>): VNode {
   useEffect(() => {
     if (changes > 0) reload();
   }, [changes]);
+  const isOffered = error?.status !== 501;
+  useEffect(() => facts.offered?.(isOffered), [isOffered]);
   const next = data?.next ?? null;
-  if (error !== null && data === null) return <Failure error={error} what={what} />;
+  if (error !== null && data === null)
+    return (
+      <>
+        <Failure error={error} what={what} />
+        {error.status === 400 && pages.cursor !== '' && (
+          <button type="button" class="small secondary" onClick={() => pages.show(1, '')}>
+            To the first page
+          </button>
+        )}
+      </>
+    );
   return (
     <div aria-busy={isLoading && data === null}>
       {error !== null && <Failure error={error} what={what} />}

@@ -14,6 +14,26 @@ interface Notice {
 const SHOWN_MILLISECONDS = 8000;
 const NOTICES_MAX = 4;
 
+/** Something that covers the page: notices are shown in the topmost, because what is behind it can be neither reached nor heard. */
+export interface Layer {
+  open(): void;
+  close(): void;
+}
+
+const layers: Signal<readonly Layer[]> = signal([]);
+
+export function newLayer(): Layer {
+  const layer: Layer = {
+    open: () => {
+      layers.value = [...layers.value, layer];
+    },
+    close: () => {
+      layers.value = layers.value.filter((one) => one !== layer);
+    },
+  };
+  return layer;
+}
+
 const notices: Signal<readonly Notice[]> = signal([]);
 let last = 0;
 
@@ -45,10 +65,12 @@ export function failureText(error: unknown): string {
   return error.requestId === '' ? error.message : `${error.message} (${error.status}, request ${error.requestId})`;
 }
 
-export function Notices(): VNode {
+/** @param layer absent: the page itself */
+export function Notices({ layer }: { readonly layer?: Layer }): VNode {
+  const shown = layers.value.at(-1) === layer ? notices.value : [];
   return (
     <div class="notices" role="status" aria-live="polite">
-      {notices.value.map(({ id, text, isFailure }) => (
+      {shown.map(({ id, text, isFailure }) => (
         <p key={id} class={isFailure ? 'notice failure' : 'notice'}>
           <span>{text}</span>
           <button type="button" class="plain" aria-label="Dismiss" onClick={() => dismiss(id)}>

@@ -4,6 +4,7 @@
 import type { ComponentChildren, VNode } from 'preact';
 import { useId, useState } from 'preact/hooks';
 import { ask, type Query } from '../api.ts';
+import { isolated } from '../format.ts';
 import { mayAs, type Role } from '../session.ts';
 import { answered, Dialog } from './dialog.tsx';
 import { List } from './list.tsx';
@@ -49,6 +50,8 @@ interface RecordsFacts<T> {
   readonly removal?: Removal<T>;
   /** @param record null for a new one; @param done closes the form, and the list is asked again; absent: none is added or changed */
   readonly form?: (record: T | null, done: () => void) => VNode;
+  /** Where one record is asked for before it is changed: since the list was shown somebody else may have changed it. */
+  readonly pathOf?: (record: T) => string;
   readonly canAdd?: boolean;
   readonly canChange?: boolean;
   /** This one stays as it is. */
@@ -65,14 +68,20 @@ interface RecordsFacts<T> {
 
 export function Records<T>(facts: RecordsFacts<T>): VNode {
   const { title, isPart = false, intro, path, query, one, many, columns, nameOf, keyOf = nameOf } = facts;
-  const { removal, form, canAdd = true, canChange = true, isFixed, actions, needs = 'admin', everySeconds = 0 } = facts;
+  const { removal, form, canAdd = true, canChange = true, isFixed, actions, needs = 'admin', everySeconds = 0, isWhole = false } = facts;
   const id = useId();
   const [edited, setEdited] = useState<{ readonly record: T | null } | null>(null);
   const [changes, setChanges] = useState(0);
+  const [isOffered, setOffered] = useState(true);
   const may = mayAs(needs);
   const changed = (): void => {
     setEdited(null);
     setChanges((value) => value + 1);
+  };
+  const change = async (record: T): Promise<void> => {
+    const path = facts.pathOf?.(record);
+    if (path === undefined) setEdited({ record });
+    else if (!(await attempt(async () => setEdited({ record: await ask<T>('GET', path) }), ''))) changed();
   };
   const canEdit = may && form !== undefined && canChange;
   const canRemove = may && removal !== undefined;
@@ -81,7 +90,7 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
     <span class="buttons">
       {actions?.(record, changed)}
       {canEdit && isFixed?.(record) !== true && (
-        <button type="button" class="small outline" aria-label={`Change ${nameOf(record)}`} onClick={() => setEdited({ record })}>
+        <button type="button" class="small outline" aria-label={`Change ${nameOf(record)}`} onClick={() => void change(record)}>
           Change
         </button>
       )}
@@ -95,7 +104,7 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
     <section aria-labelledby={id}>
       <div class="heading">
         <Heading id={id}>{title}</Heading>
-        {may && form !== undefined && canAdd && (
+        {may && form !== undefined && canAdd && isOffered && (
           <button type="button" onClick={() => setEdited({ record: null })}>
             {facts.addAction ?? 'Add'}
           </button>
@@ -106,18 +115,19 @@ export function Records<T>(facts: RecordsFacts<T>): VNode {
       <List<T>
         path={path}
         {...(query !== undefined && { query })}
-        isWhole={facts.isWhole ?? false}
+        isWhole={isWhole}
         what={facts.what ?? many}
         caption={title}
         empty={facts.empty ?? `There are no ${many}.`}
         rowKey={keyOf}
         columns={hasButtons ? [...columns, { title: '', cell: buttons }] : columns}
         changes={changes}
+        offered={setOffered}
         everySeconds={everySeconds}
         isInAddress={!isPart}
       />
       {edited !== null && form !== undefined && (
-        <Dialog title={edited.record === null ? `New ${one}` : nameOf(edited.record)} onClose={() => setEdited(null)}>
+        <Dialog title={edited.record === null ? `New ${one}` : nameOf(edited.record)} onClose={changed}>
           {form(edited.record, changed)}
         </Dialog>
       )}
@@ -137,7 +147,7 @@ function RemoveButton<T>({ of: record, name, one, removal, done }: RemoveFacts<T
   const { action = 'Remove', option } = removal;
   const remove = async (): Promise<void> => {
     const answer = await answered({
-      title: removal.title ?? `${action} ${one} ${name}?`,
+      title: removal.title ?? `${action} ${one} ${isolated(name)}?`,
       text: removal.text(record),
       action,
       option: option?.[1],

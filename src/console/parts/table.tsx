@@ -1,7 +1,8 @@
 /**
  * Tables. A wide one scrolls in its own box, so that the page fits on a phone.
  */
-import type { ComponentChildren, VNode } from 'preact';
+import type { ComponentChildren, RefObject, VNode } from 'preact';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 
 export interface Column<T> {
   readonly title: string;
@@ -20,17 +21,33 @@ interface TableFacts<T> {
   readonly empty: string;
 }
 
+/** Keeps the focus in an element when what had it goes away, such as the button of a row that is removed: else the keyboard would begin at the top of the page. */
+export function useKeptFocus<E extends HTMLElement>(): RefObject<E | null> {
+  const box = useRef<E>(null);
+  const hadFocus = box.current?.contains(document.activeElement) === true;
+  useLayoutEffect(() => {
+    if (hadFocus && document.activeElement === document.body) box.current?.focus();
+  });
+  return box;
+}
+
 export function Table<T>({ caption, columns, rows, rowKey, empty }: TableFacts<T>): VNode {
-  if (rows.length === 0) return <p class="empty">{empty}</p>;
+  const box = useKeptFocus<HTMLElement>();
+  if (rows.length === 0)
+    return (
+      <section ref={box} tabIndex={-1}>
+        <p class="empty">{empty}</p>
+      </section>
+    );
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard.
-    <section class="scroll" aria-label={`${caption} (table)`} tabIndex={0}>
+    <section ref={box} class="scroll" aria-label={`${caption} (table)`} tabIndex={0}>
       <table class="striped">
         <caption class="hidden">{caption}</caption>
         <thead>
           <tr>
-            {columns.map(({ title, isNumber }) => (
-              <th key={title} scope="col" class={isNumber === true ? 'number' : undefined}>
+            {columns.map(({ title, isNumber, isLong }) => (
+              <th key={title} scope="col" class={isNumber === true ? 'number' : isLong === true ? 'long' : undefined}>
                 {title === '' ? <span class="hidden">Actions</span> : title}
               </th>
             ))}

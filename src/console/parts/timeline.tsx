@@ -19,8 +19,9 @@ export interface TraceEvent {
   readonly topic?: string;
 }
 
-const WIDTH = 640;
-const LINE_X = 120;
+const LINE_X = 104;
+const LABEL_X = LINE_X + 18;
+const LABEL_HEIGHT = 22;
 const STEP = 34;
 /** A pause of tenfold length is so much longer a line. */
 const STEP_PER_DECADE = 12;
@@ -41,7 +42,7 @@ function who({ shard, clientId, reason, shards }: TraceEvent): string {
   return [
     clientId ?? '',
     shard === undefined ? '' : `shard ${shard}`,
-    shards === undefined ? '' : `to ${shards.map((one) => `shard ${one}`).join(', ')}`,
+    shards === undefined ? '' : shards.length === 0 ? 'to nobody' : `to ${shards.map((one) => `shard ${one}`).join(', ')}`,
     reason ?? '',
   ]
     .filter((text) => text !== '')
@@ -65,12 +66,7 @@ export function Timeline({ events, caption }: { readonly events: readonly TraceE
   return (
     <>
       {drawn.length > 0 && (
-        <svg
-          class="timeline"
-          viewBox={`0 0 ${WIDTH} ${height}`}
-          role="img"
-          aria-label={`${caption}: ${events.length} events, in the table below`}
-        >
+        <svg class="timeline" height={height} role="img" aria-label={`${caption}: ${events.length} events, in the table below`}>
           <line class="way" x1={LINE_X} x2={LINE_X} y1={points[0]!.y} y2={y} />
           {points.map((point, index) => (
             <g key={index} class={`event ${point.event.event}`}>
@@ -78,9 +74,12 @@ export function Timeline({ events, caption }: { readonly events: readonly TraceE
                 {point.offset}
               </text>
               <circle cx={LINE_X} cy={point.y} r={RADIUS} />
-              <text x={LINE_X + 18} y={point.y + 5}>
-                <tspan class="name">{point.event.event}</tspan> <tspan>{who(point.event)}</tspan>
-              </text>
+              {/* A text of its own could not be shortened, and a long name would leave the picture. */}
+              <foreignObject class="label" x={LABEL_X} y={point.y - LABEL_HEIGHT / 2} height={LABEL_HEIGHT}>
+                <p title={who(point.event)}>
+                  <span class="name">{point.event.event}</span> {who(point.event)}
+                </p>
+              </foreignObject>
             </g>
           ))}
         </svg>
