@@ -69,7 +69,7 @@ export class JwtAuthenticator implements Authenticator {
     const attributes = attributesOf(settings.attributesClaim === '' ? undefined : payload[settings.attributesClaim]);
     return {
       effect: 'allow',
-      identity: { authenticator: this.name, username: name, attributes, isSuperuser: false, rules, expiresAt, proof: name ?? payload.sub },
+      identity: { authenticator: this.name, username: name, attributes, isSuperuser: false, rules, expiresAt, proof: name || payload.sub },
     };
   }
 

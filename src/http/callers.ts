@@ -238,7 +238,7 @@ export class Callers {
       return;
     }
     const peer = { name: addressName(address, 0), listener: way.listener, certificate: way.certificate };
-    const caller = createCaller(shard, name, role, ownerOf(shown, username, identity), clientId, username, identity, peer);
+    const caller = createCaller(shard, name, role, ownerOf(shown, identity), clientId, username, identity, peer);
     const refusal = problem('forbidden', 'the statements of this broker do not let you connect');
     if (caller === null) {
       done(null, refusal);
@@ -272,7 +272,7 @@ export class Callers {
 
   private missesOf({ authorization, address }: Shown, identity: Identity): Misses {
     // A name that nobody has to prove makes nobody another.
-    const proof = identity === ANYBODY ? address : `${authorization}\n${address}`;
+    const proof = isAnybody(identity) ? address : `${authorization}\n${address}`;
     let misses = this.misses.get(proof);
     if (misses === undefined) {
       if (this.misses.size >= CALLERS_MAX) this.misses.delete(this.misses.keys().next().value!);
@@ -296,10 +296,15 @@ export class Callers {
   }
 }
 
+/** Whether nothing was proved. Where there are authenticators the identity is a copy, from another thread. */
+function isAnybody({ authenticator }: Identity): boolean {
+  return authenticator === ANYBODY.authenticator;
+}
+
 /** Whom a caller is for its idempotency keys. A proof without a name stands for itself. */
-function ownerOf({ authorization, address }: Shown, username: string | undefined, identity: Identity): string {
-  if (identity === ANYBODY) return `anybody\n${address}`;
-  const name = identity.proof ?? identity.username ?? username ?? createHash('sha256').update(authorization).digest('base64');
+function ownerOf({ authorization, address }: Shown, identity: Identity): string {
+  if (isAnybody(identity)) return `anybody\n${address}`;
+  const name = identity.proof || identity.username || createHash('sha256').update(authorization).digest('base64');
   return `${identity.authenticator}\n${name}`;
 }
 

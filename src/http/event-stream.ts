@@ -124,7 +124,8 @@ export class EventStream implements Channel {
       this.send(':\n\n');
       return;
     }
-    // What comes waits behind what is there. It has no Keep Alive that would end it: a stream that nobody reads would hold its place for ever.
+    // What comes waits behind what is there. It has no Keep Alive that would end it: should the library not end a stream that nobody reads (it does so after 10 s in which bytes wait),
+    // it would hold its place for ever.
     if (++this.stuckPings >= STUCK_PINGS_MAX) this.close();
     else this.shard.timers.arm(this.ping, PING_MILLISECONDS);
   }

@@ -268,7 +268,9 @@ export class HttpServer {
     let whole: Uint8Array | null = null;
     call.judged = () => {
       hasCaller = true;
-      if (whole !== null) this.handle(call, route, params, whole);
+      const body = whole;
+      whole = null;
+      if (body !== null) this.handle(call, route, params, body);
     };
     call.response.onData((chunk, isLast) => {
       if (call.isOver) return;
@@ -279,8 +281,10 @@ export class HttpServer {
       // In place while the handler runs: what is kept of it is copied by whoever keeps it.
       if (isLast && hasCaller && call.bodyLength === 0 && bytes.length <= bytesMax) this.handle(call, route, params, bytes);
       else if (this.keep(call, bytes, bytesMax) && isLast) {
-        whole = call.body === null ? NO_BODY : call.body.subarray(0, call.bodyLength);
-        if (hasCaller) this.handle(call, route, params, whole);
+        const body = call.body === null ? NO_BODY : call.body.subarray(0, call.bodyLength);
+        // Not kept where it is not needed: the request may live for minutes.
+        if (hasCaller) this.handle(call, route, params, body);
+        else whole = body;
       }
       this.current = null;
     });
@@ -476,14 +480,15 @@ export class HttpServer {
     if (isPacked) response.writeHeader('Content-Encoding', 'gzip').writeHeader('Vary', 'Accept-Encoding');
     if (call.headers !== NO_HEADERS) this.writeOrigin(call);
     if (headers !== undefined) for (const [name, value] of headers) response.writeHeader(name, value);
-    if (call.isHead || status === 204 || status === 304) {
-      if (isStopping) response.writeHeader('Connection', 'close');
-      // With a length the library waits for so many bytes. 204 and 304 have none at all.
-      if (call.isHead) response.writeHeader('Content-Length', String(Buffer.byteLength(content)));
-      response.endWithoutBody();
-    }
     // After a body that was too large the rest of it is still on its way.
-    else if (isStopping || status === 413 || call.isLast || call.way.objection !== null) response.end(content, true);
+    const isLast = isStopping || status === 413 || call.isLast || call.way.objection !== null;
+    if (call.isHead && isLast) response.end('', true);
+    else if (call.isHead || status === 204 || status === 304) {
+      if (isLast) response.writeHeader('Connection', 'close');
+      // With a length the library waits for so many bytes. 204 and 304 have none at all.
+      if (call.isHead && status !== 204 && status !== 304) response.writeHeader('Content-Length', String(Buffer.byteLength(content)));
+      response.endWithoutBody();
+    } else if (isLast) response.end(content, true);
     else this.writeContent(call, content);
   }
 
@@ -641,7 +646,7 @@ function headersOf(request: Request, method: string, wanted: readonly string[]):
 
 /** Whether `Accept-Encoding` names gzip, and not with the weight 0 (RFC 9110, section 12.5.3). */
 function takesGzip(header: string): boolean {
-  return /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i.test(header);
+  return /(?:^|,)\s*gzip\s*(?:$|,|;\s*q=(?!0(?:\.0*)?\s*(?:,|$)))/i.test(header);
 }
 
 function methodNotAllowed(method: string, methods: readonly Method[]): Answer {
@@ -661,7 +666,8 @@ function isJson(contentType: string): boolean {
 
 /** The caller's Client Identifier, which the hosted product takes from the query. */
 function clientIdOf(query: string): string {
-  if (query === '' || !query.includes('client')) return '';
+  // Its name may be written with percent signs.
+  if (query === '' || !(query.includes('client') || query.includes('%'))) return '';
   const values = new URLSearchParams(query);
   return values.get('client_id') ?? values.get('clientId') ?? '';
 }

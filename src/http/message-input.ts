@@ -9,7 +9,7 @@ import type { GivenMessage } from '../shard/publish-for.ts';
 import type { Call } from './call.ts';
 import { Problem } from './problem.ts';
 
-const NO_BYTES = new Uint8Array(0);
+export const NO_BYTES: Uint8Array = new Uint8Array(0);
 export const EXPIRY_MAX = 0xffffffff;
 /** User Properties of one message. */
 export const USER_PROPERTIES_MAX = 100;

@@ -318,9 +318,17 @@ function checkKeyText(value: string): string | undefined {
   return value === '' || value.length > KEY_TEXT_MAX ? `expected the key itself, of at most ${KEY_TEXT_MAX} characters` : undefined;
 }
 
+/** Who is let in without a proof, and who shows an API key. */
+const RESERVED_NAMES: readonly string[] = ['anonymous', 'api-key'];
+
 /** What an authenticator of a file has beside what one of the configuration has. */
 const named = {
-  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { error: 'expected a name of 1 to 64 of A-Z a-z 0-9 . _ -' }),
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { error: 'expected a name of 1 to 64 of A-Z a-z 0-9 . _ -' })
+    .refine((name) => !RESERVED_NAMES.includes(name), {
+      error: `expected another name than ${RESERVED_NAMES.join(' and ')}, which the broker uses itself`,
+    }),
   isActive: z.boolean({ error: 'expected true or false' }).default(true),
   remark: z.string().max(128, { error: 'expected at most 128 characters' }).default(''),
 };

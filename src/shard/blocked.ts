@@ -76,12 +76,12 @@ export class Blocked {
   private look(connection: Connection, added: BlockRules): void {
     const { state, control, session, peer } = connection;
     if (state !== CONNECTED || control !== null || session === null) return;
-    const { clientId, username } = session;
-    const judgedAs = connection.identity?.judgedAs;
-    if (added.find(clientId, username, addressOf(peer.name), Date.now()) === null)
-      if (judgedAs === undefined || added.find(judgedAs, username, addressOf(peer.name), Date.now()) === null) return;
+    const { username } = session;
+    // Of a client inside the broker the name that it was let in by.
+    const clientId = connection.identity?.judgedAs ?? session.clientId;
+    if (added.find(clientId, username, addressOf(peer.name), Date.now()) === null) return;
     // The rule may be gone again by now.
-    const rule = this.find(connection, clientId, username) ?? (judgedAs === undefined ? null : this.find(connection, judgedAs, username));
+    const rule = this.find(connection, clientId, username);
     if (rule === null) return;
     this.shard.counters[DISCONNECTED]!++;
     if (this.mayLog()) this.shard.log.info({ client: clientId, peer: peer.name, rule: rule.name }, 'client disconnected: it is blocked');

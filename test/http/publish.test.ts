@@ -118,6 +118,7 @@ describe('publishing over HTTP', () => {
       '/topics/t?userProperty=none',
       '/topics/t?unknown=1',
       '/topics/t?confirm=true',
+      '/topics/t?%63lient_id=a%00b',
       '/topics/t?contentType=%ff',
     ])
       assert.match(await code(path), /^(400 bad-request|404 not-found)$/, path);

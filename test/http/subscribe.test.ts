@@ -199,10 +199,14 @@ describe('Server-Sent Events', () => {
   test('a block rule for the Client Identifier that the reader has asked for ends it', async (t) => {
     const own = await startHttpBroker(t, { shards: 2, 'auth.blocked': join(storeDirectory(), 'blocked.json') });
     const reader = await subscribe(own, 'filter=a&client_id=evil', null);
-    const body = { name: 'b', kind: 'client-id', include: 'evil' };
+    const other = await subscribe(own, 'filter=a&client_id=evilness', null);
+    const body = { name: 'b', kind: 'client-id', include: 'evil*', excludes: ['evilness'] };
     assert.equal((await own.request('POST', '/api/v1/block-rules', { role: 'admin', body })).status, 201);
     assert.equal((await reader.next())?.name, 'end');
     assert.equal(await reader.next(), null);
+    assert.equal((await own.request('POST', '/topics/a', { role: 'service', body: 'x' })).status, 200);
+    assert.equal((await other.message()).topic, 'a', 'it is excluded');
+    other.leave();
   });
 
   test('what is wrong is said instead of a stream', async () => {

@@ -4,7 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import http from 'node:http';
 import { join } from 'node:path';
 import test from 'node:test';
 import { SignJWT } from 'jose';
@@ -59,6 +61,14 @@ test('tokens without a name are told apart, and no one has the idempotency keys 
   }
   await client.expectNone();
   await client.disconnect();
+  const authenticators = [{ type: 'jwt', algorithms: ['HS256'], secret: file, from: 'username' }];
+  const nameless = await startHttpBroker(t, { 'auth.authenticators': authenticators });
+  for (const jti of ['a', 'b']) {
+    const token = await new SignJWT({ jti }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(secret));
+    const headers = { authorization: `Bearer ${token}`, 'idempotency-key': 'order-1' };
+    const answer = await nameless.request('POST', '/topics/t', { headers, body: 'the same' });
+    assert.deepEqual([answer.status, answer.headers.get('idempotency-replayed')], [200, null]);
+  }
 });
 
 test('who shows nothing is let in where MQTT clients are, beside authenticators', async (t) => {
@@ -68,6 +78,15 @@ test('who shows nothing is let in where MQTT clients are, beside authenticators'
   const broker = await startHttpBroker(t, { 'auth.authenticators': authenticators, 'auth.allowAnonymous': true });
   assert.equal((await broker.request('POST', '/topics/a', { body: 'x' })).status, 200);
   assert.equal((await broker.request('POST', '/topics/a', { body: 'x', headers: { authorization: 'Basic YTpi' } })).status, 401);
+  const from = async (localAddress: string): Promise<string | undefined> => {
+    const headers = { 'idempotency-key': 'k' };
+    const request = http.request(`${broker.url}/topics/a`, { method: 'POST', localAddress, headers }).end('x');
+    const [reply] = (await once(request, 'response')) as [http.IncomingMessage];
+    reply.resume();
+    assert.equal(reply.statusCode, 200);
+    return reply.headers['idempotency-replayed'] as string | undefined;
+  };
+  assert.deepEqual([await from('127.0.0.1'), await from('127.0.0.2'), await from('127.0.0.1')], [undefined, undefined, 'true']);
   const closed = await startHttpBroker(t, { 'auth.authenticators': authenticators });
   assert.equal((await closed.request('POST', '/topics/a', { body: 'x' })).status, 401);
 });

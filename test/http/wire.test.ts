@@ -109,7 +109,8 @@ describe('requests on the wire', () => {
       const answered = await exchange(broker, head + HEALTH);
       assert.doesNotMatch(answered, /200 OK/, more);
       assert.ok((await counterOf(broker, 'http/requests')) - before <= 2, more);
-      assert.match(await exchange(broker, head), /^HTTP\/1\.1 400 /, more);
+      for (const method of ['POST', 'HEAD', 'GET'])
+        assert.match(await exchange(broker, head.replace('POST', method)), /^HTTP\/1\.1 400 /, `${method} ${more}`);
     }
     assert.equal(await counterOf(broker, 'publish/received'), 0);
   });
@@ -138,6 +139,7 @@ describe('requests on the wire', () => {
       ['gzip;q=0', undefined],
       ['br, gzip; q=0.0', undefined],
       ['gzip;q=0, identity', undefined],
+      ['x-gzip-foo', undefined],
       ['gzip;q=0.5', 'gzip'],
       ['br;q=0, GZIP', 'gzip'],
     ] as const) {

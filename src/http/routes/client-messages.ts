@@ -8,6 +8,7 @@ import { once, type Replier } from '../idempotency.ts';
 import {
   CONFIRM_MILLISECONDS,
   clientMessageQuery,
+  NO_BYTES,
   readClientMessageQuery,
   takeTraceContext,
   takeUserPropertyHeader,
@@ -75,16 +76,23 @@ function sendToMany(call: Call, many: JsonClientMessages, reply: Replier): null 
   const results = new Array<object>(clientIds.length);
   let missing = clientIds.length;
   const sent: ClientMessage[] = [];
-  inSlices(shard, clientIds.length, (index) => {
-    const one = new OneOfMany(clientIds[index]!, (result) => {
-      results[index] = result;
-      if (--missing === 0) reply.answer({ status: 200, body: { results } });
-    });
-    const message = new ClientMessage(shard, caller!, clientIds[index]!, input, one);
-    if (input.confirm) sent.push(message);
-    message.send();
-    return undefined;
-  });
+  inSlices(
+    shard,
+    clientIds.length,
+    (index) => {
+      const one = new OneOfMany(clientIds[index]!, (result) => {
+        results[index] = result;
+        if (--missing === 0) reply.answer({ status: 200, body: { results } });
+      });
+      const message = new ClientMessage(shard, caller!, clientIds[index]!, input, one);
+      if (input.confirm) sent.push(message);
+      message.send();
+      return undefined;
+    },
+    () => {
+      input.payload = NO_BYTES;
+    },
+  );
   if (input.confirm && reply === call)
     call.gone = () => {
       for (const message of sent) message.forget();
@@ -141,6 +149,8 @@ export const clientMessageRoutes: readonly Route[] = [
         // Who repeats a request with a key wants to hear of it then.
         if (reply === call) call.gone = () => message.forget();
         message.send();
+        // It is on its way, and has been copied; the request may wait minutes for the client.
+        query.payload = NO_BYTES;
         return LATER;
       });
     },
