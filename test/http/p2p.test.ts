@@ -347,6 +347,11 @@ describe('messages to one client where it is not that simple', () => {
       const answer = send(broker, clientId, '?confirm=true&timeout=30', 'second');
       let over = await send(broker, clientId, '?ifOnline=true');
       assert.equal(told(over), '404 no-session', 'it is not for the mailbox');
+      // Over another connection: it may come behind the next ones.
+      await until('the second waits, too', async () => {
+        const { json } = await broker.request('GET', `/api/v1/mailboxes/${clientId}`, { role: 'viewer' });
+        return json.messages === 2;
+      });
       await until('the mailbox is full', async () => {
         over = await send(broker, clientId, '');
         return over.status !== 202;
