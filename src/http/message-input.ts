@@ -197,7 +197,8 @@ export function takeTraceContext(input: MessageInput, call: Call): void {
   if (call.shard.otlp === null) return;
   const header = call.header('traceparent');
   if (!CONTEXT.test(header) || input.userProperties.some(([key]) => key === 'traceparent')) return;
-  input.userProperties.push(['traceparent', header]);
+  // Not pushed: the list is that of the request's body.
+  input.userProperties = [...input.userProperties, ['traceparent', header]];
 }
 
 function headerText(text: string): string {
